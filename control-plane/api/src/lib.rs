@@ -3,6 +3,26 @@
 //! Types here are the YAML in `configs/`, the JSON on the wire and the reference pages in `docs/`.
 //! This crate never opens a socket or a file, reads a clock or rolls dice, and imports nothing of ours.
 
+pub mod choice;
+pub mod digest;
+pub mod instance;
+pub mod list;
+pub mod message;
 pub mod moment;
+pub mod name;
+pub mod policy;
+pub mod problem;
+pub mod reason;
+pub mod schema;
+pub mod unit;
+pub mod yaml;
 
+pub use digest::Digest;
+pub use instance::{Instance, InstanceKey, Protocol, Readiness};
+pub use list::{Cause, Delta, List, Removal};
 pub use moment::Moment;
+pub use name::{Caller, Label, Namespace, NodeName, Proof, ServiceKey, ServiceName};
+pub use policy::{Policy, PolicySet};
+pub use problem::{Place, Problem};
+pub use reason::Reason;
+pub use unit::{Rate, Share, Size, Span};

@@ -1,0 +1,271 @@
+//! What sidecars and the control plane say to each other: JSON bodies of the native API.
+//!
+//! | verb | method and path | body → answer |
+//! |---|---|---|
+//! | open a session | `POST /v1/sessions` | [`OpenSession`] → [`SessionOpened`] |
+//! | heartbeat | `PUT /v1/sessions/{id}` | [`Beat`] → [`BeatHeard`]; 404 says: open a new one |
+//! | close | `DELETE /v1/sessions/{id}` | → 204; its instances leave as deregistered |
+//! | register | `PUT /v1/sessions/{id}/instances` | [`Instance`] → [`Registered`] |
+//! | deregister | `DELETE /v1/sessions/{id}/instances` | [`Deregister`] → 204 |
+//! | query | `GET /v1/namespaces/{ns}/services/{name}/instances` | → [`List`](crate::List) |
+//! | watch | `POST /v1/watch` | [`Watch`] → JSON lines of [`News`], or one array of them |
+//! | digests | `POST /v1/digests` | [`DigestCheck`] → [`Digests`] |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::instance::{Instance, InstanceKey};
+use crate::list::{Cause, Delta};
+use crate::name::{Namespace, NodeName, ServiceKey};
+use crate::unit::Span;
+
+/// The version of these messages, sent in `x-outrigger-api`.
+pub const API_VERSION: &str = "1";
+
+/// A sidecar says who it is. Sent again with the same `boot` it resumes; a newer boot of the same node
+/// takes over the older one's instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSession {
+    /// The node the sidecar runs on.
+    pub node: NodeName,
+    /// Drawn at the process's start.
+    pub boot: String,
+    /// Rises with each start on this node (milliseconds since 1970 at boot): the newest boot wins.
+    pub epoch: u64,
+    /// What the sidecar can run; see [`Policy::needs`](crate::Policy::needs).
+    pub capabilities: BTreeSet<String>,
+    /// Every instance it stands beside: re-asserted on every new session.
+    pub instances: Vec<Instance>,
+}
+
+/// The session is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionOpened {
+    /// Its id.
+    pub session: String,
+    /// Beat this often; a third of the shortest expiry among its instances, longer under load.
+    pub beat_every: Span,
+    /// The store behind this control plane.
+    pub store: String,
+}
+
+/// A heartbeat: one for all instances of a host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beat {
+    /// The digest of each namespace's policies that the sidecar runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<Namespace, Digest>,
+    /// Policies it could not run, by namespace, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<Namespace, String>,
+}
+
+/// The heartbeat was heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeatHeard {
+    /// Beat this often from now on.
+    pub beat_every: Span,
+    /// How many instances the session holds: fewer than the sidecar asserted means it must assert them again.
+    pub instances: usize,
+}
+
+/// An instance is registered under the session's lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registered {
+    /// Gone when the session was silent for this long.
+    pub expires_after: Span,
+    /// Beat this often from now on.
+    pub beat_every: Span,
+}
+
+/// Take an instance out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deregister {
+    /// Which.
+    pub key: InstanceKey,
+    /// `deregistered` or `drained`.
+    pub cause: Cause,
+}
+
+/// What one watcher wants to hear of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Services, each with the digest of the list already held.
+    #[serde(default)]
+    pub lists: BTreeMap<ServiceKey, Digest>,
+    /// Namespaces, each with the digest of the policies already held.
+    #[serde(default)]
+    pub policies: BTreeMap<Namespace, Digest>,
+    /// How the news travels.
+    #[serde(default)]
+    pub mode: WatchMode,
+    /// A long poll is answered after this at the latest; the server bounds it to 1 s to 60 s.
+    #[serde(default = "default_hold")]
+    pub hold: Span,
+}
+
+/// 30 s: inside the idle limits of everything that may stand between.
+fn default_hold() -> Span {
+    Span::secs(30)
+}
+
+/// How news travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchMode {
+    /// JSON lines over a held answer, a [`News::Ping`] every 10 s.
+    #[default]
+    Stream,
+    /// One JSON array, as soon as there is any news.
+    Poll,
+}
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum News {
+    /// A list changed.
+    List(Delta),
+    /// A namespace's policies changed.
+    Policies(PolicyNews),
+    /// Nothing changed; the stream lives.
+    Ping,
+}
+
+/// The policies of one namespace, whole: they are kilobytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyNews {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// What its documents say.
+    pub digest: Digest,
+    /// The store's revision.
+    pub revision: u64,
+    /// The store's id: policies of a new store wait until an operator adopts it.
+    pub store: String,
+    /// Whether an operator said that this store replaces others.
+    pub adopted: bool,
+    /// The documents, as [`Policy`](crate::Policy) writes them.
+    pub documents: Vec<Value>,
+}
+
+/// Ask whether what is held is what there is, without moving anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigestCheck {
+    /// Services to compare.
+    #[serde(default)]
+    pub lists: BTreeSet<ServiceKey>,
+    /// Namespaces whose policies to compare.
+    #[serde(default)]
+    pub policies: BTreeSet<Namespace>,
+}
+
+/// What there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Digests {
+    /// The digest of each service asked for.
+    pub lists: BTreeMap<ServiceKey, Digest>,
+    /// The digest of each namespace's policies.
+    pub policies: BTreeMap<Namespace, Digest>,
+}
+
+/// A service as the control plane's operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceView {
+    /// The service.
+    pub service: ServiceKey,
+    /// How many instances are listed.
+    pub instances: usize,
+    /// How many of them want traffic.
+    pub ready: usize,
+    /// What its list says.
+    pub digest: Digest,
+    /// Its settings in force.
+    pub settings: ServiceEdit,
+    /// Why instances that should be gone are still listed; empty when nothing is held.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub held: String,
+}
+
+/// What an operator may set on a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceEdit {
+    /// An instance is gone when its session was silent for this long; the control plane's default when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Span>,
+    /// Who owns it; words for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+}
+
+/// One revision of a policy document in its history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRevision {
+    /// The store's revision.
+    pub revision: u64,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Who, as the request said.
+    pub author: String,
+    /// Why, as the request said.
+    pub message: String,
+    /// The document; `None` where it was taken out.
+    pub document: Option<Value>,
+}
+
+/// `application/problem+json` (RFC 9457) as both listeners and the data path answer it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProblemBody {
+    /// The page that explains it.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is, in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// The reason's word, where one applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<crate::Reason>,
+    /// The request's id, where one applies.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
+    /// Each wrong field, where words were wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<crate::Problem>,
+}
+
+/// Headers of ours.
+pub mod header {
+    /// The request's id, kept or minted, in the request and its answer.
+    pub const REQUEST_ID: &str = "x-request-id";
+    /// Names the service where the host cannot.
+    pub const SERVICE: &str = "x-outrigger-service";
+    /// Between sidecars, with the request: `deadline=<ms left>;attempt=<n>`.
+    pub const CALL: &str = "x-outrigger-call";
+    /// Between sidecars, with the answer: `inflight=<n>`.
+    pub const LOAD: &str = "x-outrigger-load";
+    /// What remains of the caller's patience in milliseconds; relative, so that no clocks must agree.
+    pub const TIMEOUT: &str = "x-request-timeout-ms";
+    /// Why we answered in an endpoint's place.
+    pub const REASON: &str = "x-outrigger-reason";
+    /// The version of the messages of this module.
+    pub const API: &str = "x-outrigger-api";
+}

@@ -1,0 +1,18 @@
+//! What an operator writes: policies, their scopes, and how they merge.
+//!
+//! A document says something about a namespace, a service, a route or a caller. For one request the layers
+//! merge leaf by leaf: default < namespace < service < route < caller; lists replace.
+
+mod document;
+mod matching;
+mod set;
+mod settings;
+
+pub use document::{Mode, Policy, PolicyWords, Route, Target};
+pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
+pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings};
+pub use settings::{
+    Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Health,
+    HealthWords, Limit, LimitKey, Retry, RetryWords, Settings, SettingsWords, Strategy, StrategyKind,
+    StrategyWords, Timeout, TimeoutWords,
+};

@@ -1,0 +1,233 @@
+//! One policy document: for whom, and what.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::matching::{CallerPattern, Matching};
+use super::settings::SettingsWords;
+use crate::choice::choice;
+use crate::digest::Digest;
+use crate::name::{Label, Namespace, ServiceName};
+use crate::problem::Problem;
+use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Words};
+
+choice! {
+    /// Whether a policy acts.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Mode {
+        /// It acts.
+        #[default]
+        Enforce = "enforce",
+    }
+}
+
+crate::schema::choice_shape!(Mode);
+
+/// For whom a document speaks: its whole namespace, or one service; everyone, or one caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// One service; the whole namespace when `None`.
+    pub service: Option<ServiceName>,
+    /// One caller, or everyone.
+    pub caller: CallerPattern,
+}
+
+/// A part of a service with settings of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Its name, in metrics and `explain`.
+    pub name: Label,
+    /// What belongs to it.
+    pub matching: Matching,
+    /// What it sets.
+    pub words: SettingsWords,
+}
+
+/// A policy document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name within the namespace.
+    pub name: Label,
+    /// For whom it speaks.
+    pub target: Target,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// What it sets for all of its target.
+    pub words: SettingsWords,
+    /// Parts of the service with settings of their own; the first that matches is taken.
+    pub routes: Vec<Route>,
+}
+
+/// A policy as it is read: the same thing, under the name the reader gives it.
+pub type PolicyWords = Policy;
+
+impl Policy {
+    /// The part of a policy set's digest that this document contributes.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.write().to_string().as_bytes())
+    }
+
+    /// What a sidecar must be able to do to run this document, as `leaf=word` for each word of a closed set
+    /// it uses. A sidecar says which it knows; a policy that nobody can run is refused with their names.
+    pub fn needs(&self) -> BTreeSet<String> {
+        let mut leaves = Vec::new();
+        self.words.leaves("", &mut leaves);
+        self.routes.iter().for_each(|route| route.words.leaves("", &mut leaves));
+        let word = |(path, value): &(String, Value)| Some(format!("{path}={}", value.as_str()?));
+        leaves.iter().filter(|(path, _)| CLOSED.contains(&path.as_str())).filter_map(word).collect()
+    }
+
+    /// Everything a sidecar of this version can run, for [`Policy::needs`] of others to be checked against.
+    pub fn capabilities() -> BTreeSet<String> {
+        use super::settings::{Choosing, StrategyKind};
+        let choosing = Choosing::ALL.iter().map(|word| format!("balance.by={word}"));
+        choosing.chain(StrategyKind::ALL.iter().map(|word| format!("strategy.kind={word}"))).collect()
+    }
+
+    /// What a document may not say although each of its words is right.
+    fn check(&self, path: &str, problems: &mut Problems) {
+        if self.target.service.is_none() && !self.routes.is_empty() {
+            let what = "routes need a service";
+            problems.push(Problem::at(join(path, "routes"), what).hint("write match: { service: NAME }"));
+        }
+        for (at, route) in self.routes.iter().enumerate() {
+            if self.routes[..at].iter().any(|earlier| earlier.name == route.name) {
+                let what = format!("route {:?} is defined twice", route.name.as_str());
+                problems.push(Problem::at(format!("{}[{at}]", join(path, "routes")), what));
+            }
+        }
+        let settled = self.words.settle();
+        if let Some(per_try) = settled.timeout.per_try.on()
+            && per_try > settled.timeout.total
+        {
+            let what = format!("per_try {per_try} is longer than total {}", settled.timeout.total);
+            problems.push(Problem::at(join(path, "timeout.per_try"), what).hint("it can never run out"));
+        }
+        if settled.retry.attempts == 0 {
+            let hint = "1 means one try and no other";
+            problems.push(Problem::at(join(path, "retry.attempts"), "0 attempts send nothing").hint(hint));
+        }
+    }
+}
+
+/// Leaves whose value is a word of a closed set that grows with versions.
+const CLOSED: &[&str] = &["balance.by", "strategy.kind"];
+
+fn join(path: &str, key: &str) -> String {
+    crate::schema::join(path, key)
+}
+
+fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
+    Field { name, doc: doc.into(), default, why: "", schema }
+}
+
+impl Shape for Target {
+    fn schema() -> Schema {
+        Schema::Record(vec![
+            field("service", "One service; the whole namespace when left out.", ServiceName::schema(), None),
+            field("caller", "One caller, or * for everyone.", CallerPattern::schema(), Some("*".into())),
+        ])
+    }
+
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(node, path, problems)?;
+        let target = Self {
+            service: fields.optional("service", problems),
+            caller: fields.optional("caller", problems).unwrap_or_default(),
+        };
+        fields.finish(problems);
+        Some(target)
+    }
+
+    fn write(&self) -> Value {
+        let mut map = Map::new();
+        if let Some(service) = &self.service {
+            map.insert("service".into(), service.write());
+        }
+        if self.caller != CallerPattern::Any {
+            map.insert("caller".into(), self.caller.write());
+        }
+        Value::Object(map)
+    }
+}
+
+impl Shape for Route {
+    fn schema() -> Schema {
+        let mut fields = vec![
+            field("name", "Its name, in metrics and `explain`; must be written.", Label::schema(), None),
+            field("match", "What belongs to it.", Matching::schema(), None),
+        ];
+        fields.extend(SettingsWords::fields());
+        Schema::Record(fields)
+    }
+
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(node, path, problems)?;
+        let name = fields.required("name", problems);
+        let matching = fields.optional("match", problems).unwrap_or_default();
+        let words = SettingsWords::take(&mut fields, problems);
+        fields.finish(problems);
+        Some(Self { name: name?, matching, words })
+    }
+
+    fn write(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("name".into(), self.name.write());
+        map.insert("match".into(), self.matching.write());
+        self.words.put(&mut map);
+        Value::Object(map)
+    }
+}
+
+impl Shape for Policy {
+    fn schema() -> Schema {
+        let kind = Schema::Choice(vec!["Policy"]);
+        let mut fields = vec![
+            field("kind", "What the document is.", kind, Some("Policy".into())),
+            field("namespace", "Its namespace.", Namespace::schema(), Some("default".into())),
+            field("name", "Its name within the namespace; must be written.", Label::schema(), None),
+            field("match", "For whom it speaks.", Target::schema(), None),
+            field("mode", "Whether it acts.", Mode::schema(), Some("enforce".into())),
+        ];
+        fields.extend(SettingsWords::fields());
+        let routes = "Parts of the service with settings of their own; the first that matches is taken.";
+        fields.push(field("routes", routes, Schema::List(Box::new(Route::schema())), None));
+        Schema::Record(fields)
+    }
+
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(node, path, problems)?;
+        let kind: Option<String> = fields.optional("kind", problems);
+        if let Some(kind) = kind.filter(|kind| kind != "Policy") {
+            let what = format!("kind {kind:?} is not known here");
+            problems.push(Problem::at(join(path, "kind"), what).hint("write kind: Policy"));
+        }
+        let words = SettingsWords::take(&mut fields, problems);
+        let namespace = fields.optional("namespace", problems).unwrap_or_default();
+        let target = fields.optional("match", problems).unwrap_or_default();
+        let mode = fields.optional("mode", problems).unwrap_or_default();
+        let routes = fields.optional("routes", problems).unwrap_or_default();
+        let name = fields.required("name", problems);
+        fields.finish(problems);
+        let policy = Self { namespace, name: name?, target, mode, words, routes };
+        policy.check(path, problems);
+        Some(policy)
+    }
+
+    fn write(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("kind".into(), "Policy".into());
+        map.insert("namespace".into(), self.namespace.write());
+        map.insert("name".into(), self.name.write());
+        map.insert("match".into(), self.target.write());
+        map.insert("mode".into(), self.mode.write());
+        self.words.put(&mut map);
+        if !self.routes.is_empty() {
+            map.insert("routes".into(), json!(self.routes.iter().map(Shape::write).collect::<Vec<_>>()));
+        }
+        Value::Object(map)
+    }
+}

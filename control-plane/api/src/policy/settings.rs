@@ -1,0 +1,228 @@
+//! The settings of a policy, each default once with its reason.
+
+use serde_json::Value;
+
+use crate::choice::choice;
+use crate::name::Label;
+use crate::problem::Problem;
+use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Switch, settings};
+use crate::unit::{Rate, Share, Size, Span};
+
+settings! {
+    /// Everything a policy may set, at any scope.
+    pub struct Settings, SettingsWords {
+        /// How long things may take.
+        part timeout: Timeout, words TimeoutWords;
+        /// How an endpoint is chosen.
+        part balance: Balance, words BalanceWords;
+        /// How an ill endpoint is noticed, left out and taken back.
+        part health: Health, words HealthWords;
+        /// When a failed request is tried again.
+        part retry: Retry, words RetryWords;
+        /// How many requests may be in flight.
+        part concurrency: Concurrency, words ConcurrencyWords;
+        /// When to stop asking an endpoint that fails, whatever its peers do.
+        part breaker: Breaker, words BreakerWords;
+        /// How the attempts of one request are run.
+        part strategy: Strategy, words StrategyWords;
+        /// How often requests may come. A list written at a narrower scope replaces a wider one.
+        leaf limits: Vec<Limit> = Vec::new(), because "a limit nobody asked for is an outage nobody expects";
+    }
+}
+
+settings! {
+    /// How long things may take.
+    pub struct Timeout, TimeoutWords {
+        /// From a request's arrival until the head of its answer, all attempts and waits together.
+        leaf total: Span = Span::secs(15), because "long enough for slow reports, short enough that callers still wait";
+        /// One attempt, until the head of its answer.
+        leaf per_try: Switch<Span> = Switch::Off, because "a guess below the service's own latency turns slowness into load";
+        /// Opening a connection.
+        leaf connect: Span = Span::secs(1), because "one lost SYN is sent again after 1 s; a second one means trouble";
+        /// How long a body may stand still once the head of the answer is there.
+        leaf idle: Span = Span::secs(300), because "streams and long polls are quiet for minutes and healthy";
+    }
+}
+
+choice! {
+    /// How an endpoint is chosen.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Choosing {
+        /// The smallest of (load + 1) × latency of good answers ÷ success^k, over all of a small set, over two
+        /// draws of a large one.
+        #[default]
+        LeastLoaded = "least-loaded",
+        /// Any endpoint, by weight.
+        Random = "random",
+    }
+}
+
+settings! {
+    /// How an endpoint is chosen.
+    pub struct Balance, BalanceWords {
+        /// The rule.
+        leaf by: Choosing = Choosing::LeastLoaded, because "it shuns slow and failing hosts without a setting";
+        /// How long a latency is remembered (the time constant of its average).
+        leaf memory: Span = Span::secs(10), because "Finagle's and Linkerd's value: rides out a pause, forgets an incident";
+        /// Up to this many endpoints are all looked at; of more, two are drawn.
+        leaf scan: u32 = 16, because "a full scan halves p99 on small sets and two draws cost the same on any size";
+        /// How long a host that joins a warm set takes to its full share.
+        leaf slow_start: Span = Span::secs(30), because "caches and compilers warm in about that time";
+    }
+}
+
+settings! {
+    /// How an ill endpoint is noticed, left out and taken back.
+    pub struct Health, HealthWords {
+        /// At most this share of a service is out on soft evidence; one always may be, the last one never.
+        leaf eject_share: Share = Share::percent(50), because "safe for three hosts, and half a service still carries load";
+        /// Out after this many failures in a row.
+        leaf consecutive: u32 = 3, because "two may be chance, five of five users noticed";
+        /// Out when fewer than this share of answers are good while the peers' median is above it.
+        leaf success_floor: Share = Share::percent(80), because "Finagle's and Linkerd's value";
+        /// The window of that share.
+        leaf window: Span = Span::secs(10), because "long enough for a rate, short enough to act";
+        /// That share is judged from this many answers on.
+        leaf minimum: u32 = 10, because "one of three failing says nothing";
+        /// The first trial request comes after this, and again as often in the first minute.
+        leaf trial_every: Span = Span::secs(4), because "a restart takes about that long";
+        /// Later trial requests come ever more rarely, up to this.
+        leaf trial_at_most: Span = Span::secs(60), because "a host that returns after an hour is used within a minute";
+        /// A host that passed its trial takes this long to its full share.
+        leaf ramp: Span = Span::secs(2), because "it was warm a moment ago; what it may lack is connections";
+    }
+}
+
+settings! {
+    /// When a failed request is tried again.
+    pub struct Retry, RetryWords {
+        /// How often a request may be tried in all; what was provably never sent comes on top, at most twice.
+        leaf attempts: u32 = 3, because "two hosts may die together; a fourth try only feeds an outage";
+        /// Retries, hedges and replays together may add this share of a service's requests over 10 s.
+        leaf budget: Share = Share::percent(20), because "SRE practice: more turns an overload into an outage";
+        /// And this much on top, so that a quiet service may retry at all.
+        leaf floor: Rate = Rate::per_second(3), because "ten per second and caller is a storm with many callers";
+        /// How much of a request's body is kept for another try.
+        leaf keep_body: Size = Size::kib(64), because "Linkerd's and Pingora's value; JSON calls fit";
+        /// Answers that count as failures and may be tried again when the request is idempotent.
+        leaf statuses: Vec<u16> = vec![502, 503, 504], because "these say: not me, not now";
+        /// Whether a request with an Idempotency-Key may be tried again whatever its method.
+        leaf trust_idempotency_key: bool = false, because "only the service's owner knows whether it honours the key";
+    }
+}
+
+settings! {
+    /// How many requests may be in flight.
+    pub struct Concurrency, ConcurrencyWords {
+        /// In flight to one endpoint from this host.
+        leaf per_endpoint: Switch<u32> = Switch::Off, because "no number fits all hosts";
+        /// In flight to the whole service from this host.
+        leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
+        /// How long a request may wait for room.
+        leaf longest_wait: Span = Span::millis(20), because "DAGOR's threshold: a longer queue is overload, not a burst";
+    }
+}
+
+settings! {
+    /// When to stop asking an endpoint that fails, whatever its peers do.
+    pub struct Breaker, BreakerWords {
+        /// Opens when this share of answers within the window failed.
+        leaf failure_share: Switch<Share> = Switch::Off, because "ejection judges against peers; a breaker does not and must be asked for";
+        /// The window of that share.
+        leaf window: Span = Span::secs(10), because "Hystrix's value";
+        /// It is judged from this many answers on.
+        leaf minimum: u32 = 20, because "Hystrix's value";
+        /// How long it stays open before it tries again.
+        leaf open_for: Span = Span::secs(5), because "Hystrix's value";
+        /// How many requests at a time may try while half-open; as many must succeed to close it.
+        leaf trials: u32 = 1, because "one answer tells; more are hurt when it is too soon";
+    }
+}
+
+choice! {
+    /// How the attempts of one request are run.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum StrategyKind {
+        /// Another host after a failure, within `retry`.
+        #[default]
+        Failover = "failover",
+        /// One attempt; only what was provably never sent goes elsewhere.
+        Failfast = "failfast",
+    }
+}
+
+settings! {
+    /// How the attempts of one request are run.
+    pub struct Strategy, StrategyWords {
+        /// The strategy, after Dubbo's words.
+        leaf kind: StrategyKind = StrategyKind::Failover, because "most calls are reads and survive a dead host so";
+    }
+}
+
+choice! {
+    /// What a limit counts apart.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum LimitKey {
+        /// One bucket for everyone.
+        #[default]
+        Service = "service",
+        /// One bucket for each caller.
+        Caller = "caller",
+    }
+}
+
+crate::schema::choice_shape!(Choosing, StrategyKind, LimitKey);
+
+/// A token bucket: at most `rate` over time, at most `burst` at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Its name, in answers and metrics.
+    pub name: Label,
+    /// What it counts apart.
+    pub key: LimitKey,
+    /// The long-run rate.
+    pub rate: Rate,
+    /// How many may come at once.
+    pub burst: u32,
+}
+
+impl Shape for Limit {
+    fn schema() -> Schema {
+        let field =
+            |name, doc: &str, schema, default| Field { name, doc: doc.into(), default, why: "", schema };
+        Schema::Record(vec![
+            field("name", "Its name, in answers and metrics; must be written.", Label::schema(), None),
+            field("key", "What it counts apart.", LimitKey::schema(), Some("service".into())),
+            field("rate", "The long-run rate; must be written.", Rate::schema(), None),
+            field("burst", "How many may come at once; one second's worth by default.", u32::schema(), None),
+        ])
+    }
+
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(node, path, problems)?;
+        let name = fields.required("name", problems);
+        let key = fields.optional("key", problems).unwrap_or_default();
+        let rate: Option<Rate> = fields.required("rate", problems);
+        let burst = fields.optional("burst", problems);
+        fields.finish(problems);
+        let (name, rate) = (name?, rate?);
+        if rate.interval_nanos().is_none() {
+            problems
+                .push(Problem::at(path, "rate 0 lets nothing through").hint("take the policy out instead"));
+            return None;
+        }
+        // One second's worth: what a steady caller sends when it was held up for a moment.
+        let burst =
+            burst.unwrap_or_else(|| rate.as_per_second().ceil().clamp(1.0, f64::from(u32::MAX)) as u32);
+        Some(Self { name, key, rate, burst: burst.max(1) })
+    }
+
+    fn write(&self) -> Value {
+        serde_json::json!({
+            "name": self.name.as_str(),
+            "key": self.key.as_str(),
+            "rate": self.rate.to_string(),
+            "burst": self.burst,
+        })
+    }
+}
