@@ -4,6 +4,7 @@
 //! This crate never opens a socket or a file, reads a clock or rolls dice, and imports nothing of ours.
 
 pub mod choice;
+pub mod config;
 pub mod digest;
 pub mod instance;
 pub mod list;

@@ -176,15 +176,15 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_told_at_once_each_with_its_place() {
-        let text = "kind: Policy\nname: a\nretry:\n  atempts: 3\n  budget: 200%\ntimeout: { total: 5 }\n\
+        let text = "kind: Policy\nname: a\nmatch: { service: s }\nretry:\n  atempts: 3\n  budget: 200%\ntimeout: { total: 5 }\n\
                     routes:\n- name: x\n  retry: { attempts: many }\n";
         check(
             text,
             &[
-                ("retry.atempts", 4, 3, "did you mean \"attempts\"?"),
-                ("retry.budget", 5, 3, "over 100%"),
-                ("timeout.total", 6, 12, "no unit"),
-                ("routes[0].retry.attempts", 9, 12, "expected a whole number"),
+                ("retry.atempts", 5, 3, "did you mean \"attempts\"?"),
+                ("retry.budget", 6, 3, "over 100%"),
+                ("timeout.total", 7, 12, "no unit"),
+                ("routes[0].retry.attempts", 10, 12, "expected a whole number"),
             ],
         );
     }
