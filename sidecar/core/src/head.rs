@@ -1,0 +1,32 @@
+//! The head of a message as the line sees it: a start line and fields, on whatever wire they came.
+//!
+//! A head is one shared buffer with spans into it, so that untouched field lines leave as they came, in runs,
+//! with their case and order. What we say ourselves is appended. It is never a map and never copies a value.
+//! Framing (`Content-Length`, `Transfer-Encoding`) and the connection's own fields belong to the wire, which
+//! writes them anew; [`Fields::write`] never repeats the ones that were received.
+
+mod authority;
+mod fields;
+mod known;
+mod method;
+mod request;
+mod response;
+mod target;
+
+pub use fields::{Field, Fields};
+pub use known::Known;
+pub use method::Method;
+pub use request::{BadHead, RequestHead, RequestLine};
+pub use response::{ResponseHead, ResponseLine};
+pub use target::Form;
+
+/// The version a message was announced with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0: no chunked coding, no interim answers, closes unless asked otherwise.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}

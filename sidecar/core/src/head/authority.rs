@@ -1,0 +1,68 @@
+//! `host[:port]`, judged once for `Host`, for targets and for what other wires call `:authority`.
+
+use std::net::Ipv6Addr;
+
+/// Splits a valid authority into host and port; `None` when it breaks RFC 3986 §3.2.2, carries user
+/// information, or a comma, which the RFC allows in a name but two joined `Host` lines look like.
+pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let (host, port) = match text.first()? {
+        b'[' => {
+            let close = text.iter().position(|&b| b == b']')?;
+            let literal = std::str::from_utf8(&text[1..close]).ok()?;
+            literal.parse::<Ipv6Addr>().ok()?;
+            (&text[..=close], &text[close + 1..])
+        }
+        _ => {
+            let colon = text.iter().position(|&b| b == b':').unwrap_or(text.len());
+            (valid_name(&text[..colon])?, &text[colon..])
+        }
+    };
+    match port {
+        [] | [b':'] => Some((host, None)),
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            Some((host, Some(std::str::from_utf8(digits).ok()?.parse().ok()?)))
+        }
+        _ => None,
+    }
+}
+
+fn valid_name(name: &[u8]) -> Option<&[u8]> {
+    let mut rest = name;
+    while let Some((&b, tail)) = rest.split_first() {
+        rest = match b {
+            b'%' => match tail {
+                [a, b, tail @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => tail,
+                _ => return None,
+            },
+            b if b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&b) => tail,
+            _ => return None,
+        };
+    }
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_host_and_a_port_make_an_authority() {
+        let good: &[(&str, &str, Option<u16>)] = &[
+            ("a", "a", None),
+            ("a:", "a", None),
+            ("a.b-c_d:80", "a.b-c_d", Some(80)),
+            ("127.0.0.1:65535", "127.0.0.1", Some(65535)),
+            ("[::1]", "[::1]", None),
+            ("[::1]:8080", "[::1]", Some(8080)),
+            ("a%20b", "a%20b", None),
+        ];
+        for (text, host, port) in good {
+            assert_eq!(split(text.as_bytes()), Some((host.as_bytes(), *port)), "{text}");
+        }
+        let bad =
+            "| |a b|a,b|a/b|u@a|a:b|a:80:80|a:65536|a:+1|[::1|[::1]x|[zz]|::1|a%2|a%zz|a?b|a#b|:80|a\\b|é";
+        for text in bad.split('|') {
+            assert_eq!(split(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The field lines of a message: spans into one buffer, a mark on the dropped ones, and lines of our own.
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::known::Known;
+
+/// Fields held without a heap allocation; more than nine in ten requests between services have fewer.
+const INLINE: usize = 16;
+
+/// Where one field line lies: in the received buffer or among the added lines.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    line: u32,
+    value: u32,
+    value_end: u32,
+    /// One past the line's CRLF.
+    end: u32,
+    name_len: u16,
+    known: Known,
+    dropped: bool,
+    added: bool,
+}
+
+/// The fields of a head, or a trailer section.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    raw: Bytes,
+    spans: SmallVec<[Span; INLINE]>,
+    added: Vec<u8>,
+}
+
+/// One field that is still part of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as it was written.
+    pub name: &'a [u8],
+    /// The value without surrounding white space.
+    pub value: &'a [u8],
+    /// The name's id.
+    pub known: Known,
+}
+
+impl Fields {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes a received line. Offsets are bytes into the buffer that [`Fields::attach`] brings: the line begins
+    /// with its name at `line`, its trimmed value is `value`, and `end` is one past its CRLF.
+    pub fn note(&mut self, name: &[u8], line: usize, value: std::ops::Range<usize>, end: usize) {
+        self.spans.push(Span {
+            line: offset(line),
+            value: offset(value.start),
+            value_end: offset(value.end),
+            end: offset(end),
+            name_len: u16::try_from(name.len()).unwrap_or(u16::MAX),
+            known: Known::of(name),
+            dropped: false,
+            added: false,
+        });
+    }
+
+    /// Gives the buffer that the noted offsets point into.
+    pub fn attach(&mut self, raw: Bytes) {
+        self.raw = raw;
+    }
+
+    /// The received buffer: start line and fields as they came.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// How many fields are still part of the message.
+    pub fn len(&self) -> usize {
+        self.spans.iter().filter(|span| !span.dropped).count()
+    }
+
+    /// Whether no field is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.spans.iter().filter(|span| !span.dropped).map(|span| self.field(span))
+    }
+
+    /// The value of the first field with this id.
+    pub fn get(&self, known: Known) -> Option<&[u8]> {
+        self.get_all(known).next()
+    }
+
+    /// [`Fields::get`] as text; `None` also when the value is not UTF-8.
+    pub fn get_str(&self, known: Known) -> Option<&str> {
+        self.get(known).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The values of all fields with this id, in order.
+    pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let live = move |span: &&Span| span.known == known && !span.dropped;
+        self.spans.iter().filter(live).map(|span| self.slice(span, span.value, span.value_end))
+    }
+
+    /// Whether a field with this id is present.
+    pub fn has(&self, known: Known) -> bool {
+        self.spans.iter().any(|span| span.known == known && !span.dropped)
+    }
+
+    /// The value of the first field of this name, in any case.
+    pub fn find(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+    }
+
+    /// Whether a list-valued field holds this element, in any case (RFC 9110 §5.6.1).
+    pub fn lists(&self, known: Known, element: &str) -> bool {
+        self.get_all(known).any(|value| elements(value).any(|e| e.eq_ignore_ascii_case(element.as_bytes())))
+    }
+
+    /// Drops every field with this id; `true` when there was one.
+    pub fn drop_known(&mut self, known: Known) -> bool {
+        self.drop_where(|field| field.known == known)
+    }
+
+    /// Drops every field of this name, in any case; `true` when there was one.
+    pub fn drop_named(&mut self, name: &str) -> bool {
+        self.drop_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// Drops every field that `unwanted` picks; `true` when there was one.
+    pub fn drop_where(&mut self, unwanted: impl Fn(Field<'_>) -> bool) -> bool {
+        let mut any = false;
+        for at in 0..self.spans.len() {
+            let span = self.spans[at];
+            if !span.dropped && unwanted(self.field(&span)) {
+                self.spans[at].dropped = true;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Appends a field. Bytes that could end a line or the message (CTL) become spaces, as RFC 9110 §5.5 allows;
+    /// a name that is no token is a mistake of ours.
+    pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
+        let line = self.added.len();
+        self.added.extend_from_slice(name.as_bytes());
+        self.added.extend_from_slice(b": ");
+        let start = self.added.len();
+        self.added.extend(value.as_ref().iter().map(|&b| if is_text(b) { b } else { b' ' }));
+        let end = self.added.len();
+        self.added.extend_from_slice(b"\r\n");
+        self.note(name.as_bytes(), line, start..end, end + 2);
+        if let Some(span) = self.spans.last_mut() {
+            span.added = true;
+        }
+    }
+
+    /// Puts one field in the place of all of its name.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.drop_named(name);
+        self.append(name, value);
+    }
+
+    /// Drops what speaks to one hop only: the fields `Connection` names and those of RFC 9110 §7.6.1. The one
+    /// survivor is a wish for trailers, said anew as `te: trailers`.
+    ///
+    /// `Host` stays even when `Connection` names it: whoever names it wants it lost on the way. Ask
+    /// [`upgrade`](super::RequestHead::upgrade) and [`keep_alive`](super::RequestHead::keep_alive) first.
+    pub fn strip_hop_by_hop(&mut self) {
+        let trailers = self.lists(Known::Te, "trailers");
+        for at in 0..self.spans.len() {
+            let span = self.spans[at];
+            if span.known == Known::Connection && !span.dropped {
+                self.drop_listed(&span);
+            }
+        }
+        for span in &mut self.spans {
+            span.dropped |= span.known.hop_by_hop();
+        }
+        if trailers {
+            self.append("te", "trailers");
+        }
+    }
+
+    /// Appends the field lines to `out`, each with its CRLF: untouched neighbours in one copy, without those the
+    /// wire writes itself.
+    pub fn write(&self, out: &mut BytesMut) {
+        let mut spans = self.spans.iter().filter(|span| !span.dropped && !span.known.wire_owned()).peekable();
+        while let Some(first) = spans.next() {
+            let mut end = first.end;
+            while let Some(next) = spans.next_if(|next| next.added == first.added && next.line == end) {
+                end = next.end;
+            }
+            out.extend_from_slice(self.slice(first, first.line, end));
+        }
+    }
+
+    fn drop_listed(&mut self, connection: &Span) {
+        for at in 0..self.spans.len() {
+            let span = self.spans[at];
+            let value = self.slice(connection, connection.value, connection.value_end);
+            let name = self.field(&span).name;
+            if span.known != Known::Host && elements(value).any(|e| e.eq_ignore_ascii_case(name)) {
+                self.spans[at].dropped = true;
+            }
+        }
+    }
+
+    fn field(&self, span: &Span) -> Field<'_> {
+        Field {
+            name: self.slice(span, span.line, span.line + u32::from(span.name_len)),
+            value: self.slice(span, span.value, span.value_end),
+            known: span.known,
+        }
+    }
+
+    fn slice(&self, span: &Span, start: u32, end: u32) -> &[u8] {
+        let source: &[u8] = if span.added { &self.added } else { &self.raw };
+        source.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+/// The elements of a comma-separated list, trimmed, without the empty ones (RFC 9110 §5.6.1.2).
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+fn is_text(b: u8) -> bool {
+    b == b'\t' || (b >= 0x20 && b != 0x7f)
+}
+
+/// Heads are limited to 64 KiB, far below what an offset holds; beyond it a span is empty, not wrong.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn fields(lines: &str) -> Fields {
+        let mut fields = Fields::new();
+        let mut at = 0;
+        for line in lines.split_inclusive("\r\n") {
+            let colon = line.find(':').unwrap();
+            let value = line[colon + 1..].trim();
+            let start = at + line.find(value).unwrap();
+            fields.note(&line.as_bytes()[..colon], at, start..start + value.len(), at + line.len());
+            at += line.len();
+        }
+        fields.attach(Bytes::copy_from_slice(lines.as_bytes()));
+        fields
+    }
+
+    fn check(before: &str, act: impl Fn(&mut Fields), after: &str) {
+        let mut fields = fields(before);
+        act(&mut fields);
+        let mut out = BytesMut::new();
+        fields.write(&mut out);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), after, "from {before:?}");
+    }
+
+    #[test]
+    fn untouched_lines_keep_case_order_and_spacing() {
+        check("HoSt:a\r\nX-B:   2 \r\nx-b: 3\r\n", |_| (), "HoSt:a\r\nX-B:   2 \r\nx-b: 3\r\n");
+        check("a: 1\r\nb: 2\r\nc: 3\r\n", |f| _ = f.drop_named("B"), "a: 1\r\nc: 3\r\n");
+        check("a: 1\r\nb: 2\r\n", |f| f.set("A", "9"), "b: 2\r\nA: 9\r\n");
+        check("a: 1\r\n", |f| f.append("b", "x\r\ny: z"), "a: 1\r\nb: x  y: z\r\n");
+        check("a: 1\r\n", |f| (f.set("b", "1"), f.set("b", "2")).1, "a: 1\r\nb: 2\r\n");
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        let strip = Fields::strip_hop_by_hop;
+        check("Connection: close, x-a\r\nX-A: 1\r\nX-B: 2\r\n", strip, "X-B: 2\r\n");
+        check("x-a: 1\r\nconnection: X-A\r\nconnection: x-b\r\nx-b: 1\r\nk: 1\r\n", strip, "k: 1\r\n");
+        check("host: a\r\nconnection: host\r\n", strip, "host: a\r\n");
+        check("te: gzip, Trailers\r\nk: 1\r\n", strip, "k: 1\r\nte: trailers\r\n");
+        check("te: gzip\r\nupgrade: h2c\r\nkeep-alive: timeout=5\r\n", strip, "");
+        check("proxy-authorization: x\r\nproxy-connection: close\r\n", strip, "");
+        check("content-length: 5\r\ntransfer-encoding: chunked\r\na: 1\r\n", strip, "a: 1\r\n");
+    }
+
+    #[test]
+    fn lookups_see_received_and_added_fields_but_no_dropped_ones() {
+        let mut f = fields("Via: 1.1 a\r\nvia: 1.1 b\r\nX-Y: z\r\n");
+        assert_eq!(f.get(Known::Via).unwrap(), b"1.1 a");
+        assert_eq!(f.get_all(Known::Via).count(), 2);
+        assert_eq!(f.find("x-y").unwrap(), b"z");
+        f.append("x-request-id", "7");
+        assert_eq!(f.get_str(Known::RequestId), Some("7"));
+        assert_eq!(f.len(), 4);
+        assert!(f.drop_known(Known::Via));
+        assert!(!f.drop_known(Known::Via));
+        assert_eq!((f.get(Known::Via), f.len()), (None, 2));
+    }
+}

@@ -1,0 +1,314 @@
+//! The head of a request.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut, Range};
+
+use bytes::{Bytes, BytesMut};
+
+use super::fields::Fields;
+use super::known::Known;
+use super::method::Method;
+use super::target::{self, Form};
+use super::{Version, authority};
+
+/// Why a request's head cannot be believed, whatever wire it came on. Each is the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadHead {
+    /// The target has no form of RFC 9112 §3.2 that goes with its method.
+    Target,
+    /// HTTP/1.1 without `Host`.
+    NoHost,
+    /// More than one `Host`.
+    SeveralHosts,
+    /// A `Host` that is no `host[:port]`.
+    Host,
+    /// `Host` names another authority than the target.
+    HostDisagrees,
+}
+
+impl fmt::Display for BadHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail())
+    }
+}
+
+impl BadHead {
+    /// The rule that was broken.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Target => "the target has no form that goes with its method",
+            Self::NoHost => "Host is missing",
+            Self::SeveralHosts => "more than one Host",
+            Self::Host => "Host is no host[:port]",
+            Self::HostDisagrees => "Host and the target name different authorities",
+        }
+    }
+}
+
+/// Where the parts of a request line lie: bytes into the buffer attached to the fields.
+#[derive(Clone, Debug)]
+pub struct RequestLine {
+    /// The method's token.
+    pub method: Range<usize>,
+    /// The target as it was written.
+    pub target: Range<usize>,
+    /// The announced version.
+    pub version: Version,
+}
+
+/// A request's start line and fields. Its fields are reached through `Deref`.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    method: Method,
+    version: Version,
+    form: Form,
+    token: Range<u32>,
+    /// What is sent as target, unless `rewritten`.
+    target: Range<u32>,
+    /// The target's authority; empty when it names none.
+    authority: Range<u32>,
+    rewritten: Option<Box<str>>,
+    fields: Fields,
+}
+
+impl RequestHead {
+    /// Judges target and `Host` and makes the head. An HTTP/1.0 request may lack `Host`; with an absolute
+    /// target it then gets the target's.
+    pub fn new(line: RequestLine, fields: Fields) -> Result<Self, BadHead> {
+        let raw = fields.raw();
+        let method = Method::of(raw.get(line.method.clone()).unwrap_or_default());
+        let text = raw.get(line.target.clone()).unwrap_or_default();
+        let parts = target::split(method, text).ok_or(BadHead::Target)?;
+        let named = authority::split(&text[parts.authority.clone()]);
+        let host = judge_host(&fields, line.version)?;
+        if let (Some((a, a_port)), Some((b, b_port))) = (named, host) {
+            let same_port = match parts.form {
+                Form::Authority => b_port.is_none() || a_port == b_port,
+                _ => a_port.unwrap_or(parts.default_port) == b_port.unwrap_or(parts.default_port),
+            };
+            if !a.eq_ignore_ascii_case(b) || !same_port {
+                return Err(BadHead::HostDisagrees);
+            }
+        }
+        let missing_host =
+            (host.is_none() && named.is_some()).then(|| text[parts.authority.clone()].to_vec());
+        let rewritten = match text[parts.origin.clone()].first() {
+            Some(b'/') => None,
+            _ if parts.form != Form::Absolute => None,
+            None if method == Method::Options => Some("*".into()),
+            _ => Some(format!("/{}", String::from_utf8_lossy(&text[parts.origin.clone()])).into()),
+        };
+        let base = line.target.start;
+        let mut head = Self {
+            method,
+            version: line.version,
+            form: parts.form,
+            token: narrow(line.method),
+            target: narrow(base + parts.origin.start..base + parts.origin.end),
+            authority: narrow(base + parts.authority.start..base + parts.authority.end),
+            rewritten,
+            fields,
+        };
+        if let Some(host) = missing_host {
+            head.append("host", host);
+        }
+        Ok(head)
+    }
+
+    /// An HTTP/1.1 request of our own: health checks, load probes, tests. For [`Method::Other`] use
+    /// [`RequestHead::new`].
+    pub fn build(method: Method, target: &str, host: &str) -> Result<Self, BadHead> {
+        let token = method.label();
+        let raw = format!("{token} {target}");
+        let mut fields = Fields::new();
+        fields.attach(Bytes::from(raw.clone()));
+        fields.append("host", host);
+        let target = token.len() + 1..raw.len();
+        Self::new(RequestLine { method: 0..token.len(), target, version: Version::Http11 }, fields)
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The method's token as it was written.
+    pub fn method_name(&self) -> &str {
+        self.text(&self.token)
+    }
+
+    /// The announced version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How the target was written.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The target as an origin server is told it: path and query, `*`, or `host:port` for `CONNECT`.
+    pub fn target(&self) -> &str {
+        self.rewritten.as_deref().unwrap_or_else(|| self.text(&self.target))
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target().split('?').next().unwrap_or_default()
+    }
+
+    /// What follows the target's first `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.target().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The authority asked for: the target's, else that of `Host`; `None` only in HTTP/1.0.
+    pub fn authority(&self) -> Option<&str> {
+        match self.text(&self.authority) {
+            "" => self.get_str(Known::Host),
+            named => Some(named),
+        }
+    }
+
+    /// Puts another path and query in the target's place; it must be in origin form.
+    pub fn rewrite_target(&mut self, origin: &str) -> Result<(), BadHead> {
+        match target::split(Method::Get, origin.as_bytes()) {
+            Some(parts) if parts.form == Form::Origin => {
+                self.rewritten = Some(origin.into());
+                Ok(())
+            }
+            _ => Err(BadHead::Target),
+        }
+    }
+
+    /// Whether the client wants to use the connection again (RFC 9112 §9.3).
+    pub fn keep_alive(&self) -> bool {
+        self.fields.keep_alive(self.version)
+    }
+
+    /// The one protocol the client asks to switch to (RFC 9110 §7.8); `None` when `Connection` does not name it,
+    /// in HTTP/1.0, and when several lines compete.
+    pub fn upgrade(&self) -> Option<&str> {
+        self.fields.upgrade(self.version)
+    }
+
+    /// Whether the client waits for `100 Continue` before its body (RFC 9110 §10.1.1).
+    pub fn expects_continue(&self) -> bool {
+        self.version >= Version::Http11 && self.lists(Known::Expect, "100-continue")
+    }
+
+    /// Appends start line and fields to `out`, without framing and the closing blank line.
+    pub fn write(&self, out: &mut BytesMut) {
+        for part in [self.method_name(), " ", self.target(), " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        self.fields.write(out);
+    }
+
+    fn text(&self, span: &Range<u32>) -> &str {
+        let bytes = self.fields.raw().get(span.start as usize..span.end as usize);
+        bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl Deref for RequestHead {
+    type Target = Fields;
+    fn deref(&self) -> &Fields {
+        &self.fields
+    }
+}
+
+impl DerefMut for RequestHead {
+    fn deref_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+}
+
+impl Fields {
+    pub(super) fn keep_alive(&self, version: Version) -> bool {
+        let close = self.lists(Known::Connection, "close");
+        !close && (version >= Version::Http11 || self.lists(Known::Connection, "keep-alive"))
+    }
+
+    pub(super) fn upgrade(&self, version: Version) -> Option<&str> {
+        let asked = version == Version::Http11 && self.lists(Known::Connection, "upgrade");
+        let single = self.get_all(Known::Upgrade).count() == 1;
+        if asked && single { self.get_str(Known::Upgrade) } else { None }
+    }
+}
+
+type Split<'a> = (&'a [u8], Option<u16>);
+
+fn judge_host(fields: &Fields, version: Version) -> Result<Option<Split<'_>>, BadHead> {
+    let mut hosts = fields.get_all(Known::Host);
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => authority::split(host).map(Some).ok_or(BadHead::Host),
+        (Some(_), Some(_)) => Err(BadHead::SeveralHosts),
+        (None, _) if version == Version::Http11 => Err(BadHead::NoHost),
+        (None, _) => Ok(None),
+    }
+}
+
+fn narrow(range: Range<usize>) -> Range<u32> {
+    let cut = |at| u32::try_from(at).unwrap_or(u32::MAX);
+    cut(range.start)..cut(range.end)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn check(method: Method, target: &str, host: &str, wanted: &str) {
+        let got = match RequestHead::build(method, target, host) {
+            Ok(head) => format!("{} {}", head.authority().unwrap_or("-"), head.target()),
+            Err(bad) => format!("{bad:?}"),
+        };
+        assert_eq!(got, wanted, "{method:?} {target} with Host {host:?}");
+    }
+
+    #[test]
+    fn target_and_host_make_one_authority() {
+        check(Method::Get, "/a?b", "x", "x /a?b");
+        check(Method::Get, "http://X/a", "x", "X /a");
+        check(Method::Get, "http://x:80/a", "x", "x:80 /a");
+        check(Method::Get, "http://x", "x", "x /");
+        check(Method::Get, "http://x?q", "x", "x /?q");
+        check(Method::Options, "http://x", "x", "x *");
+        check(Method::Options, "*", "x", "x *");
+        check(Method::Connect, "x:443", "x:443", "x:443 x:443");
+        check(Method::Connect, "x:443", "x", "x:443 x:443");
+        check(Method::Get, "http://x/", "y", "HostDisagrees");
+        check(Method::Get, "http://x:81/", "x", "HostDisagrees");
+        check(Method::Connect, "x:443", "x:80", "HostDisagrees");
+        check(Method::Get, "/", "a,b", "Host");
+        check(Method::Get, "/", "", "Host");
+        check(Method::Get, "a", "a", "Target");
+    }
+
+    #[test]
+    fn a_rewritten_target_is_written() {
+        let mut head = RequestHead::build(Method::Get, "http://x/a?b=c", "x").unwrap();
+        assert_eq!((head.path(), head.query()), ("/a", Some("b=c")));
+        head.rewrite_target("/z?y").unwrap();
+        assert_eq!(head.rewrite_target("http://evil/"), Err(BadHead::Target));
+        assert_eq!(head.rewrite_target("/a b"), Err(BadHead::Target));
+        let mut out = BytesMut::new();
+        head.write(&mut out);
+        assert_eq!(&out[..], b"GET /z?y HTTP/1.1\r\nhost: x\r\n");
+    }
+
+    #[test]
+    fn keep_alive_upgrade_and_expect_are_read_from_lists() {
+        let mut head = RequestHead::build(Method::Get, "/", "x").unwrap();
+        assert!(head.keep_alive());
+        head.append("Connection", "Keep-Alive, Upgrade");
+        assert_eq!(head.upgrade(), None);
+        head.append("upgrade", "websocket");
+        assert_eq!(head.upgrade(), Some("websocket"));
+        head.append("expect", "100-Continue");
+        assert!(head.expects_continue());
+        head.append("connection", "CLOSE");
+        assert!(!head.keep_alive());
+    }
+}

@@ -1,0 +1,147 @@
+//! The head of an answer.
+
+use std::ops::{Deref, DerefMut, Range};
+
+use bytes::BytesMut;
+
+use super::Version;
+use super::fields::Fields;
+
+/// What a status line said; the phrase is bytes into the buffer attached to the fields.
+#[derive(Clone, Debug)]
+pub struct ResponseLine {
+    /// The status, 100 to 599.
+    pub status: u16,
+    /// The reason phrase, which may be empty.
+    pub phrase: Range<usize>,
+    /// The announced version.
+    pub version: Version,
+}
+
+/// An answer's start line and fields. Its fields are reached through `Deref`.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    status: u16,
+    version: Version,
+    /// The received phrase, passed on as it came; empty when we chose the status.
+    phrase: Range<usize>,
+    own: bool,
+    fields: Fields,
+}
+
+impl ResponseHead {
+    /// A received answer.
+    pub fn new(line: ResponseLine, fields: Fields) -> Self {
+        Self { status: line.status, version: line.version, phrase: line.phrase, own: false, fields }
+    }
+
+    /// An HTTP/1.1 answer of our own.
+    pub fn build(status: u16) -> Self {
+        Self { status, version: Version::Http11, phrase: 0..0, own: true, fields: Fields::new() }
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Changes the status, with its customary phrase.
+    pub fn set_status(&mut self, status: u16) {
+        self.status = status;
+        self.own = true;
+    }
+
+    /// The announced version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether another head of the same exchange follows: 1xx, but not 101, which ends HTTP.
+    pub fn interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+
+    /// Whether the endpoint will take another request on the connection (RFC 9112 §9.3).
+    pub fn keep_alive(&self) -> bool {
+        self.fields.keep_alive(self.version)
+    }
+
+    /// The protocol switched to (RFC 9110 §7.8).
+    pub fn upgrade(&self) -> Option<&str> {
+        self.fields.upgrade(self.version)
+    }
+
+    /// Appends start line and fields to `out`, without framing and the closing blank line.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        let digits = [self.status / 100 % 10, self.status / 10 % 10, self.status % 10];
+        out.extend(digits.map(|digit| b'0' + digit as u8));
+        out.extend_from_slice(b" ");
+        out.extend_from_slice(match self.own {
+            true => phrase(self.status).as_bytes(),
+            false => self.fields.raw().get(self.phrase.clone()).unwrap_or_default(),
+        });
+        out.extend_from_slice(b"\r\n");
+        self.fields.write(out);
+    }
+}
+
+impl Deref for ResponseHead {
+    type Target = Fields;
+    fn deref(&self) -> &Fields {
+        &self.fields
+    }
+}
+
+impl DerefMut for ResponseHead {
+    fn deref_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+}
+
+/// The customary phrase of the statuses we say ourselves (RFC 9110 §15); clients ignore it.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        200 => "OK",
+        202 => "Accepted",
+        204 => "No Content",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        499 => "Client Closed Request",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_our_own_is_written() {
+        let mut head = ResponseHead::build(503);
+        head.append("retry-after", "1");
+        let mut out = BytesMut::new();
+        head.write(&mut out);
+        assert_eq!(&out[..], b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n");
+        assert!(ResponseHead::build(103).interim());
+        assert!(!ResponseHead::build(101).interim());
+    }
+}
