@@ -1,0 +1,175 @@
+//! An instance as this host knows it, and the list a worker chooses from.
+//!
+//! What is learned of an endpoint lives in its cell, one per host process, and survives every change of the
+//! list that keeps the endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use api::{Digest, Instance, Moment, ServiceKey};
+
+use crate::breaker::Breaker;
+use crate::ewma::Ewma;
+use crate::flight::{Counted, Gauge};
+use crate::health::{self, Health};
+use crate::window::Window;
+
+/// A load report says something for this long: a few round trips, well under the time a queue needs to build.
+const REPORT_FOR: u32 = 1_000;
+
+/// What is learned of one endpoint. Padded to two cache lines, so that endpoints do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct EndpointCell {
+    in_flight: Gauge,
+    /// Requests in flight as its own sidecar said, above; the millisecond of the report, below.
+    reported: AtomicU64,
+    /// The latency of its good answers.
+    pub ewma: Ewma,
+    /// Whether traffic finds it ill.
+    pub health: Health,
+    /// Its good and bad answers.
+    pub window: Window,
+    /// Its breaker.
+    pub breaker: Breaker,
+    /// When it joined a warm set, plus one nanosecond; zero when it did not.
+    joined: AtomicU64,
+    /// The shortest idle time after which it was seen to close a connection, in milliseconds; zero for none.
+    idle_limit: AtomicU32,
+}
+
+impl EndpointCell {
+    /// A cell of which nothing is known.
+    pub fn shared() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// It joins a set that is warm already: it takes its share slowly.
+    pub fn join(&self, now: Moment) {
+        self.joined.store(now.as_nanos() + 1, Relaxed);
+    }
+
+    /// The share of its traffic it should have at `now`: 1 once it is warm and well.
+    pub fn ramp(&self, now: Moment, settings: &api::policy::Settings) -> f32 {
+        let joined = self.joined.load(Relaxed);
+        let warm = match joined.checked_sub(1) {
+            Some(joined) => {
+                let age = now.since(Moment::from_nanos(joined));
+                health::fraction(age, settings.balance.slow_start.duration())
+            }
+            None => 1.0,
+        };
+        warm.min(self.health.ramp(now, &settings.health))
+    }
+
+    /// Requests in flight from this host.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    /// Its load: what is in flight from this host, or what its sidecar said a moment ago if that is more.
+    pub fn load(&self, now: Moment) -> u32 {
+        let word = self.reported.load(Relaxed);
+        let age = (now.as_millis() as u32).wrapping_sub(word as u32);
+        let reported = if age < REPORT_FOR { (word >> 32) as u32 } else { 0 };
+        self.in_flight().max(reported)
+    }
+
+    /// Its sidecar says that `in_flight` requests are in flight there, from all hosts.
+    pub fn tell_load(&self, now: Moment, in_flight: u32) {
+        self.reported.store(u64::from(in_flight) << 32 | u64::from(now.as_millis() as u32), Relaxed);
+    }
+
+    /// After how long an idle connection must be thought closed; `None` while nobody saw it close one.
+    pub fn idle_limit(&self) -> Option<Duration> {
+        let millis = self.idle_limit.load(Relaxed);
+        (millis > 0).then(|| Duration::from_millis(u64::from(millis)))
+    }
+
+    /// It closed a connection that had been idle for `idle`.
+    pub fn tell_idle_close(&self, idle: Duration) {
+        let idle = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX).max(1);
+        let next = |limit| (limit == 0 || idle < limit).then_some(idle);
+        let _shorter_known = self.idle_limit.fetch_update(Relaxed, Relaxed, next);
+    }
+}
+
+impl Counted for EndpointCell {
+    fn gauge(&self) -> &Gauge {
+        &self.in_flight
+    }
+}
+
+/// An endpoint: an instance and what is learned of it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Names it within its service for as long as this process knows it; never used twice.
+    pub id: u32,
+    /// What the list says of it.
+    pub instance: Instance,
+    /// What traffic taught.
+    pub cell: Arc<EndpointCell>,
+    /// Whether the control plane no longer lists it and it is kept because it serves.
+    pub held: bool,
+}
+
+/// The endpoints of one service, as one worker's choice sees them.
+#[derive(Clone, Debug)]
+pub struct EndpointList {
+    /// Whose.
+    pub service: ServiceKey,
+    /// The revision of the list told last.
+    pub revision: u64,
+    /// What that list says; held endpoints are not in it.
+    pub digest: Digest,
+    /// The endpoints, by key.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// The greatest weight among them.
+    pub heaviest: u16,
+}
+
+impl EndpointList {
+    /// The list of a service nobody told us of.
+    pub fn empty(service: ServiceKey) -> Self {
+        Self::new(service, 0, Digest::EMPTY, Vec::new())
+    }
+
+    /// A list of `endpoints`.
+    pub fn new(service: ServiceKey, revision: u64, digest: Digest, endpoints: Vec<Arc<Endpoint>>) -> Self {
+        let heaviest = endpoints.iter().map(|e| e.instance.weight).max().unwrap_or(0);
+        Self { service, revision, digest, endpoints, heaviest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_counts_while_it_is_fresh() {
+        let cell = EndpointCell::default();
+        cell.tell_load(Moment::from_millis(100), 7);
+        assert_eq!(cell.load(Moment::from_millis(1_099)), 7);
+        assert_eq!(cell.load(Moment::from_millis(1_100)), 0);
+    }
+
+    #[test]
+    fn a_host_that_joins_takes_its_share_slowly() {
+        let (cell, settings) = (EndpointCell::default(), Default::default());
+        assert_eq!(cell.ramp(Moment::ZERO, &settings), 1.0);
+        cell.join(Moment::ZERO);
+        assert_eq!(cell.ramp(Moment::from_millis(15_000), &settings), 0.5);
+        assert_eq!(cell.ramp(Moment::from_millis(30_000), &settings), 1.0);
+    }
+
+    #[test]
+    fn the_shortest_idle_limit_seen_is_kept() {
+        let cell = EndpointCell::default();
+        assert_eq!(cell.idle_limit(), None);
+        for millis in [300, 200, 250] {
+            cell.tell_idle_close(Duration::from_millis(millis));
+        }
+        assert_eq!(cell.idle_limit(), Some(Duration::from_millis(200)));
+    }
+}

@@ -1,0 +1,130 @@
+//! Peak exponentially weighted average of the time to a good answer's head.
+//!
+//! A slower answer is believed at once, a faster one by and by; without news the average fades, so that a
+//! host which was slow once is asked again (Finagle's `PeakEwma`). Only good answers are told here: a
+//! failure that came fast never makes a host look fast.
+//!
+//! It never reads a clock and never allocates: value and time share one atomic word.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use api::Moment;
+
+/// No answer is taken for faster than this. Below it, scheduling noise between hosts is larger than what
+/// they differ by, and a first lucky answer would draw all traffic (Linkerd floors its seed for that).
+pub const FLOOR: Duration = Duration::from_micros(250);
+
+/// What the word holds: microseconds as `f32` above, the millisecond of the last answer below. Zero is "no
+/// answer yet".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Average {
+    micros: f32,
+    told: u32,
+}
+
+impl Average {
+    /// The average after an answer that took `micros`, the previous one being `old`.
+    #[must_use]
+    pub fn after(old: Option<Self>, micros: f32, now: Moment, memory: Duration) -> Self {
+        let micros = match old {
+            Some(old) if micros < old.micros => {
+                let weight = old.weight(now, memory);
+                old.micros * weight + micros * (1.0 - weight)
+            }
+            _ => micros,
+        };
+        Self { micros, told: tick(now) }
+    }
+
+    /// The average in microseconds as it is believed at `now`.
+    pub fn faded(self, now: Moment, memory: Duration) -> f32 {
+        self.micros * self.weight(now, memory)
+    }
+
+    /// What is left of the past: e^(−age ÷ memory).
+    fn weight(self, now: Moment, memory: Duration) -> f32 {
+        let age = tick(now).wrapping_sub(self.told);
+        // Another worker may have told a later moment than `now`: then no time has passed.
+        let age = if age > u32::MAX / 2 { 0 } else { age };
+        (-(age as f32) / 1_000.0 / memory.as_secs_f32().max(0.001)).exp()
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.micros.to_bits()) << 32 | u64::from(self.told)
+    }
+
+    fn unpack(word: u64) -> Option<Self> {
+        let micros = f32::from_bits((word >> 32) as u32);
+        (micros > 0.0).then_some(Self { micros, told: word as u32 })
+    }
+}
+
+/// Milliseconds, wrapping after 49 days; only differences are used.
+fn tick(now: Moment) -> u32 {
+    now.as_millis() as u32
+}
+
+/// The average of one endpoint, shared by all workers.
+#[derive(Debug, Default)]
+pub struct Ewma(AtomicU64);
+
+impl Ewma {
+    /// The average in microseconds at `now`, at least [`FLOOR`]; `None` before the first good answer.
+    pub fn ask(&self, now: Moment, memory: Duration) -> Option<f32> {
+        let average = Average::unpack(self.0.load(Relaxed))?;
+        Some(average.faded(now, memory).max(FLOOR.as_micros() as f32))
+    }
+
+    /// A good answer's head came `took` after its request was given to the connection.
+    pub fn tell(&self, now: Moment, took: Duration, memory: Duration) {
+        let micros = took.max(FLOOR).as_micros() as f32;
+        let next = |word| Some(Average::after(Average::unpack(word), micros, now, memory).pack());
+        let _same_or_newer = self.0.fetch_update(Relaxed, Relaxed, next);
+    }
+
+    /// Nothing came within `waited`: the average is at least that, and never becomes smaller by it.
+    pub fn tell_at_least(&self, now: Moment, waited: Duration, memory: Duration) {
+        if self.ask(now, memory).is_some_and(|average| average < waited.as_micros() as f32) {
+            self.tell(now, waited, memory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMORY: Duration = Duration::from_secs(10);
+
+    fn check(told: &[(u64, u64)], at: u64, wanted: std::ops::Range<f32>) {
+        let ewma = Ewma::default();
+        for (at, millis) in told {
+            ewma.tell(Moment::from_millis(*at), Duration::from_millis(*millis), MEMORY);
+        }
+        let found = ewma.ask(Moment::from_millis(at), MEMORY).unwrap_or_default() / 1_000.0;
+        assert!(wanted.contains(&found), "{told:?} at {at}: {found} ms");
+    }
+
+    #[test]
+    fn a_peak_is_believed_at_once_and_forgotten_by_and_by() {
+        check(&[], 0, 0.0..0.1);
+        check(&[(0, 10)], 0, 9.9..10.1);
+        check(&[(0, 10), (1, 100)], 1, 99.0..101.0);
+        check(&[(0, 100), (10_000, 10)], 10_000, 40.0..45.0);
+        check(&[(0, 100)], 10_000, 36.0..38.0);
+        check(&[(0, 100)], 600_000, 0.24..0.26);
+    }
+
+    #[test]
+    fn a_time_out_only_ever_raises() {
+        let ewma = Ewma::default();
+        ewma.tell_at_least(Moment::ZERO, Duration::from_secs(1), MEMORY);
+        assert_eq!(ewma.ask(Moment::ZERO, MEMORY), None, "a host that never answered has no latency");
+        ewma.tell(Moment::ZERO, Duration::from_millis(10), MEMORY);
+        ewma.tell_at_least(Moment::ZERO, Duration::from_millis(5), MEMORY);
+        assert_eq!(ewma.ask(Moment::ZERO, MEMORY), Some(10_000.0));
+        ewma.tell_at_least(Moment::ZERO, Duration::from_millis(50), MEMORY);
+        assert_eq!(ewma.ask(Moment::ZERO, MEMORY), Some(50_000.0));
+    }
+}

@@ -1,0 +1,264 @@
+//! Who is ill: an endpoint's condition as traffic shows it, one word for the whole host process.
+//!
+//! ```text
+//!            evidence                 trial due, claimed             good
+//!   Fit ───────────────▶ Ejected ───────────────────────▶ OnTrial ────────▶ Ramping ─▶ (as good as Fit)
+//!                           ▲  ▲          dropped: due at once │ bad            │ evidence
+//!                           │  └───────────────────────────────┴────────────────┘
+//! ```
+//!
+//! Failures in a row and a failing share of the window are *soft* evidence: judged against the peers, capped
+//! by the caller of [`Health::eject`], never enough to take the last usable endpoint. A refused connection is
+//! *hard* evidence. Recovery is ONE strict trial request at a time (linkerd's breaker, Finagle's
+//! `FailureAccrual`), then a ramp. It never decides the cap (`classify` sees the list) and never asks anybody
+//! but traffic: a passing check does not take an endpoint back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use api::Moment;
+use api::policy::Health as Settings;
+
+use crate::dice;
+use crate::endpoint::EndpointCell;
+use crate::window::Counts;
+
+/// A run of failures this unlikely under the peers' own failure share is no chance: once in ten thousand
+/// runs, so that a service where everything fails a little loses nobody to luck.
+const CHANCE: f32 = 1e-4;
+/// While a returning endpoint ramps, one failure is enough: it was ill a moment ago.
+const RAMPING_RUN: u32 = 1;
+/// How long trial requests stay frequent, and how long a return is remembered.
+const FIRST_MINUTE: Duration = Duration::from_secs(60);
+
+/// An endpoint's condition. Times are whole milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is known against it.
+    #[default]
+    Fit,
+    /// It passed its trial and takes its share back.
+    Ramping {
+        /// When it passed.
+        since: Moment,
+        /// How often it was out before.
+        times: u8,
+    },
+    /// It is left out.
+    Ejected {
+        /// When it may be tried.
+        until: Moment,
+        /// How often in a row it was out.
+        times: u8,
+        /// Whether it refused a connection.
+        hard: bool,
+    },
+    /// One request tries it.
+    OnTrial {
+        /// When it may have been tried first.
+        due: Moment,
+        /// How often in a row it was out.
+        times: u8,
+        /// Whether it refused a connection.
+        hard: bool,
+    },
+}
+
+impl Condition {
+    /// Whether it is left out of ordinary choices.
+    pub fn is_out(self) -> bool {
+        matches!(self, Self::Ejected { .. } | Self::OnTrial { .. })
+    }
+
+    /// When it may be tried; `None` when it is not out or somebody tries it.
+    pub fn trial_at(self) -> Option<Moment> {
+        match self {
+            Self::Ejected { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Bits 0-1 the kind, 2 hard, 3-10 times, the rest milliseconds.
+    fn pack(self) -> u64 {
+        let word = |kind, at: Moment, times: u8, hard: bool| {
+            kind | u64::from(hard) << 2 | u64::from(times) << 3 | at.as_millis() << 11
+        };
+        match self {
+            Self::Fit => 0,
+            Self::Ramping { since, times } => word(1, since, times, false),
+            Self::Ejected { until, times, hard } => word(2, until, times, hard),
+            Self::OnTrial { due, times, hard } => word(3, due, times, hard),
+        }
+    }
+
+    fn unpack(word: u64) -> Self {
+        let (at, times, hard) = (Moment::from_millis(word >> 11), (word >> 3) as u8, word & 4 != 0);
+        match word & 3 {
+            0 => Self::Fit,
+            1 => Self::Ramping { since: at, times },
+            2 => Self::Ejected { until: at, times, hard },
+            _ => Self::OnTrial { due: at, times, hard },
+        }
+    }
+}
+
+/// What speaks against an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// Failures in a row.
+    pub in_a_row: u32,
+    /// Its window.
+    pub counts: Counts,
+    /// The peers' median success share; 1 where nothing is known of them.
+    pub peers: f32,
+    /// Whether it ramps after a trial.
+    pub ramping: bool,
+}
+
+/// Whether `evidence` is enough to leave the endpoint out.
+pub fn is_ill(evidence: Evidence, settings: &Settings) -> bool {
+    let Evidence { in_a_row, counts, peers, ramping } = evidence;
+    let wanted = if ramping { RAMPING_RUN } else { settings.consecutive.max(1) };
+    let no_chance = (1.0 - peers).powi(i32::try_from(in_a_row).unwrap_or(i32::MAX)) < CHANCE;
+    let floor = settings.success_floor.fraction() as f32;
+    let enough = counts.total() >= u64::from(settings.minimum.max(1));
+    (in_a_row >= wanted && no_chance)
+        || (enough && counts.share().is_some_and(|share| share < floor) && peers >= floor)
+}
+
+/// How long to wait for the next trial request after being out `times` times in a row: flat for a minute,
+/// then doubling up to the limit, with up to a quarter taken off by `dice` so that hosts do not return in step.
+pub fn trial_delay(times: u8, settings: &Settings, dice: u64) -> Duration {
+    let flat = settings.trial_every.duration().max(Duration::from_millis(1));
+    let first = u32::try_from(FIRST_MINUTE.as_nanos() / flat.as_nanos()).unwrap_or(u32::MAX).max(1);
+    if u32::from(times) <= first {
+        return flat;
+    }
+    let doubled = flat.saturating_mul(1 << (u32::from(times) - first).min(20));
+    let whole = doubled.min(settings.trial_at_most.duration()).max(flat);
+    whole.mul_f64(1.0 - dice::unit(dice) / 4.0)
+}
+
+/// The machine; told and asked by all workers.
+#[derive(Debug, Default)]
+pub struct Health {
+    word: AtomicU64,
+    in_a_row: AtomicU32,
+}
+
+impl Health {
+    /// The condition now.
+    pub fn ask(&self) -> Condition {
+        Condition::unpack(self.word.load(Relaxed))
+    }
+
+    /// Failures in a row.
+    pub fn in_a_row(&self) -> u32 {
+        self.in_a_row.load(Relaxed)
+    }
+
+    /// The share of its traffic it should have by its own recovery: 1 unless it ramps.
+    pub fn ramp(&self, now: Moment, settings: &Settings) -> f32 {
+        match self.ask() {
+            Condition::Ramping { since, .. } => fraction(now.since(since), settings.ramp.duration()),
+            _ => 1.0,
+        }
+    }
+
+    /// A good answer.
+    pub fn tell_good(&self) {
+        if self.in_a_row() > 0 {
+            self.in_a_row.store(0, Relaxed);
+        }
+    }
+
+    /// A failure. Returns how many there are in a row.
+    pub fn tell_bad(&self) -> u32 {
+        self.in_a_row.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// Leaves the endpoint out, unless it is. Returns whether this call did it.
+    pub fn eject(&self, now: Moment, hard: bool, settings: &Settings, dice: u64) -> bool {
+        self.change(|condition| match condition {
+            Condition::Fit => Some(out(1, hard, now, settings, dice)),
+            Condition::Ramping { since, times } => {
+                let times = if now.since(since) < FIRST_MINUTE { times.saturating_add(1) } else { 1 };
+                Some(out(times, hard, now, settings, dice))
+            }
+            Condition::Ejected { .. } | Condition::OnTrial { .. } => None,
+        })
+    }
+
+    /// A good answer of a request that was sent although the endpoint was out, because all were: traffic
+    /// made the trial. Returns whether the endpoint is back by it.
+    pub fn take_back(&self, now: Moment) -> bool {
+        self.change(|condition| match condition {
+            Condition::Ejected { times, .. } => Some(Condition::Ramping { since: now, times }),
+            _ => None,
+        })
+    }
+
+    /// Claims the trial request of `cell` when it is due; at most one is out at a time.
+    pub fn claim_trial(cell: &Arc<EndpointCell>, now: Moment) -> Option<TrialPermit> {
+        let claimed = cell.health.change(|condition| match condition {
+            Condition::Ejected { until, times, hard } if until <= now => {
+                Some(Condition::OnTrial { due: until, times, hard })
+            }
+            _ => None,
+        });
+        claimed.then(|| TrialPermit { cell: cell.clone() })
+    }
+
+    fn change(&self, rule: impl Fn(Condition) -> Option<Condition>) -> bool {
+        let next = |word| rule(Condition::unpack(word)).map(Condition::pack);
+        self.word.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+
+    fn end_trial(&self, rule: impl Fn(Moment, u8, bool) -> Condition) {
+        self.change(|condition| match condition {
+            Condition::OnTrial { due, times, hard } => Some(rule(due, times, hard)),
+            _ => None,
+        });
+    }
+}
+
+fn out(times: u8, hard: bool, now: Moment, settings: &Settings, dice: u64) -> Condition {
+    Condition::Ejected { until: now + trial_delay(times, settings, dice), times, hard }
+}
+
+/// How much of `whole` has passed.
+pub(crate) fn fraction(passed: Duration, whole: Duration) -> f32 {
+    if passed >= whole { 1.0 } else { passed.as_secs_f32() / whole.as_secs_f32() }
+}
+
+/// The one trial request of an ejected endpoint. Dropped without a verdict, the next request may try at once.
+#[derive(Debug)]
+pub struct TrialPermit {
+    cell: Arc<EndpointCell>,
+}
+
+impl TrialPermit {
+    /// The endpoint answered well: it ramps, and its past is forgotten.
+    pub fn passed(self, now: Moment) {
+        self.cell.window.clear();
+        self.cell.health.end_trial(|_, times, _| Condition::Ramping { since: now, times });
+    }
+
+    /// It did not: out again, for longer.
+    pub fn failed(self, now: Moment, hard: bool, settings: &Settings, dice: u64) {
+        self.cell
+            .health
+            .end_trial(|_, times, was| out(times.saturating_add(1), hard || was, now, settings, dice));
+    }
+}
+
+impl Drop for TrialPermit {
+    fn drop(&mut self) {
+        // After a verdict the condition is no trial any more and this changes nothing.
+        self.cell.health.end_trial(|due, times, hard| Condition::Ejected { until: due, times, hard });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! What is true of a service on this host, shared by all workers: load budget, in flight, the peers' medians,
+//! whose turn it is to eject.
+//!
+//! It outlives every plan and every list of its service.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
+
+use api::Moment;
+
+use crate::budget::Budget;
+use crate::flight::{Counted, Gauge};
+
+/// Medians are worth this long: a request sees the same peers for as long as a host could answer a few.
+const MEDIANS_FOR: Duration = Duration::from_millis(20);
+
+/// What the peers of one service are like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Medians {
+    /// The latency of good answers in microseconds; `None` while half of the endpoints never answered.
+    pub latency: Option<f32>,
+    /// The success share; 1 where nothing happened yet.
+    pub success: f32,
+}
+
+impl Default for Medians {
+    fn default() -> Self {
+        Self { latency: None, success: 1.0 }
+    }
+}
+
+/// The cell of one service.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ServiceCell {
+    in_flight: Gauge,
+    /// The ledger of the load we add.
+    pub budget: Budget,
+    medians: AtomicU64,
+    /// The moment after which the medians are stale; zero before there are any.
+    medians_until: AtomicU64,
+    /// No trial of an ejected endpoint is due before this moment.
+    trial_at: AtomicU64,
+    ejecting: AtomicBool,
+    cancelled: AtomicU64,
+}
+
+impl ServiceCell {
+    /// A service nobody has called yet.
+    pub fn shared() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// The medians last told.
+    pub fn medians(&self) -> Medians {
+        let word = self.medians.load(Relaxed);
+        if self.medians_until.load(Relaxed) == 0 {
+            return Medians::default();
+        }
+        let latency = f32::from_bits((word >> 32) as u32);
+        Medians { latency: (latency > 0.0).then_some(latency), success: f32::from_bits(word as u32) }
+    }
+
+    /// Whether the asker should compute the medians anew. Of several workers one is told so.
+    pub fn medians_due(&self, now: Moment) -> bool {
+        let until = self.medians_until.load(Relaxed);
+        let next = (now + MEDIANS_FOR).as_nanos();
+        let due = until == 0 || until <= now.as_nanos();
+        due && self.medians_until.compare_exchange(until, next, Relaxed, Relaxed).is_ok()
+    }
+
+    /// The medians are these.
+    pub fn tell_medians(&self, medians: Medians) {
+        let latency = u64::from(medians.latency.unwrap_or(0.0).to_bits());
+        self.medians.store(latency << 32 | u64::from(medians.success.to_bits()), Relaxed);
+    }
+
+    /// Whether a trial request may be due.
+    pub fn trial_due(&self, now: Moment) -> bool {
+        self.trial_at.load(Relaxed) <= now.as_nanos()
+    }
+
+    /// The next trial is due at `at`; never, when `None`.
+    pub fn tell_next_trial(&self, at: Option<Moment>) {
+        self.trial_at.store(at.map_or(u64::MAX, Moment::as_nanos), Relaxed);
+    }
+
+    /// An endpoint was ejected or its trial went back: one is due at `at` or before.
+    pub fn tell_trial(&self, at: Moment) {
+        self.trial_at.fetch_min(at.as_nanos(), Relaxed);
+    }
+
+    /// The turn to judge how many endpoints are out; one at a time, so that the cap holds. Who does not get
+    /// it leaves the ejection to the next failure.
+    pub fn ejecting(&self) -> Option<EjectTurn<'_>> {
+        let free = self.ejecting.compare_exchange(false, true, SeqCst, SeqCst).is_ok();
+        free.then_some(EjectTurn(self))
+    }
+
+    /// An attempt ended without a verdict.
+    pub fn tell_cancelled(&self) {
+        self.cancelled.fetch_add(1, Relaxed);
+    }
+
+    /// Attempts that ended without a verdict since the start.
+    pub fn cancelled(&self) -> u64 {
+        self.cancelled.load(Relaxed)
+    }
+}
+
+impl Counted for ServiceCell {
+    fn gauge(&self) -> &Gauge {
+        &self.in_flight
+    }
+}
+
+/// The turn to eject; dropping it ends it.
+#[derive(Debug)]
+pub struct EjectTurn<'a>(&'a ServiceCell);
+
+impl Drop for EjectTurn<'_> {
+    fn drop(&mut self) {
+        self.0.ejecting.store(false, SeqCst);
+    }
+}
