@@ -8,6 +8,9 @@ use super::known::Known;
 /// Fields held without a heap allocation; more than nine in ten requests between services have fewer.
 const INLINE: usize = 16;
 
+/// Room taken with the first added line, so that all we usually add costs one allocation.
+const ADDED: usize = 256;
+
 /// Where one field line lies: in the received buffer or among the added lines.
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -145,6 +148,9 @@ impl Fields {
     /// a name that is no token is a mistake of ours.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
+        if self.added.capacity() == 0 {
+            self.added.reserve(ADDED);
+        }
         let line = self.added.len();
         self.added.extend_from_slice(name.as_bytes());
         self.added.extend_from_slice(b": ");

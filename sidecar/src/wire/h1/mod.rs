@@ -1,0 +1,67 @@
+//! HTTP/1.1 by our own codec (RFC 9112), both directions.
+//!
+//! [`Serving`] and [`Asking`] are pure machines: bytes in, bytes out, no sockets. [`Server`] and [`Client`] are
+//! thin shells that read and write for them. Messages are written anew from what was parsed, so no two readers
+//! can disagree on where one ends. Whatever a rule forbids is refused, never mended.
+
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncReadExt;
+
+use super::Broken;
+
+mod asking;
+mod body;
+mod buffers;
+mod client;
+mod framing;
+mod inbound;
+mod out;
+mod parse;
+mod server;
+mod serving;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+
+pub use asking::Asking;
+pub use client::Client;
+pub use inbound::Inbound;
+pub use out::Out;
+pub use parse::{MAX_FIELDS, MAX_HEAD, MAX_TARGET, MAX_TRAILERS};
+pub use server::Server;
+pub use serving::{Next, Serving};
+pub use tunnel::Tunnel;
+
+/// Appends the lines that say where a message ends.
+fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool) {
+    use std::fmt::Write as _;
+    if let Some(length) = length {
+        // Writing to memory cannot fail.
+        _ = write!(text, "content-length: {length}\r\n");
+    } else if chunked {
+        text.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+}
+
+/// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer goes
+/// back to the thread's stack.
+fn poll_fill<S: tokio::io::AsyncRead + Unpin>(
+    io: &mut S,
+    inbound: &mut Inbound,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Broken>> {
+    let read = pin!(io.read_buf(inbound.room())).poll(cx);
+    match read {
+        Poll::Ready(Ok(count)) => {
+            inbound.filled(count);
+            Poll::Ready(Ok(()))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+        Poll::Pending => {
+            inbound.rest();
+            Poll::Pending
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! [`Serving`] on a socket.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use sidecar_core::head::{RequestHead, ResponseHead};
+
+use super::poll_fill;
+use super::serving::{Next, Serving};
+use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Socket, Trailers};
+
+/// How far ahead of the current exchange bytes are kept while we watch whether the client leaves.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// What is still read, and thrown away, after our half was closed.
+const MAX_LINGER: usize = 256 * 1024;
+
+/// A client's HTTP/1.1 connection.
+#[derive(Debug)]
+pub struct Server<S> {
+    io: S,
+    machine: Serving,
+    shut: bool,
+    lingered: usize,
+}
+
+impl<S: Socket> Server<S> {
+    /// A connection that was just accepted.
+    pub fn new(io: S) -> Self {
+        Self { io, machine: Serving::default(), shut: false, lingered: 0 }
+    }
+
+    /// What carries the connection.
+    pub fn io(&self) -> &S {
+        &self.io
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        poll_fill(&mut self.io, &mut self.machine.inbound, cx)
+    }
+}
+
+impl<S: Socket> Downstream for Server<S> {
+    type Io = S;
+
+    fn poll_next_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Broken>> {
+        loop {
+            match self.machine.next_head()? {
+                Next::Head(head) => return Poll::Ready(Ok(Some(head))),
+                Next::Over => return Poll::Ready(Ok(None)),
+                Next::More => ready!(self.poll_fill(cx))?,
+            }
+        }
+    }
+
+    fn request_body(&self) -> BodyKind {
+        self.machine.request_body()
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.machine.expects_continue()
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
+        loop {
+            match self.machine.piece()? {
+                Some(piece) => return Poll::Ready(Ok(piece)),
+                None => ready!(self.poll_fill(cx))?,
+            }
+        }
+    }
+
+    fn send_head(&mut self, head: &ResponseHead, body: BodyKind) {
+        self.machine.send_head(head, body);
+    }
+
+    fn send(&mut self, data: Bytes) {
+        self.machine.send(data);
+    }
+
+    fn end(&mut self, trailers: Option<Trailers>) {
+        self.machine.end(trailers);
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.machine.out.poll_flush(&mut self.io, cx)
+    }
+
+    fn queued(&self) -> usize {
+        self.machine.out.queued()
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        while !self.machine.inbound.ended() {
+            if self.machine.inbound.waiting() >= READ_AHEAD {
+                return Poll::Pending;
+            }
+            if ready!(self.poll_fill(cx)).is_err() {
+                return Poll::Ready(Gone::Reset);
+            }
+        }
+        // Who sent further requests and then ended wants their answers.
+        if self.machine.inbound.waiting() > 0 { Poll::Pending } else { Poll::Ready(Gone::Closed) }
+    }
+
+    fn close_after(&mut self) {
+        self.machine.close_after();
+    }
+
+    fn persistent(&self) -> bool {
+        self.machine.persistent()
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shut {
+            let flushed = ready!(self.poll_flush(cx)).is_ok();
+            let shut = flushed && ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_ok();
+            self.shut = true;
+            if !shut {
+                return Poll::Ready(());
+            }
+        }
+        while !self.machine.inbound.ended() && self.lingered <= MAX_LINGER {
+            self.lingered += self.machine.inbound.discard();
+            if ready!(self.poll_fill(cx)).is_err() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn abort(&mut self) {
+        self.machine.close_after();
+        self.machine.out.clear();
+        self.io.reset();
+    }
+
+    fn into_tunnel(self) -> (S, Bytes) {
+        (self.io, self.machine.inbound.into_rest())
+    }
+}

@@ -1,0 +1,52 @@
+//! What the wires ask of a byte stream beyond reading and writing.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected byte stream.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the coming drop a reset instead of an orderly close, where the stream knows the difference.
+    fn reset(&self);
+
+    /// Whether the kernel holds neither bytes nor an end for us at this moment.
+    fn quiet(&self) -> bool;
+}
+
+impl Socket for TcpStream {
+    fn reset(&self) {
+        // A failure means that the connection is gone already, which is what we want.
+        _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn quiet(&self) -> bool {
+        would_block(&SockRef::from(self))
+    }
+}
+
+impl Socket for UnixStream {
+    /// A Unix socket has no reset; an answer that needs one has framing of its own, or is told by its length.
+    fn reset(&self) {}
+
+    fn quiet(&self) -> bool {
+        would_block(&SockRef::from(self))
+    }
+}
+
+/// In memory, for tests and simulation: it knows no reset and no kernel.
+impl Socket for DuplexStream {
+    fn reset(&self) {}
+
+    fn quiet(&self) -> bool {
+        true
+    }
+}
+
+fn would_block(socket: &SockRef<'_>) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    matches!(socket.peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
