@@ -48,11 +48,15 @@ pub(super) fn request(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<Requ
     let mut parsed = httparse::Request::new(&mut []);
     let len = match parsed.parse_with_uninit_headers(buf, &mut slots) {
         Ok(Status::Complete(len)) => len,
-        Ok(Status::Partial) => {
+        // A version that is only half there may yet turn out unknown instead of malformed.
+        // A version that is only half there may yet turn out unknown instead of malformed.
+        Err(error) if error != Error::Version || buf.contains(&b'\n') => {
+            return Err(refuse_request(error, buf));
+        }
+        Ok(Status::Partial) | Err(_) => {
             blank_line(buf, seen).map_err(bad)?;
             return unfinished_request(buf).map(|()| None);
         }
-        Err(error) => return Err(refuse_request(error, buf)),
     };
     let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     if target.len() > MAX_TARGET {
@@ -239,10 +243,13 @@ fn refuse_request(error: Error, buf: &[u8]) -> Broken {
     }
 }
 
-/// Whether the first line ends with `HTTP/d.d`: then the version is unknown, not malformed.
+/// Whether the first line is well-formed but for a version of another number: unknown, not malformed.
 fn names_a_version(buf: &[u8]) -> bool {
-    let line = buf.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii_end();
-    matches!(line, [.., b' ', b'H', b'T', b'T', b'P', b'/', a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit())
+    let line = buf.split(|&b| b == b'\n').next().unwrap_or_default();
+    let mut words = line.strip_suffix(b"\r").unwrap_or(line).split(|&b| b == b' ').skip(2);
+    let digits = |text: &[u8]| matches!(text, [a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit());
+    let named = words.next().and_then(|word| word.strip_prefix(b"HTTP/")).is_some_and(digits);
+    named && words.next().is_none()
 }
 
 fn words(error: Error) -> &'static str {

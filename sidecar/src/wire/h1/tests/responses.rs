@@ -1,1 +1,217 @@
-//! x
+//! What an endpoint's bytes are taken for, fed whole, cut at every point, and byte by byte.
+
+use std::fmt::Write as _;
+
+use bytes::BufMut as _;
+use sidecar_core::head::{Method, RequestHead};
+
+use crate::wire::h1::Asking;
+use crate::wire::{BodyKind, Piece};
+
+/// Asks once and plays the answer: heads, body, and whether the connection may be used again.
+fn story<'a>(asked: &RequestHead, parts: impl Iterator<Item = &'a [u8]>, then_eof: bool) -> String {
+    let mut machine = Asking::default();
+    machine.send_head(asked, BodyKind::Empty);
+    machine.end(None);
+    _ = machine.out.take();
+    let mut parts = parts.filter(|part| !part.is_empty());
+    let mut eof = false;
+    let mut more = |machine: &mut Asking| {
+        if let Some(part) = parts.next() {
+            machine.inbound.room().put_slice(part);
+            machine.inbound.filled(part.len());
+        } else if then_eof && !std::mem::replace(&mut eof, true) {
+            machine.inbound.filled(0);
+        } else {
+            return false;
+        }
+        true
+    };
+    let mut told = String::new();
+    loop {
+        match machine.next_head() {
+            Ok(None) if more(&mut machine) => {}
+            Ok(None) => return told + "more",
+            Err(broken) => return told + word(&format!("{broken:?}")),
+            Ok(Some(head)) => {
+                write!(told, "{} ", head.status()).unwrap();
+                if !head.interim() {
+                    break;
+                }
+            }
+        }
+    }
+    write!(told, "{:?} ", machine.response_body()).unwrap();
+    if machine.response_body() == BodyKind::Tunnel {
+        return told + if machine.reusable() { "kept" } else { "spent" };
+    }
+    let mut body = Vec::new();
+    loop {
+        match machine.piece() {
+            Ok(None) if more(&mut machine) => {}
+            Ok(None) => return told + "more",
+            Err(broken) => return told + word(&format!("{broken:?}")),
+            Ok(Some(Piece::Data(data))) => body.extend_from_slice(&data),
+            Ok(Some(Piece::End(trailers))) => {
+                write!(told, "{:?} ", String::from_utf8_lossy(&body)).unwrap();
+                for field in trailers.iter().flat_map(|trailers| trailers.iter()) {
+                    write!(told, "{} ", String::from_utf8_lossy(field.name)).unwrap();
+                }
+                // What comes behind the answer, nobody asked for.
+                while more(&mut machine) {}
+                return told + if machine.reusable() { "kept" } else { "spent" };
+            }
+        }
+    }
+}
+
+fn word(debug: &str) -> &str {
+    debug.split('(').next().unwrap()
+}
+
+#[track_caller]
+fn check_asked(asked: &RequestHead, raw: &str, eof: bool, wanted: &str) {
+    let raw: Vec<u8> = raw.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    assert_eq!(story(asked, std::iter::once(&raw[..]), eof), wanted, "whole");
+    assert_eq!(story(asked, raw.chunks(1), eof), wanted, "byte by byte");
+    for cut in 1..raw.len() {
+        let (a, b) = raw.split_at(cut);
+        assert_eq!(story(asked, [a, b].into_iter(), eof), wanted, "cut at {cut}");
+    }
+}
+
+fn asked(method: Method) -> RequestHead {
+    let target = if method == Method::Connect { "a:80" } else { "/" };
+    RequestHead::build(method, target, "a:80").unwrap()
+}
+
+#[track_caller]
+fn check(raw: &str, wanted: &str) {
+    check_asked(&asked(Method::Get), raw, false, wanted);
+}
+
+#[track_caller]
+fn check_end(raw: &str, wanted: &str) {
+    check_asked(&asked(Method::Get), raw, true, wanted);
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\n";
+
+#[test]
+fn status_lines() {
+    let empty = "Content-Length: 0\r\n\r\n";
+    check(&format!("{OK}{empty}"), "200 Length(0) \"\" kept");
+    check(&format!("HTTP/1.1 200\r\n{empty}"), "200 Length(0) \"\" kept");
+    check(&format!("HTTP/1.1 200 \r\n{empty}"), "200 Length(0) \"\" kept");
+    check(&format!("HTTP/1.1 200 \u{e9} t\r\n{empty}"), "200 Length(0) \"\" kept");
+    check(&format!("HTTP/1.0 200 OK\r\n{empty}"), "200 Length(0) \"\" spent");
+    check(&format!("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n{empty}"), "200 Length(0) \"\" kept");
+    for line in [
+        "HTTP/2.0 200 OK",
+        "HTTP/1.2 200 OK",
+        "http/1.1 200 OK",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1 20 OK",
+        "HTTP/1.1 2000 OK",
+        "HTTP/1.1 099 OK",
+        "HTTP/1.1 600 OK",
+        "HTTP/1.1 2x0 OK",
+        "HTTP/1.1 +20 OK",
+        "HTTP/1.1 200 O\0K",
+        "HTTP/1.1 200 O\rK",
+        "HTTP/1.1 200 OK\n",
+        "ICY 200 OK",
+        "\r\nHTTP/1.1 200 OK",
+        " HTTP/1.1 200 OK",
+        "220 mail.example ESMTP",
+        "SSH-2.0-OpenSSH",
+    ] {
+        check(&format!("{line}\r\n{empty}"), "Answer");
+    }
+}
+
+#[test]
+fn field_lines() {
+    for lines in ["X : 1\r\n", "X\r\n", ": 1\r\n", "X: 1\r\n folded\r\n", "X: \0\r\n", "X: 1\n", "X y: 1\r\n"]
+    {
+        check(&format!("{OK}Content-Length: 0\r\n{lines}\r\n"), "Answer");
+    }
+    check(&format!("{OK}{}Content-Length: 0\r\n\r\n", "x: y\r\n".repeat(100)), "Answer");
+}
+
+#[test]
+fn framing() {
+    check(&format!("{OK}Content-Length: 2\r\n\r\nok"), "200 Length(2) \"ok\" kept");
+    check(
+        &format!("{OK}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: 1\r\n\r\n"),
+        "200 Chunked \"ok\" T kept",
+    );
+    check_end(&format!("{OK}\r\nok"), "200 UntilClose \"ok\" spent");
+    check_end("HTTP/1.0 200 OK\r\n\r\n", "200 UntilClose \"\" spent");
+    check(&format!("{OK}Connection: close\r\nContent-Length: 0\r\n\r\n"), "200 Length(0) \"\" spent");
+    for lines in [
+        "Content-Length: 2\r\nContent-Length: 3\r\n",
+        "Content-Length: 2, 2\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 18446744073709551616\r\n",
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        check(&format!("{OK}{lines}\r\nok"), "Answer");
+    }
+    check("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "Answer");
+    check(&format!("{OK}Transfer-Encoding: chunked\r\n\r\nx\r\n"), "200 Chunked Answer");
+}
+
+#[test]
+fn bodiless() {
+    check("HTTP/1.1 204 No\r\n\r\n", "204 Empty \"\" kept");
+    check("HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", "304 Empty \"\" kept");
+    check("HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n", "304 Empty \"\" kept");
+    check("HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\nok", "204 Empty \"\" spent");
+    let head = asked(Method::Head);
+    check_asked(&head, &format!("{OK}Content-Length: 9\r\n\r\n"), false, "200 Empty \"\" kept");
+    check_asked(&head, &format!("{OK}\r\n"), false, "200 Empty \"\" kept");
+    check_asked(&head, &format!("{OK}Content-Length: x\r\n\r\n"), false, "Answer");
+}
+
+#[test]
+fn interim_answers_and_tunnels() {
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    check(&format!("HTTP/1.1 100 Go\r\n\r\n{last}"), "100 200 Length(0) \"\" kept");
+    check(
+        &format!("HTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Go\r\n\r\n{last}"),
+        "103 100 200 Length(0) \"\" kept",
+    );
+    check(&"HTTP/1.1 100 Go\r\n\r\n".repeat(17), &format!("{}Answer", "100 ".repeat(16)));
+    let switch = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    check(switch, "Answer");
+    let mut websocket = asked(Method::Get);
+    websocket.set("upgrade", "WebSocket");
+    check_asked(&websocket, switch, false, "101 Tunnel spent");
+    check_asked(&websocket, "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", false, "Answer");
+    check_asked(&websocket, "HTTP/1.1 101 S\r\n\r\n", false, "Answer");
+    check_asked(&asked(Method::Connect), &format!("{OK}\r\n"), false, "200 Tunnel spent");
+    check_asked(
+        &asked(Method::Connect),
+        "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n",
+        false,
+        "403 Length(0) \"\" kept",
+    );
+}
+
+#[test]
+fn surplus_and_cut_answers() {
+    check(&format!("{OK}Content-Length: 2\r\n\r\nokHTTP/1.1 200 evil\r\n"), "200 Length(2) \"ok\" spent");
+    check(&format!("{OK}Content-Length: 2\r\n\r\nok\r\n"), "200 Length(2) \"ok\" spent");
+    check_end(&format!("{OK}Content-Length: 2\r\n\r\nok"), "200 Length(2) \"ok\" spent");
+    check_end(&format!("{OK}Content-Length: 2\r\n\r\no"), "200 Length(2) Cut");
+    check_end(&format!("{OK}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"), "200 Chunked Cut");
+    check_end(&format!("{OK}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"), "200 Chunked Cut");
+    check_end("HTTP/1.1 200 O", "Cut");
+    check_end("HTTP/1.1 100 Go\r\n\r\n", "100 Closed");
+    check_end("", "Closed");
+}

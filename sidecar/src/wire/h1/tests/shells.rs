@@ -1,1 +1,352 @@
-//! x
+//! Both shells over pipes in memory, driven as the line drives them.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use sidecar_core::head::{Fields, Known, Method, RequestHead, ResponseHead};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::wire::h1::{Client, Server, Tunnel};
+use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Trailers, Upstream};
+
+const ROOM: usize = 64 * 1024;
+
+fn server() -> (Server<DuplexStream>, DuplexStream) {
+    let (ours, theirs) = duplex(ROOM);
+    (Server::new(ours), theirs)
+}
+
+fn client() -> (Client<DuplexStream>, DuplexStream) {
+    let (ours, theirs) = duplex(ROOM);
+    (Client::new(ours), theirs)
+}
+
+async fn whole<F, T>(mut read: F) -> Result<(Vec<u8>, Option<Trailers>), Broken>
+where
+    F: FnMut() -> T,
+    T: Future<Output = Result<Piece, Broken>>,
+{
+    let mut body = Vec::new();
+    loop {
+        match read().await? {
+            Piece::Data(data) => body.extend_from_slice(&data),
+            Piece::End(trailers) => return Ok((body, trailers)),
+        }
+    }
+}
+
+macro_rules! body_of {
+    ($side:expr) => {{
+        let side = std::cell::RefCell::new(&mut $side);
+        whole(|| poll_fn(|cx| side.borrow_mut().poll_read(cx))).await
+    }};
+}
+
+async fn next(server: &mut Server<DuplexStream>) -> Result<Option<RequestHead>, Broken> {
+    poll_fn(|cx| server.poll_next_head(cx)).await
+}
+
+async fn answer(server: &mut Server<DuplexStream>, status: u16, body: &'static str) {
+    server.send_head(&ResponseHead::build(status), BodyKind::Length(body.len() as u64));
+    server.send(Bytes::from_static(body.as_bytes()));
+    server.end(None);
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+}
+
+/// Asks for `/` with a body of this kind and returns what the endpoint read.
+async fn ask(client: &mut Client<DuplexStream>, far: &mut DuplexStream, method: Method) -> String {
+    client.send_head(&RequestHead::build(method, "/", "a").unwrap(), BodyKind::Empty);
+    client.end(None);
+    poll_fn(|cx| client.poll_flush(cx)).await.unwrap();
+    let mut read = vec![0; 1024];
+    let count = far.read(&mut read).await.unwrap();
+    String::from_utf8(read[..count].to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_turn() {
+    let (mut server, mut far) = server();
+    let raw = "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nokGET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    far.write_all(raw.as_bytes()).await.unwrap();
+    assert_eq!(next(&mut server).await.unwrap().unwrap().path(), "/1");
+    assert_eq!(body_of!(server).unwrap().0, b"ok");
+    answer(&mut server, 200, "one").await;
+    assert!(server.persistent());
+    assert_eq!(next(&mut server).await.unwrap().unwrap().path(), "/2");
+    answer(&mut server, 404, "two").await;
+    drop(far.shutdown().await);
+    assert!(next(&mut server).await.unwrap().is_none());
+    drop(server);
+    let mut got = String::new();
+    far.read_to_string(&mut got).await.unwrap();
+    let wanted = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\noneHTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\ntwo";
+    assert_eq!(got, wanted);
+}
+
+#[tokio::test]
+async fn an_early_answer_keeps_the_connection_when_the_rest_of_the_body_is_small() {
+    let (mut server, mut far) = server();
+    far.write_all(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc").await.unwrap();
+    next(&mut server).await.unwrap().unwrap();
+    answer(&mut server, 403, "").await;
+    far.write_all(b"defGET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(next(&mut server).await.unwrap().unwrap().path(), "/2");
+}
+
+#[tokio::test]
+async fn chunks_and_trailers_cross_both_ways() {
+    let (mut server, mut near) = server();
+    near.write_all(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    let head = next(&mut server).await.unwrap().unwrap();
+    let (body, trailers) = body_of!(server).unwrap();
+    let (mut client, mut far) = client();
+    client.send_head(&head, server.request_body());
+    client.send(body.into());
+    client.end(trailers);
+    poll_fn(|cx| client.poll_flush(cx)).await.unwrap();
+    assert_eq!(client.sent(), Sent::All);
+    far.write_all(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\nGrpc-Status: 0\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    let head = poll_fn(|cx| client.poll_head(cx)).await.unwrap();
+    let (body, trailers) = body_of!(client).unwrap();
+    assert_eq!(trailers.as_ref().unwrap().get(Known::GrpcStatus).unwrap(), b"0");
+    assert!(client.reusable());
+    server.send_head(&head, client.response_body());
+    server.send(body.into());
+    server.end(trailers);
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    drop((server, client));
+    let (mut to_client, mut to_endpoint) = (String::new(), String::new());
+    near.read_to_string(&mut to_client).await.unwrap();
+    far.read_to_string(&mut to_endpoint).await.unwrap();
+    assert!(to_endpoint.ends_with("chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"), "{to_endpoint}");
+    assert!(to_client.ends_with("chunked\r\n\r\n3\r\nyes\r\n0\r\nGrpc-Status: 0\r\n\r\n"), "{to_client}");
+}
+
+#[tokio::test]
+async fn a_connection_is_asked_again_and_again() {
+    let (mut client, mut far) = client();
+    for (method, raw, kept) in [
+        (Method::Get, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true),
+        (Method::Head, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", true),
+        (Method::Get, "HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 No\r\n\r\n", true),
+        (Method::Get, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", false),
+    ] {
+        assert!(!client.is_stale());
+        assert!(ask(&mut client, &mut far, method).await.starts_with(method.label()));
+        assert!(!client.any_byte_received() && !client.reusable());
+        far.write_all(raw.as_bytes()).await.unwrap();
+        while poll_fn(|cx| client.poll_head(cx)).await.unwrap().interim() {}
+        body_of!(client).unwrap();
+        assert!(client.any_byte_received());
+        assert_eq!(client.reusable(), kept, "{raw}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_speaks_or_closes_is_stale() {
+    let (mut client, mut far) = client();
+    far.write_all(b"HTTP/1.1 408 Timeout\r\n\r\n").await.unwrap();
+    assert!(client.is_stale() && !client.reusable());
+    let (mut client, far) = self::client();
+    drop(far);
+    poll_fn(|cx| client.poll_idle_closed(cx)).await;
+    assert!(client.is_stale() && !client.reusable());
+}
+
+#[tokio::test]
+async fn a_closed_endpoint_tells_whether_anything_came() {
+    let (mut client, mut far) = client();
+    ask(&mut client, &mut far, Method::Get).await;
+    drop(far);
+    assert_eq!(poll_fn(|cx| client.poll_head(cx)).await.unwrap_err(), Broken::Closed);
+    assert_eq!((client.any_byte_received(), client.sent()), (false, Sent::All));
+}
+
+#[tokio::test]
+async fn cut_bodies_are_errors_both_ways() {
+    let (mut client, mut far) = client();
+    ask(&mut client, &mut far, Method::Get).await;
+    far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok").await.unwrap();
+    drop(far);
+    poll_fn(|cx| client.poll_head(cx)).await.unwrap();
+    assert_eq!(body_of!(client).unwrap_err(), Broken::Cut);
+    assert!(!client.reusable());
+    let (mut server, mut far) = server();
+    far.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nok").await.unwrap();
+    drop(far);
+    next(&mut server).await.unwrap();
+    assert_eq!(body_of!(server).unwrap_err(), Broken::Cut);
+    assert!(!server.persistent());
+}
+
+#[tokio::test]
+async fn a_length_that_was_not_kept_is_our_own_fault() {
+    let (mut server, mut far) = server();
+    far.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    next(&mut server).await.unwrap();
+    server.send_head(&ResponseHead::build(200), BodyKind::Length(3));
+    server.send(Bytes::from_static(b"ab"));
+    server.end(None);
+    assert_eq!(poll_fn(|cx| server.poll_flush(cx)).await, Err(Broken::Misframed));
+    assert!(next(&mut server).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_slow_reader_shows_as_queued_bytes() {
+    let (ours, mut far) = duplex(1024);
+    let mut server = Server::new(ours);
+    far.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    next(&mut server).await.unwrap();
+    server.send_head(&ResponseHead::build(200), BodyKind::Chunked);
+    server.send(vec![b'x'; 4096].into());
+    let mut asleep = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(server.poll_flush(&mut asleep).is_pending());
+    assert!((3000..4200).contains(&server.queued()), "{}", server.queued());
+    server.end(None);
+    let reading = tokio::spawn(async move {
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).await.unwrap();
+        got
+    });
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    assert_eq!(server.queued(), 0);
+    drop(server);
+    assert!(reading.await.unwrap().ends_with(b"x\r\n0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_leaving_client_is_noticed_and_a_pipelining_one_is_not_taken_for_it() {
+    let (mut server, mut far) = server();
+    far.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    next(&mut server).await.unwrap();
+    far.write_all(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    far.shutdown().await.unwrap();
+    let mut asleep = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(server.poll_gone(&mut asleep).is_pending());
+    answer(&mut server, 200, "").await;
+    assert_eq!(next(&mut server).await.unwrap().unwrap().path(), "/2");
+    assert_eq!(poll_fn(|cx| server.poll_gone(cx)).await, Gone::Closed);
+}
+
+#[tokio::test]
+async fn expect_is_the_lines_to_answer() {
+    let (mut server, mut far) = server();
+    far.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        .await
+        .unwrap();
+    next(&mut server).await.unwrap();
+    assert!(server.expects_continue());
+    server.send_head(&ResponseHead::build(100), BodyKind::Empty);
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    far.write_all(b"ok").await.unwrap();
+    assert_eq!(body_of!(server).unwrap().0, b"ok");
+    assert!(!server.expects_continue());
+    answer(&mut server, 200, "").await;
+    assert!(server.persistent());
+}
+
+#[tokio::test]
+async fn an_upgrade_becomes_a_tunnel_with_half_closes() {
+    let (mut server, mut near) = server();
+    let raw = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nearly";
+    near.write_all(raw.as_bytes()).await.unwrap();
+    let mut head = next(&mut server).await.unwrap().unwrap();
+    let protocol = head.upgrade().unwrap().to_owned();
+    head.strip_hop_by_hop();
+    head.append("upgrade", protocol);
+    let (mut client, mut far) = client();
+    client.send_head(&head, BodyKind::Empty);
+    client.end(None);
+    poll_fn(|cx| client.poll_flush(cx)).await.unwrap();
+    far.write_all(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst")
+        .await
+        .unwrap();
+    let mut switched = poll_fn(|cx| client.poll_head(cx)).await.unwrap();
+    assert_eq!(client.response_body(), BodyKind::Tunnel);
+    switched.strip_hop_by_hop();
+    switched.append("upgrade", "websocket");
+    server.send_head(&switched, BodyKind::Tunnel);
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    let mut tunnel = Tunnel::new(server.into_tunnel(), client.into_tunnel());
+    let running = tokio::spawn(async move {
+        poll_fn(|cx| tunnel.poll(cx)).await.unwrap();
+        tunnel.moved()
+    });
+    near.shutdown().await.unwrap();
+    let mut asked = String::new();
+    far.read_to_string(&mut asked).await.unwrap();
+    assert!(asked.ends_with("upgrade: websocket\r\nconnection: upgrade\r\n\r\nearly"), "{asked}");
+    far.write_all(b"second").await.unwrap();
+    drop(far);
+    let mut got = String::new();
+    near.read_to_string(&mut got).await.unwrap();
+    assert_eq!(got, "HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nfirstsecond");
+    assert_eq!(running.await.unwrap(), (5, 11));
+}
+
+#[tokio::test]
+async fn an_aborted_answer_ends_in_a_reset_and_an_orderly_one_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for abort in [true, false] {
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut server = Server::new(listener.accept().await.unwrap().0);
+        near.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        poll_fn(|cx| server.poll_next_head(cx)).await.unwrap();
+        server.send_head(&ResponseHead::build(200), BodyKind::UntilClose);
+        server.send(Bytes::from_static(b"half"));
+        poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+        let mut start = [0; 16];
+        near.read_exact(&mut start).await.unwrap();
+        if abort {
+            server.abort();
+            drop(server);
+            let mut rest = Vec::new();
+            let error = near.read_to_end(&mut rest).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        } else {
+            server.end(None);
+            let mut rest = String::new();
+            let reading = async {
+                near.read_to_string(&mut rest).await.unwrap();
+                drop(near);
+            };
+            tokio::join!(poll_fn(|cx| server.poll_close(cx)), reading);
+            assert!(rest.ends_with("\r\n\r\nhalf"), "{rest}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kernel_socket_knows_when_it_is_stale() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let mut client = Client::new(near);
+    assert!(!client.is_stale());
+    drop(far);
+    // On loopback the end has arrived when the close returns; no event loop turn lies between.
+    assert!(client.is_stale());
+}
+
+#[tokio::test]
+async fn fields_of_an_answer_pass_unchanged() {
+    let (mut client, mut far) = client();
+    ask(&mut client, &mut far, Method::Get).await;
+    far.write_all(b"HTTP/1.1 203 Odd one\r\nsEt-Cookie: a\r\nSet-Cookie:b\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    let head = poll_fn(|cx| client.poll_head(cx)).await.unwrap();
+    let mut out = bytes::BytesMut::new();
+    head.write(&mut out);
+    assert_eq!(&out[..], b"HTTP/1.1 203 Odd one\r\nsEt-Cookie: a\r\nSet-Cookie:b\r\n");
+    assert_eq!(Fields::find(&head, "SET-COOKIE").unwrap(), b"a");
+}
