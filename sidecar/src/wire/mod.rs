@@ -1,8 +1,8 @@
 //! The seam between the line and the wires.
 //!
-//! The line drives and does not know which wire it talks to: it sees heads, [`Piece`]s of bodies and what broke.
-//! Everything is polled and sending is queued, so one future pumps both directions. Nothing here owns time: the
-//! line's deadlines decide how long a poll may stay pending. No task is spawned.
+//! The line drives and does not know which wire it talks to: it sees heads, [`Piece`]s of bodies and what
+//! broke. Everything is polled and sending is queued, so one future pumps both directions. Nothing here owns
+//! time: the line's deadlines decide how long a poll may stay pending. No task is spawned.
 
 pub mod h1;
 mod seam;

@@ -110,9 +110,9 @@ pub trait Downstream {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
     /// Bytes queued and not yet written: read the other side only while this is small.
     fn queued(&self) -> usize;
-    /// Ready when the client left while we wait for the endpoint. Bytes that arrive meanwhile are kept for the next
-    /// request; once some are kept, an end no longer means that the client left, and after a bounded number of
-    /// them it stays pending.
+    /// Ready when the client left while we wait for the endpoint. Bytes that arrive meanwhile are kept for
+    /// the next request; once some are kept, an end no longer means that the client left, and after a bounded
+    /// number of them it stays pending.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone>;
     /// Lets this exchange be the connection's last; call it before the final head to have it announced.
     fn close_after(&mut self);
@@ -132,15 +132,15 @@ pub trait Upstream {
     /// What carries the connection.
     type Io: Socket;
 
-    /// Begins an exchange and queues its head. `Host` is the caller's; so are `Upgrade` and `TE`, which the wire
-    /// names in `Connection`.
+    /// Begins an exchange and queues its head. `Host` is the caller's; so are `Upgrade` and `TE`, which the
+    /// wire names in `Connection`.
     fn send_head(&mut self, head: &RequestHead, body: BodyKind);
     /// Queues bytes of the request's body.
     fn send(&mut self, data: Bytes);
     /// Queues the end; due for every request.
     fn end(&mut self, trailers: Option<Trailers>);
-    /// Writes what is queued; ready when nothing is left. After a failure the answer may still be waiting to be
-    /// read: an endpoint may answer early and close.
+    /// Writes what is queued; ready when nothing is left. After a failure the answer may still be waiting to
+    /// be read: an endpoint may answer early and close.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
     /// Bytes queued and not yet written.
     fn queued(&self) -> usize;
@@ -154,8 +154,8 @@ pub trait Upstream {
     fn sent(&self) -> Sent;
     /// Whether any byte of the current answer arrived.
     fn any_byte_received(&self) -> bool;
-    /// Whether another exchange may follow: this one is complete both ways, both sides keep the connection, and
-    /// no byte came that nobody asked for.
+    /// Whether another exchange may follow: this one is complete both ways, both sides keep the connection,
+    /// and no byte came that nobody asked for.
     fn reusable(&self) -> bool;
     /// Ready when an idle connection closed or said something unasked; it must not be used again.
     fn poll_idle_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;

@@ -50,8 +50,8 @@ impl Fields {
         Self::default()
     }
 
-    /// Notes a received line. Offsets are bytes into the buffer that [`Fields::attach`] brings: the line begins
-    /// with its name at `line`, its trimmed value is `value`, and `end` is one past its CRLF.
+    /// Notes a received line. Offsets are bytes into the buffer that [`Fields::attach`] brings: the line
+    /// begins with its name at `line`, its trimmed value is `value`, and `end` is one past its CRLF.
     pub fn note(&mut self, name: &[u8], line: usize, value: std::ops::Range<usize>, end: usize) {
         self.spans.push(Span {
             line: offset(line),
@@ -144,8 +144,8 @@ impl Fields {
         any
     }
 
-    /// Appends a field. Bytes that could end a line or the message (CTL) become spaces, as RFC 9110 §5.5 allows;
-    /// a name that is no token is a mistake of ours.
+    /// Appends a field. Bytes that could end a line or the message (CTL) become spaces, as RFC 9110 §5.5
+    /// allows; a name that is no token is a mistake of ours.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
         if self.added.capacity() == 0 {
@@ -191,8 +191,8 @@ impl Fields {
         }
     }
 
-    /// Appends the field lines to `out`, each with its CRLF: untouched neighbours in one copy, without those the
-    /// wire writes itself.
+    /// Appends the field lines to `out`, each with its CRLF: untouched neighbours in one copy, without those
+    /// the wire writes itself.
     pub fn write(&self, out: &mut BytesMut) {
         let mut spans = self.spans.iter().filter(|span| !span.dropped && !span.known.wire_owned()).peekable();
         while let Some(first) = spans.next() {

@@ -1,7 +1,7 @@
 //! Request methods (RFC 9110 §9), as far as a proxy must tell them apart.
 
-/// A request's method. Methods are case-sensitive; what isn't listed is [`Method::Other`] and keeps its token in
-/// the head.
+/// A request's method. Methods are case-sensitive; what isn't listed is [`Method::Other`] and keeps its token
+/// in the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// `GET`.

@@ -186,8 +186,8 @@ impl RequestHead {
         self.fields.keep_alive(self.version)
     }
 
-    /// The one protocol the client asks to switch to (RFC 9110 §7.8); `None` when `Connection` does not name it,
-    /// in HTTP/1.0, and when several lines compete.
+    /// The one protocol the client asks to switch to (RFC 9110 §7.8); `None` when `Connection` does not name
+    /// it, in HTTP/1.0, and when several lines compete.
     pub fn upgrade(&self) -> Option<&str> {
         self.fields.upgrade(self.version)
     }

@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 
-use super::parse::{self, Seen};
+use super::lines::Seen;
+use super::parse;
 use crate::wire::{BodyKind, Piece};
 
 /// The longest chunk-size line, extensions included.
@@ -64,8 +65,8 @@ impl Decoder {
         }
     }
 
-    /// The next piece in `buf`; `None` when more bytes are needed. `Err` says which rule of the chunked coding is
-    /// broken.
+    /// The next piece in `buf`; `None` when more bytes are needed. `Err` says which rule of the chunked
+    /// coding is broken.
     pub(super) fn piece(&mut self, buf: &mut BytesMut, eof: bool) -> Result<Option<Piece>, &'static str> {
         let piece = match self {
             Self::Done => None,

@@ -78,7 +78,8 @@ fn announced(fields: &Fields, version: Version) -> Result<Option<BodyKind>, Doub
     }
 }
 
-/// A list that isn't just `chunked`: well-formed and ending in it, it is a coding we lack; else it is a doubt.
+/// A list that isn't just `chunked`: well-formed and ending in it, it is a coding we lack; else it is a
+/// doubt.
 fn judge_codings(list: &[u8]) -> Doubt {
     let mut codings = list.split(|&b| b == b',').map(<[u8]>::trim_ascii).rev();
     let last_is_chunked = codings.next().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));

@@ -5,10 +5,12 @@ use sidecar_core::head::{RequestHead, ResponseHead};
 
 use super::body::Decoder;
 use super::buffers;
-use super::parse::{self, Seen};
+use super::lines::Seen;
+use super::parse;
 use crate::wire::{BodyKind, Broken, Piece};
 
-/// Received bytes and what they are taken for. Bytes go into [`Inbound::room`]; the machines take messages out.
+/// Received bytes and what they are taken for. Bytes go into [`Inbound::room`]; the machines take messages
+/// out.
 #[derive(Debug)]
 pub struct Inbound {
     buf: BytesMut,
@@ -100,7 +102,8 @@ impl Inbound {
         &self.decoder
     }
 
-    /// The next piece of the body; `None` when more bytes are needed. `bad` tells whose fault a broken chunk is.
+    /// The next piece of the body; `None` when more bytes are needed. `bad` tells whose fault a broken chunk
+    /// is.
     pub(super) fn piece(&mut self, bad: fn(&'static str) -> Broken) -> Result<Option<Piece>, Broken> {
         match self.decoder.piece(&mut self.buf, self.eof).map_err(bad)? {
             None if self.eof => Err(Broken::Cut),

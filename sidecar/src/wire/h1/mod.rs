@@ -1,8 +1,8 @@
 //! HTTP/1.1 by our own codec (RFC 9112), both directions.
 //!
-//! [`Serving`] and [`Asking`] are pure machines: bytes in, bytes out, no sockets. [`Server`] and [`Client`] are
-//! thin shells that read and write for them. Messages are written anew from what was parsed, so no two readers
-//! can disagree on where one ends. Whatever a rule forbids is refused, never mended.
+//! [`Serving`] and [`Asking`] are pure machines: bytes in, bytes out, no sockets. [`Server`] and [`Client`]
+//! are thin shells that read and write for them. Messages are written anew from what was parsed, so no two
+//! readers can disagree on where one ends. Whatever a rule forbids is refused, never mended.
 
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -17,6 +17,7 @@ mod buffers;
 mod client;
 mod framing;
 mod inbound;
+mod lines;
 mod out;
 mod parse;
 mod server;
@@ -45,8 +46,8 @@ fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool)
     }
 }
 
-/// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer goes
-/// back to the thread's stack.
+/// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer
+/// goes back to the thread's stack.
 fn poll_fill<S: tokio::io::AsyncRead + Unpin>(
     io: &mut S,
     inbound: &mut Inbound,

@@ -1,7 +1,7 @@
 //! The sending half of a connection: a queue of bytes and the framing of the body that goes into it.
 //!
-//! Heads and chunk frames gather in one text buffer; bodies are queued by reference. A message that was queued
-//! whole leaves in one vectored write.
+//! Heads and chunk frames gather in one text buffer; bodies are queued by reference. A message that was
+//! queued whole leaves in one vectored write.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

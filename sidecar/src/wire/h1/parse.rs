@@ -1,16 +1,16 @@
 //! Bytes to heads and trailers, strictly (RFC 9112 §2 to §5).
 //!
-//! httparse judges names, values and the shape of the start line. Its leniences are undone here: every line ends
-//! with CRLF and nothing but white space lies between what it reported, so no byte of a head goes unread.
+//! httparse judges names, values and the shape of the start line. Its leniences are undone in `lines`: every
+//! line ends with CRLF and nothing but white space lies between what it reported.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use api::Reason;
 use bytes::BytesMut;
 use httparse::{Error, Header, Status};
-use sidecar_core::head::{Fields, Known, RequestHead, RequestLine, ResponseHead, ResponseLine, Version};
+use sidecar_core::head::{Field, Known, RequestHead, RequestLine, ResponseHead, ResponseLine, Version};
 
+use super::lines::{Seen, attach, blank_line, note, worth_parsing};
 use crate::wire::{Broken, Trailers};
 
 /// The longest head, start line and blank line included. Above it: 431.
@@ -26,13 +26,6 @@ pub const MAX_TRAILERS: usize = 16 * 1024;
 const MAX_FIRST_LINE: usize = MAX_TARGET + 256;
 
 type Slots<'a> = [MaybeUninit<Header<'a>>; MAX_FIELDS];
-
-/// How far an unfinished head has been looked at, so that bytes that trickle in are each read once.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    scanned: usize,
-    tried: bool,
-}
 
 /// Cuts one request head off `buf`; `None` when it isn't complete.
 pub(super) fn request(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<RequestHead>, Broken> {
@@ -138,20 +131,8 @@ pub(super) fn trailers(
     let fields = note(buf, headers, 0, len)?;
     *seen = Seen::default();
     let mut fields = attach(fields, buf, len);
-    fields.drop_where(|field: sidecar_core::head::Field<'_>| Known::forbidden_in_trailers(field.known));
+    fields.drop_where(|field: Field<'_>| Known::forbidden_in_trailers(field.known));
     Ok(Some((!fields.is_empty()).then(|| Box::new(fields))))
-}
-
-/// Whether a parse can succeed: the first time always, since heads mostly arrive whole; then only when the blank
-/// line is there, so that a trickling client pays for its own bytes once.
-fn worth_parsing(buf: &[u8], seen: &mut Seen) -> Result<bool, &'static str> {
-    if buf.is_empty() {
-        return Ok(false);
-    }
-    if !std::mem::replace(&mut seen.tried, true) {
-        return Ok(true);
-    }
-    blank_line(buf, seen).map(|end| end.is_some())
 }
 
 fn unfinished_request(buf: &[u8]) -> Result<(), Broken> {
@@ -166,63 +147,6 @@ fn unfinished_request(buf: &[u8]) -> Result<(), Broken> {
 
 fn unfinished_response(buf: &[u8]) -> Result<(), Broken> {
     if buf.len() > MAX_HEAD { Err(Broken::Answer("the head does not end")) } else { Ok(()) }
-}
-
-/// One past the first blank line. Bytes that no head may hold are refused as soon as they are seen.
-fn blank_line(buf: &[u8], seen: &mut Seen) -> Result<Option<usize>, &'static str> {
-    for at in seen.scanned..buf.len() {
-        let before = at.checked_sub(1).map(|before| buf[before]);
-        match buf[at] {
-            b'\n' if before != Some(b'\r') => return Err("a line ends with a bare LF"),
-            b'\n' if buf[..=at].ends_with(b"\r\n\r\n") => {
-                // Stays here, so that asking again finds the same end.
-                seen.scanned = at;
-                return Ok(Some(at + 1));
-            }
-            b'\n' => {}
-            _ if before == Some(b'\r') => return Err("a CR without its LF"),
-            b'\r' | b'\t' | b' '..=b'~' | 0x80.. => {}
-            _ => return Err("a control character"),
-        }
-    }
-    seen.scanned = buf.len();
-    Ok(None)
-}
-
-/// Turns httparse's slices into spans, and refuses whatever lies between them that isn't white space or CRLF.
-fn note(buf: &[u8], headers: &[Header<'_>], first: usize, len: usize) -> Result<Fields, &'static str> {
-    let base = buf.as_ptr() as usize;
-    let start = |header: &Header<'_>| header.name.as_ptr() as usize - base;
-    let body = len.saturating_sub(2);
-    if buf.get(body..len) != Some(b"\r\n") || headers.first().map_or(body, start) != first {
-        return Err("a line does not end with CRLF");
-    }
-    let mut fields = Fields::new();
-    for (at, header) in headers.iter().enumerate() {
-        let line = start(header);
-        let end = headers.get(at + 1).map_or(body, start);
-        let colon = line + header.name.len();
-        let value = trimmed(buf, colon + 1..end.saturating_sub(2));
-        let exact = buf.get(value.clone()) == Some(header.value);
-        if !exact || buf.get(colon) != Some(&b':') || !buf[..end].ends_with(b"\r\n") {
-            return Err("a line does not end with CRLF");
-        }
-        fields.note(header.name.as_bytes(), line, value, end);
-    }
-    Ok(fields)
-}
-
-fn trimmed(buf: &[u8], range: Range<usize>) -> Range<usize> {
-    let text = buf.get(range.clone()).unwrap_or_default();
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let lead = text.iter().take_while(|b| blank(b)).count();
-    let tail = text[lead..].iter().rev().take_while(|b| blank(b)).count();
-    range.start + lead..range.start + text.len() - tail
-}
-
-fn attach(mut fields: Fields, buf: &mut BytesMut, len: usize) -> Fields {
-    fields.attach(buf.split_to(len).freeze());
-    fields
 }
 
 fn version(minor: Option<u8>) -> Version {

@@ -1,5 +1,5 @@
-//! What a client's bytes are taken for. Each row is fed whole, cut in two at every point, and byte by byte; the
-//! story must not depend on how the network cut it.
+//! What a client's bytes are taken for. Each row is fed whole, cut in two at every point, and byte by byte;
+//! the story must not depend on how the network cut it.
 
 use std::fmt::Write as _;
 
