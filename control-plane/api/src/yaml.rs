@@ -55,6 +55,17 @@ pub fn read_one<T: Shape>(text: &str) -> Result<T, Vec<Problem>> {
     }
 }
 
+/// Whether `text` is YAML at all; what it says is another question.
+///
+/// # Errors
+/// The first place where it is not.
+pub fn well_formed(text: &str) -> Result<(), Problem> {
+    for document in serde_yaml::Deserializer::from_str(text) {
+        Node::deserialize(document).map_err(|why| malformed(&why))?;
+    }
+    Ok(())
+}
+
 /// `value` as YAML, keys in the order of declaration.
 pub fn write<T: Shape>(value: &T) -> String {
     serde_yaml::to_string(&value.write()).unwrap_or_else(|why| format!("# {why}\n"))
