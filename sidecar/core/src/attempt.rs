@@ -1,0 +1,124 @@
+//! One attempt while it runs: a guard that holds what the attempt was given and gives it back.
+//!
+//! Keep it until the answer's body ends. Dropped without a verdict it is cancelled: its place in flight, its
+//! trial and its breaker permit go back, and the next request may have them.
+
+use std::sync::Arc;
+
+use api::Moment;
+
+use crate::breaker::{Breaker, BreakerPermit, Pass};
+use crate::endpoint::{Endpoint, EndpointCell};
+use crate::flight::Held;
+use crate::health::TrialPermit;
+use crate::limit::Admission;
+use crate::scratch::{How, Why};
+use crate::service::ServiceCell;
+
+/// An attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    endpoint: Arc<Endpoint>,
+    service: Arc<ServiceCell>,
+    number: u8,
+    how: How,
+    began: Moment,
+    until: Option<Moment>,
+    connect_until: Moment,
+    pub(crate) connected: Option<(Moment, bool)>,
+    pub(crate) trial: Option<TrialPermit>,
+    pub(crate) permit: Option<BreakerPermit>,
+    pub(crate) judged: bool,
+    _in_flight: Held<EndpointCell>,
+}
+
+impl Attempt {
+    /// Begins an attempt at `endpoint`.
+    ///
+    /// # Errors
+    /// [`Why::Full`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
+    pub(crate) fn begin(
+        endpoint: &Arc<Endpoint>,
+        admission: &Admission,
+        number: u8,
+        how: How,
+        trial: Option<TrialPermit>,
+        now: Moment,
+    ) -> Result<Self, Why> {
+        let settings = admission.settings();
+        let cap = settings.concurrency.per_endpoint.on();
+        let in_flight = Held::enter(&endpoint.cell, cap).ok_or(Why::Full)?;
+        // The breaker's permit comes last, so that nothing after it can refuse (Sentinel#1638).
+        let permit = match Breaker::ask(&endpoint.cell, now, &settings.breaker) {
+            Pass::Free => None,
+            Pass::Trial(permit) => Some(permit),
+            Pass::No => return Err(Why::BreakerOpen),
+        };
+        Ok(Self {
+            endpoint: endpoint.clone(),
+            service: admission.route().cell().clone(),
+            number,
+            how,
+            began: now,
+            until: admission.deadline().of_attempt(now, &settings.timeout),
+            connect_until: admission.deadline().of_connect(now, &settings.timeout),
+            connected: None,
+            trial,
+            permit,
+            judged: false,
+            _in_flight: in_flight,
+        })
+    }
+
+    /// Where it goes.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Its number, from 1.
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// How its endpoint came to be taken.
+    pub fn how(&self) -> How {
+        self.how
+    }
+
+    /// When it was chosen.
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
+    /// Until when the head of its answer must be there; `None` for an exchange without a deadline.
+    pub fn until(&self) -> Option<Moment> {
+        self.until
+    }
+
+    /// Until when there must be a connection.
+    pub fn connect_until(&self) -> Moment {
+        self.connect_until
+    }
+
+    /// There is a connection; `reused` says whether it carried a request before.
+    pub fn connected(&mut self, now: Moment, reused: bool) {
+        self.connected = Some((now, reused));
+    }
+
+    /// Since when the endpoint has had the request: connecting is not its latency.
+    pub(crate) fn given(&self) -> Moment {
+        self.connected.map_or(self.began, |(at, _)| at)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.judged {
+            self.service.tell_cancelled();
+        }
+        if self.trial.is_some() {
+            // The permit goes back with this guard: let the next choice look for due trials.
+            self.service.tell_trial(Moment::ZERO);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What one more request to an endpoint would cost: load × latency ÷ success.
+//!
+//! ```text
+//! cost = (in flight ÷ weight + 1) × peak EWMA of good answers ÷ success^6
+//! ```
+//!
+//! Success is the windowed share of good answers against the peers' median, with a prior. So a host that
+//! fails fast is never the cheapest, one failure costs a host a part of its traffic and not all of it, and a
+//! service where everything fails alike starves nobody. Only the ratio of two costs means something.
+
+use api::Moment;
+use api::policy::Settings;
+
+use crate::endpoint::{Endpoint, EndpointList};
+use crate::service::Medians;
+use crate::window::Counts;
+
+/// The exponent of success: 6 gives a host with one failure a quarter of the traffic of three, and a host
+/// that always fails a few thousandths.
+const EXPONENT: i32 = 6;
+/// Success is never taken for less, so that a cost stays a number one can compare.
+const FLOOR: f32 = 0.02;
+/// Success is judged together with this many answers like the peers': of 16, one failure weighs 6 %.
+const PRIOR: f32 = 16.0;
+/// A host that never answered and has requests in flight is left alone while others have a history: it is
+/// probed by one request at a time (Finagle's `PeakEwma`).
+const UNKNOWN: f32 = 1e3;
+
+/// The success of an endpoint against its peers: 1 for as good as them, towards [`FLOOR`] for worse.
+pub fn success(counts: Counts, peers: f32) -> f32 {
+    let peers = peers.clamp(FLOOR, 1.0);
+    let share = (counts.good as f32 + PRIOR * peers) / (counts.total() as f32 + PRIOR);
+    (share / peers).clamp(FLOOR, 1.0)
+}
+
+/// How much `success` multiplies an endpoint's traffic: success^6.
+pub fn favour(success: f32) -> f32 {
+    success.powi(EXPONENT)
+}
+
+/// The cost of one more request beside `load` others; `latency` is the endpoint's own average, where it has one.
+pub fn cost(load: u32, weight: f32, latency: Option<f32>, success: f32, medians: Medians) -> f32 {
+    let time = match (medians.latency, latency) {
+        // Half of the set has no history: then load alone decides.
+        (None, _) => 1.0,
+        (Some(_), Some(own)) => own,
+        (Some(peers), None) if load == 0 => peers,
+        (Some(peers), None) => peers * UNKNOWN,
+    };
+    (load as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) * time / favour(success)
+}
+
+/// An endpoint's counts within the policy's window.
+pub fn counts(endpoint: &Endpoint, now: Moment, settings: &Settings) -> Counts {
+    endpoint.cell.window.ask(now, settings.health.window.duration() / 10)
+}
+
+/// The medians over `list`; the better of the two middle ones for an even number. `numbers` is a buffer.
+pub fn medians(list: &EndpointList, now: Moment, settings: &Settings, numbers: &mut Vec<f32>) -> Medians {
+    let memory = settings.balance.memory.duration();
+    numbers.clear();
+    numbers.extend(list.endpoints.iter().filter_map(|e| e.cell.ewma.ask(now, memory)));
+    let enough = numbers.len() * 2 >= list.endpoints.len();
+    let latency = (if enough { middle(numbers, 1) } else { None }).filter(|latency| *latency > 0.0);
+    numbers.clear();
+    numbers.extend(list.endpoints.iter().filter_map(|e| counts(e, now, settings).share()));
+    Medians { latency, success: middle(numbers, 0).unwrap_or(1.0) }
+}
+
+/// The middle one; of two, the lower for `lower` 1 and the upper for 0.
+fn middle(numbers: &mut [f32], lower: usize) -> Option<f32> {
+    let at = numbers.len().checked_sub(lower.min(numbers.len()))? / 2;
+    (!numbers.is_empty()).then(|| *numbers.select_nth_unstable_by(at, f32::total_cmp).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(good: u64, bad: u64, peers: f32, wanted: std::ops::RangeInclusive<f32>) {
+        let found = favour(success(Counts { good, bad }, peers));
+        assert!(wanted.contains(&found), "{good} good, {bad} bad, peers {peers}: {found}");
+    }
+
+    #[test]
+    fn success_is_judged_against_the_peers() {
+        // Of three, x ÷ (2 + x) of the traffic: 0.7 keeps 26 %.
+        check(0, 1, 1.0, 0.65..=0.75);
+        check(0, 0, 1.0, 1.0..=1.0);
+        check(100, 0, 1.0, 1.0..=1.0);
+        // A sinkhole: 0.8 % of a peer's traffic is 0.2 % of five.
+        check(0, 20, 1.0, 0.0..=0.008);
+        // Everything fails 30 %: nobody is starved.
+        check(70, 30, 0.7, 0.99..=1.0);
+        check(0, 1, 0.7, 0.65..=0.75);
+        check(0, 1_000, 0.0, 0.99..=1.0);
+    }
+
+    #[test]
+    fn a_host_without_history_is_probed_by_one_request() {
+        let medians = Medians { latency: Some(10.0), success: 1.0 };
+        assert_eq!(cost(0, 1.0, None, 1.0, medians), 10.0);
+        assert!(cost(1, 1.0, None, 1.0, medians) > cost(100, 1.0, Some(10.0), 1.0, medians));
+        let cold = Medians { latency: None, ..medians };
+        assert_eq!(cost(1, 1.0, None, 1.0, cold), cost(1, 1.0, Some(10.0), 1.0, cold));
+    }
+
+    #[test]
+    fn the_median_of_two_is_the_better_one() {
+        assert_eq!(middle(&mut [0.0, 1.0], 0), Some(1.0));
+        assert_eq!(middle(&mut [5.0, 9.0], 1), Some(5.0));
+        assert_eq!(middle(&mut [3.0, 1.0, 2.0], 0), Some(2.0));
+        assert_eq!(middle(&mut [], 1), None);
+    }
+}

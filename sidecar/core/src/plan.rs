@@ -1,0 +1,160 @@
+//! The compiled policies of one service.
+//!
+//! Compiling is total: settings were validated where they were read. What a plan counts (its buckets)
+//! survives the next compilation when the limit says the same, so that a push never refills a bucket.
+
+use std::sync::Arc;
+
+use api::policy::{Limit, LimitKey, Matching, ServiceSettings, Settings};
+use api::{Caller, Label, ServiceKey};
+
+use crate::bucket::{Bucket, Flow};
+use crate::callers::CallerBuckets;
+use crate::service::ServiceCell;
+
+/// What a worker runs for one service; shared as an `Arc`, swapped whole.
+#[derive(Debug)]
+pub struct ServicePlan {
+    /// Whose.
+    pub service: ServiceKey,
+    /// What is counted of the service, whatever the plan.
+    pub cell: Arc<ServiceCell>,
+    /// The routes in the order they are tried; the last one matches everything.
+    pub routes: Vec<RoutePlan>,
+}
+
+/// A part of a service with its own settings.
+#[derive(Debug)]
+pub struct RoutePlan {
+    /// Its name; `None` for what no route of the policy matches.
+    pub name: Option<Label>,
+    /// What belongs to it.
+    pub matching: Matching,
+    /// For everyone without words of their own.
+    pub everyone: Terms,
+    /// For callers with words of their own, by name.
+    pub callers: Vec<(Label, Terms)>,
+}
+
+/// Settings and the limits they name.
+#[derive(Debug)]
+pub struct Terms {
+    /// The settings.
+    pub settings: Settings,
+    /// Their limits, with what they count.
+    pub limits: Vec<Arc<LimitWords>>,
+}
+
+/// One limit with its words. Routes of a service that say the same limit share it.
+#[derive(Debug)]
+pub struct LimitWords {
+    /// The limit as written.
+    pub limit: Limit,
+    /// Its rate and depth.
+    pub flow: Flow,
+    /// What it counts.
+    pub words: Words,
+}
+
+/// What a limit counts apart.
+#[derive(Debug)]
+pub enum Words {
+    /// Everyone together.
+    One(Bucket),
+    /// Each caller.
+    PerCaller(Box<CallerBuckets>),
+}
+
+impl LimitWords {
+    fn new(limit: &Limit) -> Self {
+        let words = match limit.key {
+            LimitKey::Service => Words::One(Bucket::default()),
+            LimitKey::Caller => Words::PerCaller(Box::default()),
+        };
+        Self { limit: limit.clone(), flow: Flow::of(limit), words }
+    }
+}
+
+impl ServicePlan {
+    /// Compiles `settings`. Limits that say what they said in `before` go on counting where they were.
+    pub fn compile(
+        service: &ServiceKey,
+        settings: &ServiceSettings,
+        cell: Arc<ServiceCell>,
+        before: Option<&Self>,
+    ) -> Self {
+        let mut known: Vec<Arc<LimitWords>> = before.into_iter().flat_map(Self::limits).cloned().collect();
+        let mut terms = |settings: &Settings| Terms {
+            settings: settings.clone(),
+            limits: settings.limits.iter().map(|limit| known_or_new(&mut known, limit)).collect(),
+        };
+        let routes = settings
+            .routes
+            .iter()
+            .map(|route| RoutePlan {
+                name: route.name.clone(),
+                matching: route.matching.clone(),
+                everyone: terms(&route.settings),
+                callers: route.callers.iter().map(|(name, own)| (name.clone(), terms(own))).collect(),
+            })
+            .collect();
+        Self { service: service.clone(), cell, routes }
+    }
+
+    /// Every limit of every route; a shared one comes once for each.
+    fn limits(&self) -> impl Iterator<Item = &Arc<LimitWords>> {
+        self.routes.iter().flat_map(RoutePlan::terms).flat_map(|terms| &terms.limits)
+    }
+}
+
+impl RoutePlan {
+    fn terms(&self) -> impl Iterator<Item = &Terms> {
+        std::iter::once(&self.everyone).chain(self.callers.iter().map(|(_, terms)| terms))
+    }
+
+    /// Where `caller`'s own terms stand in `callers`; `None` for a caller without words of its own.
+    pub fn position(&self, caller: &Caller) -> Option<usize> {
+        let name = caller.name.as_ref()?;
+        self.callers.binary_search_by(|(own, _)| own.cmp(name)).ok()
+    }
+}
+
+fn known_or_new(known: &mut Vec<Arc<LimitWords>>, limit: &Limit) -> Arc<LimitWords> {
+    if let Some(words) = known.iter().find(|words| words.limit == *limit) {
+        return words.clone();
+    }
+    let words = Arc::new(LimitWords::new(limit));
+    known.push(words.clone());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use api::policy::{Policy, PolicySet};
+    use api::yaml;
+
+    use super::*;
+
+    fn compiled(text: &str, before: Option<&ServicePlan>) -> ServicePlan {
+        let set = PolicySet::new(yaml::read_all::<Policy>(text).unwrap()).unwrap();
+        let service = "checkout".parse().unwrap();
+        ServicePlan::compile(&service, &set.settle(&service), ServiceCell::shared(), before)
+    }
+
+    fn word(plan: &ServicePlan, route: usize) -> *const LimitWords {
+        Arc::as_ptr(&plan.routes[route].everyone.limits[0])
+    }
+
+    #[test]
+    fn a_limit_goes_on_counting_while_it_says_the_same() {
+        let text = "name: a\nmatch: { service: checkout }\nlimits: [{ name: x, rate: 10/s }]\n\
+                    routes: [{ name: r, match: { path: /a } }]\n";
+        let first = compiled(text, None);
+        assert_eq!(word(&first, 0), word(&first, 1), "routes share what the service said");
+        let same = compiled(&format!("{text}timeout: {{ total: 2s }}\n"), Some(&first));
+        assert_eq!(word(&same, 0), word(&first, 0));
+        let other = compiled(&text.replace("10/s", "11/s"), Some(&first));
+        assert_ne!(word(&other, 0), word(&first, 0));
+    }
+}

@@ -1,0 +1,176 @@
+//! Waiting for room: whether, until when, and who is next.
+//!
+//! A queue is bounded in time and not only in count: what waits longer than a burst lasts is overload, and
+//! waiting only moves it (DAGOR, SoCC '18). Priority goes first, then age. This is a plain data structure:
+//! it answers whom to wake and never wakes anyone.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::{Moment, Reason};
+
+use crate::refusal::Refusal;
+
+/// At most this many wait at one place of one worker; more could not be served within any sensible wait.
+pub const WAITERS_MAX: usize = 1_024;
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitOn {
+    /// A place in the service's bulkhead.
+    Service,
+    /// A place on any of the service's endpoints.
+    Endpoint,
+}
+
+/// What `limit` and `choose` answer.
+#[derive(Debug)]
+pub enum Verdict<T> {
+    /// Go on with this.
+    Now(T),
+    /// Ask again when a place is given back, at the latest at `until`.
+    Wait {
+        /// When waiting is over.
+        until: Moment,
+        /// What for.
+        on: WaitOn,
+    },
+    /// No.
+    Refuse(Refusal),
+}
+
+/// The wait of one request, kept between its questions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    until: Option<Moment>,
+}
+
+impl Patience {
+    /// There is no room: wait, or has it been long enough? `deadline` bounds the wait too.
+    pub fn ask<T>(
+        &mut self,
+        now: Moment,
+        longest: Duration,
+        deadline: Option<Moment>,
+        on: WaitOn,
+    ) -> Verdict<T> {
+        if longest.is_zero() {
+            return Verdict::Refuse(Refusal::of(Reason::ConcurrencyLimited));
+        }
+        let until = *self.until.get_or_insert(now + longest);
+        let until = deadline.map_or(until, |deadline| until.min(deadline));
+        if now < until {
+            return Verdict::Wait { until, on };
+        }
+        let in_time = deadline.is_none_or(|deadline| now < deadline);
+        let reason = if in_time { Reason::QueueTimeout } else { Reason::DeadlineExceeded };
+        Verdict::Refuse(Refusal::of(reason))
+    }
+
+    /// There was room.
+    pub fn over(&mut self) {
+        self.until = None;
+    }
+}
+
+/// A place in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(Reverse<u8>, u64);
+
+/// Those who wait for one thing.
+#[derive(Debug)]
+pub struct Queue<T> {
+    waiters: BTreeMap<Ticket, (Moment, T)>,
+    next: u64,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { waiters: BTreeMap::new(), next: 0 }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Waits with `priority` until `until`; `None` when the queue is full.
+    pub fn join(&mut self, priority: u8, until: Moment, waiter: T) -> Option<Ticket> {
+        if self.waiters.len() >= WAITERS_MAX {
+            return None;
+        }
+        let ticket = Ticket(Reverse(priority), self.next);
+        self.next += 1;
+        self.waiters.insert(ticket, (until, waiter));
+        Some(ticket)
+    }
+
+    /// Waits no longer; `None` when it was woken already.
+    pub fn leave(&mut self, ticket: Ticket) -> Option<T> {
+        self.waiters.remove(&ticket).map(|(_, waiter)| waiter)
+    }
+
+    /// A place was given back: whom to wake. Who has waited too long is left to [`Queue::expired`].
+    pub fn freed(&mut self, now: Moment) -> Option<T> {
+        let ticket = *self.waiters.iter().find(|(_, (until, _))| now < *until)?.0;
+        self.leave(ticket)
+    }
+
+    /// Someone who has waited too long; ask until there is none.
+    pub fn expired(&mut self, now: Moment) -> Option<T> {
+        let ticket = *self.waiters.iter().find(|(_, (until, _))| *until <= now)?.0;
+        self.leave(ticket)
+    }
+
+    /// When the first of them will have waited too long.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.waiters.values().map(|(until, _)| *until).min()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn priority_goes_first_then_age_and_the_late_are_not_woken() {
+        let (mut queue, at) = (Queue::default(), Moment::from_millis);
+        for (priority, until, name) in [(0, 50, "a"), (9, 5, "late"), (1, 50, "b"), (1, 50, "c")] {
+            queue.join(priority, at(until), name).unwrap();
+        }
+        assert_eq!(queue.wake_at(), Some(at(5)));
+        let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(10))).collect();
+        assert_eq!(woken, ["b", "c", "a"]);
+        assert_eq!((queue.expired(at(10)), queue.expired(at(10))), (Some("late"), None));
+    }
+
+    #[test]
+    fn a_wait_is_bounded_by_its_own_time_and_by_the_deadline() {
+        let at = Moment::from_millis;
+        let check = |longest, deadline, then: u64, wanted: Result<u64, Reason>| {
+            let (mut patience, longest) = (Patience::default(), Duration::from_millis(longest));
+            let mut ask = |now| patience.ask::<()>(now, longest, deadline, WaitOn::Service);
+            let _first = ask(at(0));
+            let found = match ask(at(then)) {
+                Verdict::Wait { until, .. } => Ok(until.as_millis()),
+                Verdict::Refuse(refusal) => Err(refusal.reason),
+                Verdict::Now(()) => panic!("no room"),
+            };
+            assert_eq!(found, wanted);
+        };
+        check(0, None, 0, Err(Reason::ConcurrencyLimited));
+        check(20, None, 19, Ok(20));
+        check(20, None, 20, Err(Reason::QueueTimeout));
+        check(20, Some(at(10)), 9, Ok(10));
+        check(20, Some(at(10)), 10, Err(Reason::DeadlineExceeded));
+    }
+}

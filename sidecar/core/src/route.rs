@@ -1,0 +1,69 @@
+//! Stage 3, route: which part of the service does the request belong to?
+//!
+//! Total: the last route of a plan matches everything.
+
+use std::sync::Arc;
+
+use api::Label;
+use api::policy::Settings;
+
+use crate::exchange::Exchange;
+use crate::plan::{RoutePlan, ServicePlan, Terms};
+use crate::service::ServiceCell;
+
+/// The route of one request, with the plan it comes from: a plan swapped meanwhile does not touch it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    plan: Arc<ServicePlan>,
+    at: usize,
+    caller: Option<usize>,
+}
+
+/// Finds the route of `exchange`; the first that matches is taken. `path` comes without its query, `header`
+/// gives a header's value by its lower-case name.
+pub fn route<'h>(
+    plan: &Arc<ServicePlan>,
+    exchange: &Exchange,
+    method: &str,
+    path: &str,
+    header: impl Fn(&str) -> Option<&'h str>,
+) -> Route {
+    let matches = |route: &RoutePlan| route.matching.matches(method, path, &exchange.caller, &header);
+    let last = plan.routes.len().saturating_sub(1);
+    let at = plan.routes.iter().position(matches).unwrap_or(last);
+    let caller = plan.routes[at].position(&exchange.caller);
+    Route { plan: plan.clone(), at, caller }
+}
+
+impl Route {
+    /// The plan it is part of.
+    pub fn plan(&self) -> &Arc<ServicePlan> {
+        &self.plan
+    }
+
+    /// Where it stands in the plan.
+    pub fn index(&self) -> usize {
+        self.at
+    }
+
+    /// Its name; `None` for what no route of the policy matches.
+    pub fn name(&self) -> Option<&Label> {
+        self.plan.routes[self.at].name.as_ref()
+    }
+
+    /// What holds for this caller on this route.
+    pub fn terms(&self) -> &Terms {
+        let route = &self.plan.routes[self.at];
+        self.caller.map_or(&route.everyone, |at| &route.callers[at].1)
+    }
+
+    /// The settings for this caller on this route.
+    pub fn settings(&self) -> &Settings {
+        &self.terms().settings
+    }
+
+    /// What is counted of the service.
+    pub fn cell(&self) -> &Arc<ServiceCell> {
+        &self.plan.cell
+    }
+}

@@ -1,0 +1,227 @@
+//! What one request's decisions note on their way, in a slot that the next request uses again.
+//!
+//! The line keeps one per running request; the record is made from it. It allocates until it has the size of
+//! the largest set it saw, and then no more.
+
+use std::net::SocketAddr;
+
+use api::choice::choice;
+use api::{Moment, Reason};
+use smallvec::SmallVec;
+
+use crate::budget::Balance;
+use crate::outcome::Sent;
+use crate::queue::Patience;
+
+/// So many drawn candidates are noted with all they weighed; the rest are counted by reason.
+pub const CANDIDATES_MAX: usize = 8;
+/// So many attempts are noted; of more, the last ones stand at the end.
+pub const ATTEMPTS_MAX: usize = 4;
+
+choice! {
+    /// Why an endpoint was or was not taken.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Why {
+        /// It was taken.
+        Chosen = "chosen",
+        /// As good as the one taken; the dice took the other.
+        #[default]
+        NotDrawn = "not-drawn",
+        /// It would have cost more.
+        HigherCost = "higher-cost",
+        /// This request was there already.
+        AlreadyTried = "already-tried",
+        /// Traffic found it ill.
+        Ejected = "ejected",
+        /// As many requests are in flight to it as may be.
+        Full = "full",
+        /// Its breaker is open.
+        BreakerOpen = "breaker-open",
+        /// It leaves.
+        Draining = "draining",
+        /// Its own check fails.
+        Unready = "unready",
+        /// It takes its share slowly, and this request was not part of it.
+        Ramping = "ramping",
+        /// Its weight is zero.
+        WeightZero = "weight-zero",
+    }
+}
+
+choice! {
+    /// How the endpoint that was taken came to be taken.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum How {
+        /// By cost, or by weight where the rule says so.
+        #[default]
+        Drawn = "drawn",
+        /// As the share of one that ramps.
+        Ramp = "ramp",
+        /// As its trial request.
+        Trial = "trial",
+        /// Although it is ill, unready or draining: nobody better was left.
+        Forced = "forced",
+    }
+}
+
+/// One candidate as it was weighed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its endpoint.
+    pub id: u32,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Why it was or was not taken.
+    pub why: Why,
+    /// What it would have cost; lower is better, only the ratio of two means something.
+    pub cost: f32,
+    /// Its requests in flight, as known here.
+    pub load: u32,
+    /// Its success against its peers, 0 to 1.
+    pub success: f32,
+}
+
+/// One attempt as it went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttemptNote {
+    /// Its number, from 1.
+    pub number: u8,
+    /// Where it went.
+    pub address: SocketAddr,
+    /// How that endpoint came to be chosen.
+    pub how: How,
+    /// When it was chosen.
+    pub began: Moment,
+    /// When there was a connection.
+    pub connected: Option<Moment>,
+    /// Whether that had carried a request before.
+    pub reused: bool,
+    /// When its verdict fell.
+    pub ended: Option<Moment>,
+    /// The answer's status; 0 without one.
+    pub status: u16,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// How much of the request was written.
+    pub sent: Sent,
+    /// What was decided then.
+    pub then: Then,
+}
+
+impl AttemptNote {
+    pub(crate) fn begun(number: u8, address: SocketAddr, how: How, began: Moment) -> Self {
+        Self {
+            number,
+            address,
+            how,
+            began,
+            connected: None,
+            reused: false,
+            ended: None,
+            status: 0,
+            reason: None,
+            sent: Sent::None,
+            then: Then::Dropped,
+        }
+    }
+}
+
+choice! {
+    /// What was decided after an attempt.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Then {
+        /// Its verdict never fell: the request was dropped.
+        #[default]
+        Dropped = "dropped",
+        /// Its answer went to the caller.
+        Answered = "answered",
+        /// Tried again, on the load budget.
+        Again = "again",
+        /// Tried again, provably free.
+        AgainFree = "again-free",
+        /// Not tried again: it might run twice.
+        NotSafe = "not-safe",
+        /// Not tried again: the request's body is not in hand any more.
+        BodyGone = "body-gone",
+        /// Not tried again: it had all the attempts the policy allows.
+        NoAttemptLeft = "no-attempt-left",
+        /// Not tried again: the load budget is spent.
+        NoBudget = "no-budget",
+        /// Not tried again: no time is left.
+        NoTime = "no-time",
+    }
+}
+
+/// What telling the machines of an outcome brought about; for counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The endpoint was ejected.
+    pub ejected: bool,
+    /// It would have been, but for the cap or because it is the last one usable.
+    pub spared: bool,
+    /// Its breaker opened.
+    pub breaker_opened: bool,
+    /// It is back.
+    pub returned: bool,
+}
+
+/// An endpoint while a choice weighs it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scored {
+    pub(crate) at: usize,
+    pub(crate) rank: u8,
+    pub(crate) why: Why,
+    pub(crate) cost: f32,
+    pub(crate) weight: f32,
+    pub(crate) ramp: f32,
+    pub(crate) load: u32,
+    pub(crate) success: f32,
+}
+
+/// The slot.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Endpoints this request was sent to.
+    pub tried: SmallVec<[u32; 8]>,
+    /// Those drawn by the last choice.
+    pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
+    /// How many there were for each [`Why`], in its order, at the last choice.
+    pub counts: [u16; Why::ALL.len()],
+    /// The attempts.
+    pub attempts: SmallVec<[AttemptNote; ATTEMPTS_MAX]>,
+    /// How many there were.
+    pub attempted: u8,
+    /// How many of them were free resends.
+    pub free: u8,
+    /// Where the load budget stood when it was last asked.
+    pub balance: Option<Balance>,
+    /// What the last outcome brought about.
+    pub effects: Effects,
+    pub(crate) patience: Patience,
+    pub(crate) pool: Vec<Scored>,
+    pub(crate) numbers: Vec<f32>,
+}
+
+impl Scratch {
+    /// Makes the slot ready for another request, its buffers kept.
+    pub fn begin(&mut self) {
+        let (mut pool, mut numbers) = (std::mem::take(&mut self.pool), std::mem::take(&mut self.numbers));
+        pool.clear();
+        numbers.clear();
+        *self = Self { pool, numbers, ..Self::default() };
+    }
+
+    /// The note of the attempt that runs or ran last.
+    pub fn last_attempt(&mut self) -> Option<&mut AttemptNote> {
+        self.attempts.last_mut()
+    }
+
+    pub(crate) fn note_attempt(&mut self, id: u32, note: AttemptNote) {
+        self.tried.push(id);
+        self.attempted = note.number;
+        if self.attempts.len() == ATTEMPTS_MAX {
+            self.attempts.remove(ATTEMPTS_MAX - 1);
+        }
+        self.attempts.push(note);
+    }
+}
