@@ -115,6 +115,11 @@ pub struct ServiceKey {
 }
 
 impl ServiceKey {
+    /// Stands where a request named no service: in records and labels, never in a list.
+    pub fn unnamed() -> Self {
+        Self { namespace: Namespace::default(), name: ServiceName("-".into()) }
+    }
+
     /// The service `name` of `namespace`.
     pub fn new(namespace: Namespace, name: ServiceName) -> Self {
         Self { namespace, name }

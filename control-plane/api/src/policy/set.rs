@@ -50,6 +50,14 @@ pub struct LeafOrigin {
     pub source: String,
 }
 
+impl ServiceSettings {
+    /// One route for everything, with `settings` for everyone.
+    pub fn of(settings: Settings) -> Self {
+        let matching = Matching::default();
+        Self { routes: vec![RouteSettings { name: None, matching, settings, callers: BTreeMap::new() }] }
+    }
+}
+
 impl PolicySet {
     /// Puts documents together.
     ///
