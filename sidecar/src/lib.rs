@@ -1,2 +1,3 @@
 //! Placeholder.
+pub mod metrics;
 pub mod wire;

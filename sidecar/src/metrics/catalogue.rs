@@ -1,0 +1,184 @@
+//! The catalogue: every metric family of a sidecar, once. `docs/metrics.md` is printed from it, and nothing
+//! can be counted that does not stand here.
+//!
+//! Names follow Prometheus' rules (prometheus.io/docs/practices/naming): place, noun, unit, `total`; base
+//! units; no path, host, client address or request id ever becomes a label.
+
+use std::fmt::Write;
+
+use api::choice::choice;
+
+choice! {
+    /// How a family's numbers behave.
+    pub enum Kind {
+        /// Only rises.
+        Counter = "counter",
+        /// Goes both ways.
+        Gauge = "gauge",
+        /// Observations by size.
+        Histogram = "histogram",
+    }
+}
+
+/// One metric family.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name as scraped.
+    pub name: &'static str,
+    /// How its numbers behave.
+    pub kind: Kind,
+    /// What it is measured in; empty for plain counts.
+    pub unit: &'static str,
+    /// Its labels, in the order their values are given.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($NAME:ident = $name:literal, $kind:ident, $unit:literal, [$($label:literal),*], $help:literal;)+) => {
+        $(#[doc = $help]
+        pub const $NAME: Family = Family {
+            name: $name,
+            kind: Kind::$kind,
+            unit: $unit,
+            labels: &[$($label),*],
+            help: $help,
+        };)+
+
+        /// Every family, in the order of the documentation.
+        pub const CATALOGUE: &[&Family] = &[$(&$NAME,)+];
+    };
+}
+
+families! {
+    // Requests.
+    REQUESTS = "outrigger_requests_total", Counter, "", ["service", "route", "code"],
+        "Requests that ended, by the class of the status their caller saw.";
+    REQUEST_DURATION = "outrigger_request_duration_seconds", Histogram, "seconds", ["service", "route"],
+        "From a request's head to the end of its answer's body.";
+    OVERHEAD = "outrigger_proxy_overhead_seconds", Histogram, "seconds", ["service"],
+        "The part of a request's time that was ours: until the answer's head, less attempts and queue.";
+    QUEUE_WAIT = "outrigger_queue_wait_seconds", Histogram, "seconds", ["service"],
+        "How long requests that had to wait for room waited.";
+    FIRST_BYTE = "outrigger_upstream_first_byte_seconds", Histogram, "seconds", ["service"],
+        "From the choice of an endpoint to the head of its answer, for attempts that got one.";
+    REQUEST_BYTES = "outrigger_request_bytes_total", Counter, "bytes", ["service"],
+        "Bytes of request bodies read from callers.";
+    RESPONSE_BYTES = "outrigger_response_bytes_total", Counter, "bytes", ["service"],
+        "Bytes of answer bodies written to callers.";
+    ACTIVE_REQUESTS = "outrigger_active_requests", Gauge, "", [],
+        "Requests in flight on this host.";
+    ARRIVED = "outrigger_requests_arrived_total", Counter, "", [],
+        "Requests whose head was read; those that have not ended are in flight.";
+    MALFORMED = "outrigger_malformed_requests_total", Counter, "", ["reason"],
+        "Messages that were no requests; they are not among the requests.";
+    // What went wrong, and what was done about it.
+    FAILURES = "outrigger_failures_total", Counter, "", ["service", "reason"],
+        "Requests that ended with a reason other than a limit of ours.";
+    SHED = "outrigger_shed_total", Counter, "", ["service", "reason"],
+        "Requests that a limit of ours refused.";
+    ATTEMPTS = "outrigger_attempts_total", Counter, "", ["service", "endpoint", "outcome"],
+        "Attempts by endpoint; outcome is ok, failed or cancelled.";
+    RETRIES = "outrigger_retries_total", Counter, "", ["service", "reason"],
+        "Resends on the load budget, by the reason of the attempt before; `status` where it was its status.";
+    FREE_RESENDS = "outrigger_free_resends_total", Counter, "", ["service"],
+        "Resends that were provably safe and cost no budget.";
+    BUDGET_REFUSALS = "outrigger_retry_budget_refusals_total", Counter, "", ["service"],
+        "Resends that the load budget refused.";
+    BUDGET_RATIO = "outrigger_retry_budget_ratio", Gauge, "ratio", ["service"],
+        "The share of the load budget that the last 10 s spent.";
+    // Endpoints and connections.
+    ENDPOINTS = "outrigger_endpoints", Gauge, "", ["service", "state"],
+        "Endpoints by state: ready, unready, draining, ejected, held.";
+    EJECTIONS = "outrigger_ejections_total", Counter, "", ["service"],
+        "Endpoints that traffic found ill and left out.";
+    SPARED = "outrigger_ejections_spared_total", Counter, "", ["service"],
+        "Endpoints that would have been ejected but for the cap, or as the last usable one.";
+    BREAKERS_OPENED = "outrigger_breakers_opened_total", Counter, "", ["service"],
+        "Times that a breaker of an endpoint opened.";
+    CONNECTIONS = "outrigger_connections", Gauge, "", ["state"],
+        "Connections: client (from apps and callers) and idle (pooled, to endpoints).";
+    CONNECTIONS_OPENED = "outrigger_connections_opened_total", Counter, "", ["result"],
+        "Connections dialled to endpoints; result is ok or failed.";
+    CONNECTIONS_REUSED = "outrigger_connections_reused_total", Counter, "", [],
+        "Attempts that rode on a pooled connection.";
+    ACCEPT_FAILURES = "outrigger_accept_failures_total", Counter, "", [],
+        "Connections that the kernel did not hand over, most often for want of descriptors.";
+    // Limits.
+    LIMIT = "outrigger_limit", Gauge, "", ["limit"],
+        "What a limit is set to, in its own unit; see the list of limits.";
+    LIMIT_HITS = "outrigger_limit_hits_total", Counter, "", ["limit"],
+        "How often a limit acted.";
+    KEPT_BODY = "outrigger_kept_body_bytes", Gauge, "bytes", [],
+        "Bytes of request bodies kept for another try.";
+    // The control plane, as this sidecar sees it.
+    CONTROL_CONNECTED = "outrigger_control_connected", Gauge, "", [],
+        "1 while a session with a control plane is open.";
+    CONTROL_SYNC = "outrigger_control_last_sync_timestamp_seconds", Gauge, "seconds", [],
+        "When the control plane was last heard, as a Unix time.";
+    CONTROL_RESYNCS = "outrigger_control_resyncs_total", Counter, "", [],
+        "Times that a digest check found a difference and everything was fetched anew.";
+    POLICIES_REJECTED = "outrigger_control_policies_rejected_total", Counter, "", [],
+        "Policy sets from the control plane that could not be run; the ones before stayed in force.";
+    LIST_UPDATES = "outrigger_control_list_updates_total", Counter, "", [],
+        "Changes of lists that reached the workers.";
+    REGISTERED = "outrigger_registered_instances", Gauge, "", [],
+        "Local instances that are registered.";
+    // The sidecar itself.
+    LOG_DROPPED = "outrigger_log_lines_dropped_total", Counter, "", [],
+        "Log lines dropped because the writer could not keep up.";
+    LABEL_OVERFLOW = "outrigger_label_overflow_total", Counter, "", ["metric"],
+        "Label values counted as `other` because a family has as many as it may.";
+    BUILD_INFO = "outrigger_build_info", Gauge, "", ["version"],
+        "1; its label says which version runs.";
+    PROCESS_CPU = "process_cpu_seconds_total", Counter, "seconds", [],
+        "Processor time, user and system.";
+    PROCESS_OPEN_FDS = "process_open_fds", Gauge, "", [],
+        "Open file descriptors.";
+    PROCESS_MAX_FDS = "process_max_fds", Gauge, "", [],
+        "File descriptors that may be open.";
+    PROCESS_VIRTUAL = "process_virtual_memory_bytes", Gauge, "bytes", [],
+        "Virtual memory.";
+    PROCESS_RESIDENT = "process_resident_memory_bytes", Gauge, "bytes", [],
+        "Resident memory.";
+    PROCESS_START = "process_start_time_seconds", Gauge, "seconds", [],
+        "When the process started, as a Unix time.";
+    PROCESS_THREADS = "process_threads", Gauge, "", [],
+        "Threads.";
+}
+
+/// The catalogue as the rows of a Markdown table.
+pub fn markdown() -> String {
+    let mut page = String::from("| metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n");
+    for family in CATALOGUE {
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let Family { name, kind, unit, help, .. } = family;
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(page, "| `{name}` | {kind} | {unit} | {} | {help} |", labels.join(", "));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_follow_the_rules() {
+        let mut seen = HashSet::new();
+        for family in CATALOGUE {
+            let Family { name, kind, unit, help, .. } = family;
+            assert!(seen.insert(name), "{name} stands twice");
+            assert!(name.starts_with("outrigger_") || name.starts_with("process_"), "{name} has no place");
+            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            let bare = name.trim_end_matches("_total");
+            assert!(unit.is_empty() || bare.ends_with(unit), "{name} is in {unit}");
+            assert!(help.ends_with('.'), "{name}: help is a sentence");
+            for banned in ["path", "host", "ip", "id", "authority"] {
+                assert!(!family.labels.contains(&banned), "{name} has a label that a client could mint");
+            }
+        }
+    }
+}

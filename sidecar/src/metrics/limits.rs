@@ -1,0 +1,80 @@
+//! Every limit of the process has a name, a value and a count of how often it acted.
+
+use api::Reason;
+use api::choice::choice;
+
+choice! {
+    /// A limit.
+    #[derive(PartialOrd, Ord)]
+    pub enum Limit {
+        /// `limits.requests`: requests in flight on this host.
+        Requests = "requests",
+        /// `limits.connections`: connections from apps and callers.
+        Connections = "connections",
+        /// Bytes and fields of a message's head.
+        Head = "head",
+        /// Bytes of a request's target.
+        Target = "target",
+        /// `limits.head`: how long a head may take.
+        HeadTime = "head-time",
+        /// `limits.pool`: idle connections to an endpoint, per worker.
+        Pool = "pool",
+        /// `concurrency`: requests in flight to a service or an endpoint.
+        Concurrency = "concurrency",
+        /// `concurrency.longest_wait`: how long a request waits for room.
+        Queue = "queue",
+        /// `limits`: token buckets of policies.
+        Bucket = "bucket",
+        /// Callers with a bucket of their own.
+        Callers = "callers",
+        /// `retry.budget`: load that resends add.
+        Budget = "budget",
+        /// Free resends of one request.
+        FreeResends = "free-resends",
+        /// `retry.keep_body`: bytes of a body kept for another try.
+        KeptBody = "kept-body",
+        /// Values of a metric's label.
+        Labels = "labels",
+        /// Log lines that wait to be written.
+        LogLines = "log-lines",
+        /// Connections to the admin listeners.
+        Admin = "admin",
+    }
+}
+
+impl Limit {
+    /// The limit that `reason` tells of, when it tells of one.
+    pub fn of(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::HostFull => Some(Self::Requests),
+            Reason::HeadTooLarge => Some(Self::Head),
+            Reason::TargetTooLong => Some(Self::Target),
+            Reason::HeadTimeout => Some(Self::HeadTime),
+            Reason::ConcurrencyLimited => Some(Self::Concurrency),
+            Reason::QueueTimeout => Some(Self::Queue),
+            Reason::RateLimited => Some(Self::Bucket),
+            _ => None,
+        }
+    }
+}
+
+/// The reasons by which we refuse what others would have taken; the rest are failures.
+pub(super) const SHED: &[Reason] = &[
+    Reason::HostFull,
+    Reason::RateLimited,
+    Reason::ConcurrencyLimited,
+    Reason::QueueTimeout,
+    Reason::BreakerOpen,
+    Reason::Draining,
+];
+
+/// The reasons an attempt may die of: what failures and retries are counted by from the start.
+pub(super) const OF_ATTEMPTS: &[Reason] = &[
+    Reason::ConnectRefused,
+    Reason::ConnectTimeout,
+    Reason::ConnectFailed,
+    Reason::AttemptTimeout,
+    Reason::ResetBeforeHead,
+    Reason::StaleConnection,
+    Reason::BadAnswer,
+];

@@ -1,0 +1,232 @@
+//! What one worker counts of one service: handles that are resolved when a plan or a list is published.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::{Label, Reason};
+use sidecar_core::scratch::Effects;
+
+use super::catalogue as c;
+use super::cell::{Count, Durations};
+use super::limits::{OF_ATTEMPTS, SHED};
+use super::sheet::Sheet;
+
+/// The `route` label of requests that no route of the policy matches.
+const NO_ROUTE: &str = "default";
+/// The `reason` label of a retry whose attempt got an answer of a status that may be retried.
+const BY_STATUS: &str = "status";
+
+/// Counts by reason.
+#[derive(Debug)]
+pub(super) struct ByReason([Count; Reason::ALL.len()]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Count::default()))
+    }
+}
+
+impl ByReason {
+    pub(super) fn count(&self, reason: Reason) {
+        self.0[reason as usize].add(1);
+    }
+
+    /// Every reason with its count.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.iter().zip(&self.0).map(|(reason, count)| (*reason, count.get()))
+    }
+
+    /// One row for each reason of `known`, and for each other that happened.
+    fn collect(&self, sheet: &mut Sheet, family: &c::Family, service: &str, known: &[Reason]) {
+        for (reason, count) in self.iter() {
+            if count > 0 || known.contains(&reason) {
+                sheet.add(family, &[service, reason.as_str()], count as f64);
+            }
+        }
+    }
+}
+
+/// What is counted of a service whatever the route.
+#[derive(Debug, Default)]
+pub(super) struct ServiceCells {
+    failures: ByReason,
+    shed: ByReason,
+    retries: ByReason,
+    retries_by_status: Count,
+    free_resends: Count,
+    budget_refusals: Count,
+    ejections: Count,
+    spared: Count,
+    breakers_opened: Count,
+    overhead: Durations,
+    queued: Durations,
+    first_byte: Durations,
+    bytes_in: Count,
+    bytes_out: Count,
+    /// Locked when a handle is resolved and when somebody scrapes, never by a request.
+    routes: Mutex<BTreeMap<Option<Label>, Arc<RouteMeters>>>,
+    endpoints: Mutex<BTreeMap<SocketAddr, Arc<EndpointMeters>>>,
+}
+
+/// The handles of one route of one service, of one worker.
+#[derive(Debug)]
+pub struct RouteMeters {
+    service: Arc<ServiceCells>,
+    codes: [Count; 5],
+    took: Durations,
+}
+
+/// The handles of one endpoint, of one worker.
+#[derive(Debug, Default)]
+pub struct EndpointMeters {
+    ok: Count,
+    failed: Count,
+    cancelled: Count,
+}
+
+impl RouteMeters {
+    /// A request ended with `status` after `took`.
+    pub fn request(&self, status: u16, took: Duration) {
+        let class = usize::from(status / 100).clamp(1, self.codes.len());
+        self.codes[class - 1].add(1);
+        self.took.note(took);
+    }
+
+    /// It ended for `reason`: a limit of ours, or a failure.
+    pub fn ended_by(&self, reason: Reason) {
+        let kind = if SHED.contains(&reason) { &self.service.shed } else { &self.service.failures };
+        kind.count(reason);
+    }
+
+    /// An attempt that ended for `reason`, or with a status that may be retried, was followed by another.
+    pub fn retry(&self, reason: Option<Reason>) {
+        match reason {
+            Some(reason) => self.service.retries.count(reason),
+            None => self.service.retries_by_status.add(1),
+        }
+    }
+
+    /// An attempt was followed by another that was provably free.
+    pub fn free_resend(&self) {
+        self.service.free_resends.add(1);
+    }
+
+    /// The load budget refused another attempt.
+    pub fn budget_refused(&self) {
+        self.service.budget_refusals.add(1);
+    }
+
+    /// What the machines made of an outcome.
+    pub fn effects(&self, effects: Effects) {
+        self.service.ejections.add(effects.ejected.into());
+        self.service.spared.add(effects.spared.into());
+        self.service.breakers_opened.add(effects.breaker_opened.into());
+    }
+
+    /// The part of the request's time that was ours.
+    pub fn overhead(&self, took: Duration) {
+        self.service.overhead.note(took);
+    }
+
+    /// The request waited this long for room.
+    pub fn queued(&self, waited: Duration) {
+        self.service.queued.note(waited);
+    }
+
+    /// An attempt got the head of an answer after this long.
+    pub fn first_byte(&self, took: Duration) {
+        self.service.first_byte.note(took);
+    }
+
+    /// Bytes of bodies that passed.
+    pub fn bytes(&self, received: u64, sent: u64) {
+        self.service.bytes_in.add(received);
+        self.service.bytes_out.add(sent);
+    }
+}
+
+impl EndpointMeters {
+    /// An attempt was answered well.
+    pub fn ok(&self) {
+        self.ok.add(1);
+    }
+
+    /// An attempt failed.
+    pub fn failed(&self) {
+        self.failed.add(1);
+    }
+
+    /// An attempt had no verdict: its client left.
+    pub fn cancelled(&self) {
+        self.cancelled.add(1);
+    }
+}
+
+impl ServiceCells {
+    pub(super) fn route(self: &Arc<Self>, route: Option<&Label>) -> Arc<RouteMeters> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || {
+            let (codes, took) = (Default::default(), Durations::default());
+            Arc::new(RouteMeters { service: Arc::clone(self), codes, took })
+        };
+        Arc::clone(routes.entry(route.cloned()).or_insert_with(fresh))
+    }
+
+    /// The handles of `address`; `None` when `most` others have theirs.
+    pub(super) fn endpoint(&self, address: SocketAddr, most: usize) -> Option<Arc<EndpointMeters>> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        if endpoints.len() >= most && !endpoints.contains_key(&address) {
+            return None;
+        }
+        Some(Arc::clone(endpoints.entry(address).or_default()))
+    }
+
+    /// Forgets the endpoints that `listed` does not know.
+    pub(super) fn retain(&self, listed: impl Fn(&SocketAddr) -> bool) {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        endpoints.retain(|address, _| listed(address));
+    }
+
+    pub(super) fn collect(&self, service: &str, sheet: &mut Sheet) {
+        let one = &[service][..];
+        self.failures.collect(sheet, &c::FAILURES, service, OF_ATTEMPTS);
+        self.shed.collect(sheet, &c::SHED, service, SHED);
+        self.retries.collect(sheet, &c::RETRIES, service, OF_ATTEMPTS);
+        sheet.add(&c::RETRIES, &[service, BY_STATUS], self.retries_by_status.get() as f64);
+        for (family, count) in [
+            (&c::FREE_RESENDS, &self.free_resends),
+            (&c::BUDGET_REFUSALS, &self.budget_refusals),
+            (&c::EJECTIONS, &self.ejections),
+            (&c::SPARED, &self.spared),
+            (&c::BREAKERS_OPENED, &self.breakers_opened),
+            (&c::REQUEST_BYTES, &self.bytes_in),
+            (&c::RESPONSE_BYTES, &self.bytes_out),
+        ] {
+            sheet.add(family, one, count.get() as f64);
+        }
+        sheet.note(&c::OVERHEAD, one, &self.overhead);
+        sheet.note(&c::QUEUE_WAIT, one, &self.queued);
+        sheet.note(&c::FIRST_BYTE, one, &self.first_byte);
+        self.collect_parts(service, sheet);
+    }
+
+    fn collect_parts(&self, service: &str, sheet: &mut Sheet) {
+        for (route, meters) in &*self.routes.lock().unwrap_or_else(PoisonError::into_inner) {
+            let route = route.as_ref().map_or(NO_ROUTE, Label::as_str);
+            for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&meters.codes) {
+                sheet.add(&c::REQUESTS, &[service, route, class], count.get() as f64);
+            }
+            sheet.note(&c::REQUEST_DURATION, &[service, route], &meters.took);
+        }
+        for (address, meters) in &*self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) {
+            let address = address.to_string();
+            for (outcome, count) in
+                [("ok", &meters.ok), ("failed", &meters.failed), ("cancelled", &meters.cancelled)]
+            {
+                sheet.add(&c::ATTEMPTS, &[service, &address, outcome], count.get() as f64);
+            }
+        }
+    }
+}

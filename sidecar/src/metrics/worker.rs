@@ -1,0 +1,207 @@
+//! The meters of one worker.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::{Label, Reason, ServiceKey};
+use sidecar_core::endpoint::EndpointList;
+use sidecar_core::plan::ServicePlan;
+
+use super::catalogue as c;
+use super::cell::Count;
+use super::limits::Limit;
+use super::service::{ByReason, EndpointMeters, RouteMeters, ServiceCells};
+use super::sheet::Sheet;
+
+/// Services with counts of their own: 20 times what a host usually calls. Further ones count as `other`.
+pub const SERVICES_MAX: usize = 1_000;
+/// Endpoints of one service with counts of their own; further ones are not counted apart.
+pub const ENDPOINTS_MAX: usize = 1_000;
+/// The `service` label of requests that named no known service, so that no client can mint series.
+const OTHER: &str = "other";
+
+/// What the scrape reads of a worker.
+#[derive(Debug, Default)]
+pub(super) struct WorkerCells {
+    /// Locked when a handle is resolved and when somebody scrapes, never by a request.
+    services: Mutex<BTreeMap<ServiceKey, Arc<ServiceCells>>>,
+    other: Arc<ServiceCells>,
+    arrived: Count,
+    malformed: ByReason,
+    accept_failures: Count,
+    idle: Count,
+    kept_body: Count,
+    opened: Count,
+    not_opened: Count,
+    reused: Count,
+    hits: [Count; Limit::ALL.len()],
+    services_overflow: Count,
+    endpoints_overflow: Count,
+}
+
+/// Counts one worker's requests. It moves to its worker's thread and stays there.
+#[derive(Debug)]
+pub struct WorkerMeters {
+    cells: Arc<WorkerCells>,
+    resolved: RefCell<HashMap<ServiceKey, Resolved>>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    cells: Arc<ServiceCells>,
+    routes: Vec<(Option<Label>, Arc<RouteMeters>)>,
+    endpoints: HashMap<SocketAddr, Arc<EndpointMeters>>,
+}
+
+impl WorkerMeters {
+    pub(super) fn new(cells: Arc<WorkerCells>) -> Self {
+        Self { cells, resolved: RefCell::default() }
+    }
+
+    /// Resolves every handle that requests of `plan`'s service will need, all at zero, and forgets the endpoints
+    /// that are not in `list` any more.
+    pub fn resolve(&self, plan: &ServicePlan, list: &EndpointList) {
+        for route in &plan.routes {
+            self.route(&plan.service, route.name.as_ref());
+        }
+        let listed: HashSet<SocketAddr> = list.endpoints.iter().map(|e| e.instance.address).collect();
+        for endpoint in &list.endpoints {
+            self.endpoint(&plan.service, endpoint.instance.address);
+        }
+        if let Some(resolved) = self.resolved.borrow_mut().get_mut(&plan.service) {
+            resolved.endpoints.retain(|address, _| listed.contains(address));
+            resolved.cells.retain(|address| listed.contains(address));
+        }
+    }
+
+    /// The handles of a route.
+    pub fn route(&self, service: &ServiceKey, route: Option<&Label>) -> Arc<RouteMeters> {
+        self.with(service, |resolved| {
+            let known = resolved.routes.iter().find(|(name, _)| name.as_ref() == route);
+            if let Some((_, meters)) = known {
+                return Arc::clone(meters);
+            }
+            let meters = resolved.cells.route(route);
+            resolved.routes.push((route.cloned(), Arc::clone(&meters)));
+            meters
+        })
+    }
+
+    /// The handles of an endpoint; `None` when its service has as many as it may.
+    pub fn endpoint(&self, service: &ServiceKey, address: SocketAddr) -> Option<Arc<EndpointMeters>> {
+        self.with(service, |resolved| {
+            if let Some(meters) = resolved.endpoints.get(&address) {
+                return Some(Arc::clone(meters));
+            }
+            let Some(meters) = resolved.cells.endpoint(address, ENDPOINTS_MAX) else {
+                self.cells.endpoints_overflow.add(1);
+                self.limit_hit(Limit::Labels);
+                return None;
+            };
+            resolved.endpoints.insert(address, Arc::clone(&meters));
+            Some(meters)
+        })
+    }
+
+    /// The handles of requests that named no service there is.
+    pub fn nowhere(&self) -> Arc<RouteMeters> {
+        self.cells.other.route(None)
+    }
+
+    fn with<T>(&self, service: &ServiceKey, get: impl FnOnce(&mut Resolved) -> T) -> T {
+        let mut resolved = self.resolved.borrow_mut();
+        if let Some(known) = resolved.get_mut(service) {
+            return get(known);
+        }
+        let mut services = self.cells.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let cells = if services.len() < SERVICES_MAX {
+            Arc::clone(services.entry(service.clone()).or_default())
+        } else {
+            self.cells.services_overflow.add(1);
+            self.limit_hit(Limit::Labels);
+            Arc::clone(&self.cells.other)
+        };
+        drop(services);
+        let fresh = Resolved { cells, routes: Vec::new(), endpoints: HashMap::new() };
+        get(resolved.entry(service.clone()).or_insert(fresh))
+    }
+
+    /// A request's head was read.
+    pub fn arrived(&self) {
+        self.cells.arrived.add(1);
+    }
+
+    /// A message was no request.
+    pub fn malformed(&self, reason: Reason) {
+        self.cells.malformed.count(reason);
+        if let Some(limit) = Limit::of(reason) {
+            self.limit_hit(limit);
+        }
+    }
+
+    /// No connection is accepted for a moment: there are as many as may be.
+    pub fn connections_full(&self) {
+        self.limit_hit(Limit::Connections);
+    }
+
+    /// The kernel did not hand a connection over.
+    pub fn accept_failed(&self) {
+        self.cells.accept_failures.add(1);
+    }
+
+    /// So many connections to endpoints are idle.
+    pub fn idle_connections(&self, idle: usize) {
+        self.cells.idle.set(idle as u64);
+    }
+
+    /// So many bytes of request bodies are kept for another try.
+    pub fn kept_body(&self, bytes: usize) {
+        self.cells.kept_body.set(bytes as u64);
+    }
+
+    /// A connection to an endpoint was dialled.
+    pub fn connection_opened(&self, opened: bool) {
+        let count = if opened { &self.cells.opened } else { &self.cells.not_opened };
+        count.add(1);
+    }
+
+    /// An attempt rode on a pooled connection.
+    pub fn connection_reused(&self) {
+        self.cells.reused.add(1);
+    }
+
+    /// A limit acted.
+    pub fn limit_hit(&self, limit: Limit) {
+        self.cells.hits[limit as usize].add(1);
+    }
+}
+
+impl WorkerCells {
+    pub(super) fn collect(&self, sheet: &mut Sheet) {
+        for (service, cells) in &*self.services.lock().unwrap_or_else(PoisonError::into_inner) {
+            cells.collect(&service.to_string(), sheet);
+        }
+        self.other.collect(OTHER, sheet);
+        for (family, labels, count) in [
+            (&c::ARRIVED, &[][..], &self.arrived),
+            (&c::ACCEPT_FAILURES, &[], &self.accept_failures),
+            (&c::CONNECTIONS, &["idle"], &self.idle),
+            (&c::KEPT_BODY, &[], &self.kept_body),
+            (&c::CONNECTIONS_OPENED, &["ok"], &self.opened),
+            (&c::CONNECTIONS_OPENED, &["failed"], &self.not_opened),
+            (&c::CONNECTIONS_REUSED, &[], &self.reused),
+            (&c::LABEL_OVERFLOW, &["services"], &self.services_overflow),
+            (&c::LABEL_OVERFLOW, &[c::ATTEMPTS.name], &self.endpoints_overflow),
+        ] {
+            sheet.add(family, labels, count.get() as f64);
+        }
+        for (reason, count) in self.malformed.iter().filter(|(_, count)| *count > 0) {
+            sheet.add(&c::MALFORMED, &[reason.as_str()], count as f64);
+        }
+        for (limit, count) in Limit::ALL.iter().zip(&self.hits) {
+            sheet.add(&c::LIMIT_HITS, &[limit.as_str()], count.get() as f64);
+        }
+    }
+}
