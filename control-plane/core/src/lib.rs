@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The deciding half of the control plane: who is listed, for how long, who hears of a change and when.
+//!
+//! Every machine here is a plain value that is asked and told; [`ControlCore`] owns them all and is the only
+//! one a shell meets. Nothing in this crate reads a clock, rolls dice, opens a file or a socket, or waits:
+//! moments and dice are arguments, and [`ControlCore::wake_at`] says when to come back.
+
+mod core;
+mod dice;
+mod event;
+mod history;
+mod leases;
+mod policies;
+mod protection;
+mod ready;
+mod refusal;
+mod registry;
+mod sessions;
+mod snapshot;
+mod sweep;
+mod validate;
+mod watch;
+
+pub use core::{ControlCore, Loaded};
+pub use event::{Event, HeldBy};
+pub use leases::{LeaseId, Source};
+pub use policies::PolicyChange;
+pub use ready::Phase;
+pub use refusal::Refusal;
+pub use sessions::SessionView;
+pub use snapshot::{SavedLease, Snapshot};
+pub use watch::WatcherId;

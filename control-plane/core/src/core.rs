@@ -1,0 +1,242 @@
+//! The facade: one value that owns every machine and is the only thing a shell meets.
+//!
+//! Each entry point takes `now`, changes the machines, tells the watchers, and leaves its events to be taken.
+//! It never waits and never calls back.
+
+mod operators;
+mod reads;
+mod sidecars;
+#[cfg(test)]
+mod tests;
+mod watching;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use api::config::ControlPlaneConfig;
+use api::message::ServiceEdit;
+use api::{Moment, Policy, Problem, ServiceKey};
+
+use crate::event::Event;
+use crate::leases::{BEATS_PER_EXPIRY, LeaseId, Leases};
+use crate::policies::Policies;
+use crate::protection::Protection;
+use crate::ready::Phase;
+use crate::refusal::Refusal;
+use crate::registry::{Owner, Registry};
+use crate::sessions::Sessions;
+use crate::snapshot::{SavedLease, Snapshot};
+use crate::sweep::{Sweeper, Swept};
+use crate::watch::{Topic, Watches};
+
+/// Events kept for a shell that does not take them; beyond, the oldest are dropped.
+const EVENTS_MAX: usize = 65_536;
+
+/// State from disk. The default is an empty disk.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The registry; disposable.
+    pub snapshot: Option<Snapshot>,
+    /// Service settings that operators wrote.
+    pub services: Vec<(ServiceKey, ServiceEdit)>,
+    /// Every policy document with its revision.
+    pub policies: Vec<(Policy, u64)>,
+    /// The store's revision.
+    pub revision: u64,
+    /// Whether an operator said that this store replaces others.
+    pub adopted: bool,
+}
+
+/// The deciding half of one control plane.
+#[derive(Debug)]
+pub struct ControlCore {
+    config: ControlPlaneConfig,
+    store: String,
+    adopted: bool,
+    phase: Phase,
+    registry: Registry,
+    leases: Leases,
+    sessions: Sessions,
+    protection: Protection,
+    sweeper: Sweeper,
+    policies: Policies,
+    watches: Watches,
+    events: VecDeque<Event>,
+}
+
+impl ControlCore {
+    /// A control plane over the store with the id `store`; it answers nothing before [`ControlCore::load`].
+    /// Instances on loopback may register when `config.listen` is on loopback: all its sidecars share its host.
+    pub fn new(config: &ControlPlaneConfig, store: impl Into<String>, now: Moment) -> Self {
+        Self {
+            store: store.into(),
+            adopted: false,
+            phase: Phase::Loading,
+            registry: Registry::default(),
+            leases: Leases::new(config.lease.expiry.duration(), config.lease.beats_at_most, now),
+            sessions: Sessions::default(),
+            protection: Protection::new(config.protection.beats),
+            sweeper: Sweeper::new(&config.protection, now),
+            policies: Policies::default(),
+            watches: Watches::new(&config.push),
+            events: VecDeque::new(),
+            config: config.clone(),
+        }
+    }
+
+    /// Takes over what was on disk; warm-up begins. Every lease counts as just heard, and nothing is swept for
+    /// one full expiry.
+    ///
+    /// # Errors
+    /// Stored policies contradict each other; nothing is loaded then.
+    pub fn load(&mut self, loaded: Loaded, now: Moment) -> Result<(), Vec<Problem>> {
+        self.policies = Policies::load(loaded.policies, loaded.revision)?;
+        self.adopted = loaded.adopted;
+        for (service, edit) in loaded.services {
+            self.registry.edit(service, edit);
+        }
+        let snapshot = loaded.snapshot.unwrap_or_default();
+        snapshot.services.into_iter().for_each(|service| self.registry.declare(service));
+        let mut instances = 0;
+        for saved in snapshot.leases {
+            instances += saved.instances.len();
+            self.load_lease(saved, now);
+        }
+        let expiry = self.ordinary_expiry().max(self.registry.longest_expiry().unwrap_or_default());
+        self.phase = Phase::loaded(expiry / BEATS_PER_EXPIRY, now);
+        let first = self.config.protection.sweep_every.duration().max(expiry);
+        self.sweeper = Sweeper::new(&self.config.protection, now + first);
+        self.leases.tick(now);
+        self.told([Event::Loaded { instances }], now);
+        Ok(())
+    }
+
+    fn load_lease(&mut self, saved: SavedLease, now: Moment) {
+        let id = LeaseId::of_session(saved.node.as_str(), &saved.boot, saved.epoch);
+        let owner = Owner { epoch: saved.epoch, lease: id };
+        self.leases.open(id, saved.source, now);
+        let SavedLease { node, boot, epoch, capabilities, instances, .. } = saved;
+        let open = api::message::OpenSession { node, boot, epoch, capabilities, instances: Vec::new() };
+        self.sessions.open(id, &open);
+        for instance in instances {
+            let key = instance.key.clone();
+            self.registry.register(instance, owner, |_| true);
+            self.leases.own(id, key);
+        }
+        self.interval(id);
+    }
+
+    /// How far this control plane has come.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Time passes: notices stalls of our own, ends warm-up, sweeps.
+    pub fn tick(&mut self, now: Moment, dice: u64) {
+        if !self.phase.is_loaded() {
+            return;
+        }
+        let mut events = Vec::new();
+        events.extend(self.leases.tick(now).map(|gap| Event::Stalled { gap }));
+        if self.phase.tick(now) {
+            events.push(Event::Ready);
+            self.watches.tell_all(now);
+        }
+        let expiry = self.ordinary_expiry();
+        let Self { registry, leases, protection, sweeper, .. } = self;
+        events.extend(sweeper.tick(&mut Swept { registry, leases, protection, expiry }, now, dice));
+        self.told(events, now);
+    }
+
+    /// When to tick again; never far ahead once state is loaded, because a stall is noticed by its lateness.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.phase.is_loaded().then_some(())?;
+        let own = [self.leases.wake_at(), self.sweeper.wake_at()];
+        own.into_iter().chain(self.phase.wake_at()).chain(self.watches.wake_at()).min()
+    }
+
+    /// Events since the last call, oldest first.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.events.drain(..).collect()
+    }
+
+    /// The registry as it stands, to be written to disk.
+    pub fn snapshot(&self) -> Snapshot {
+        let save = |(id, lease): (LeaseId, &crate::leases::Lease)| {
+            let session = self.sessions.get(id)?;
+            let instances = lease.owned.iter().filter_map(|key| self.registry.instance(key));
+            Some(SavedLease {
+                source: lease.source,
+                node: session.node.clone(),
+                boot: session.boot.clone(),
+                epoch: session.epoch,
+                capabilities: session.capabilities.clone(),
+                instances: instances.cloned().collect(),
+            })
+        };
+        Snapshot {
+            services: self.registry.services().cloned().collect(),
+            leases: self.leases.iter().filter_map(save).collect(),
+        }
+    }
+
+    /// Invariants that do not hold; empty unless this crate has a bug. Costs a pass over everything: for tests
+    /// and simulations.
+    pub fn broken(&self) -> Vec<String> {
+        let owns = |lease, key: &api::InstanceKey| {
+            self.leases.get(lease).is_some_and(|lease| lease.owned.contains(key))
+        };
+        let mut broken = self.registry.broken(owns);
+        for (id, lease) in self.leases.iter() {
+            let gone = lease.owned.iter().filter(|key| self.registry.instance(key).is_none());
+            broken.extend(gone.map(|key| format!("lease {id} keeps {key}, which is not listed")));
+            if self.sessions.get(id).is_none() {
+                broken.push(format!("lease {id} has no session"));
+            }
+        }
+        broken
+    }
+
+    fn ordinary_expiry(&self) -> Duration {
+        self.config.lease.expiry.duration()
+    }
+
+    fn expiry_of(&self, service: &ServiceKey) -> Duration {
+        self.registry.expiry(service).unwrap_or_else(|| self.ordinary_expiry())
+    }
+
+    /// Settles and returns how often lease `id` beats.
+    fn interval(&mut self, id: LeaseId) -> Duration {
+        let owned = self.leases.get(id).into_iter().flat_map(|lease| &lease.owned);
+        let shortest = owned.map(|key| self.expiry_of(&key.service)).min();
+        self.leases.interval(id, shortest).unwrap_or_else(|| self.ordinary_expiry() / BEATS_PER_EXPIRY)
+    }
+
+    fn loaded(&self) -> Result<(), Refusal> {
+        if self.phase.is_loaded() { Ok(()) } else { Err(Refusal::NotLoaded) }
+    }
+
+    /// Tells the watchers of `events` and keeps them for the shell.
+    fn told(&mut self, events: impl IntoIterator<Item = Event>, now: Moment) {
+        for event in events {
+            match &event {
+                Event::Upserted { key, ready, .. } => {
+                    self.watches.tell(&Topic::List(key.service.clone()), !ready, now);
+                }
+                Event::Removed { key, .. } => self.watches.tell(&Topic::List(key.service.clone()), true, now),
+                Event::PolicyApplied { namespace, .. } => {
+                    self.watches.tell(&Topic::Policies(namespace.clone()), true, now);
+                }
+                Event::Adopted => self.watches.tell_adopted(now),
+                Event::SessionExpired { session } => self.sessions.close(*session),
+                _ => {}
+            }
+            if self.events.len() == EVENTS_MAX {
+                self.events.pop_front();
+            }
+            self.events.push_back(event);
+        }
+        #[cfg(test)]
+        assert_eq!(self.broken(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,98 @@
+//! What readers ask: lists, digests, services, sessions. Nothing here changes anything.
+
+use api::message::{DigestCheck, Digests, ServiceView};
+use api::{List, Moment, Readiness, ServiceKey, Span};
+
+use super::ControlCore;
+use crate::event::HeldBy;
+use crate::leases::LeaseId;
+use crate::refusal::Refusal;
+use crate::sessions::SessionView;
+
+impl ControlCore {
+    /// The list of `service`. It may be incomplete until [`ControlCore::phase`] is ready.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchService`] when nobody ever registered or declared it.
+    pub fn query(&self, service: &ServiceKey) -> Result<List, Refusal> {
+        self.loaded()?;
+        self.registry.list(service).ok_or_else(|| Refusal::NoSuchService(service.clone()))
+    }
+
+    /// What each list and policy set asked for says; that of an unknown one is the digest of nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLoaded`].
+    pub fn digests(&self, check: &DigestCheck) -> Result<Digests, Refusal> {
+        self.loaded()?;
+        let list = |service: &ServiceKey| (service.clone(), self.registry.digest(service));
+        let policies = check.policies.iter().map(|space| (space.clone(), self.policies.digest(space)));
+        Ok(Digests { lists: check.lists.iter().map(list).collect(), policies: policies.collect() })
+    }
+
+    /// Every known service.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLoaded`].
+    pub fn services(&self) -> Result<Vec<ServiceView>, Refusal> {
+        self.loaded()?;
+        Ok(self.registry.services().map(|service| self.view(service)).collect())
+    }
+
+    /// One service as operators see it.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchService`].
+    pub fn service(&self, service: &ServiceKey) -> Result<ServiceView, Refusal> {
+        self.loaded()?;
+        let known = self.registry.knows(service).then(|| self.view(service));
+        known.ok_or_else(|| Refusal::NoSuchService(service.clone()))
+    }
+
+    /// Who is connected, and which policies each runs.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLoaded`].
+    pub fn sessions(&self, now: Moment) -> Result<Vec<SessionView>, Refusal> {
+        self.loaded()?;
+        let view = |(id, lease): (LeaseId, &crate::leases::Lease)| {
+            let session = self.sessions.get(id)?;
+            let silent = u64::try_from(lease.silent(now).as_micros()).unwrap_or(u64::MAX);
+            Some(SessionView {
+                session: id.to_string(),
+                node: session.node.clone(),
+                boot: session.boot.clone(),
+                epoch: session.epoch,
+                silent: Span::micros(silent),
+                instances: lease.owned.len(),
+                policies: session.beat.policies.clone(),
+                rejected: session.beat.rejected.clone(),
+                capabilities: session.capabilities.clone(),
+            })
+        };
+        Ok(self.leases.iter().filter_map(view).collect())
+    }
+
+    pub(super) fn view(&self, service: &ServiceKey) -> ServiceView {
+        let held = self.sweeper.held(service).into_iter().flatten();
+        let words: Vec<String> = held.map(|(why, count)| held_words(*why, *count)).collect();
+        let ready = |i: &&api::Instance| i.readiness == Readiness::Ready && i.weight > 0;
+        ServiceView {
+            service: service.clone(),
+            instances: self.registry.count(service),
+            ready: self.registry.instances(service).filter(ready).count(),
+            digest: self.registry.digest(service),
+            settings: self.registry.settings(service),
+            held: words.join("; "),
+        }
+    }
+}
+
+fn held_words(why: HeldBy, count: usize) -> String {
+    let because = match why {
+        HeldBy::Protection => "too few of all heartbeats arrive (protection)",
+        HeldBy::SweepCap => "one sweep takes only its share (sweep-cap)",
+        HeldBy::LastKnown => "it is the last one known (last-known)",
+    };
+    format!("{count} silent: {because}")
+}

@@ -1,0 +1,192 @@
+//! What sidecars say: sessions, beats, registrations.
+
+use std::collections::BTreeSet;
+
+use api::message::{Beat, BeatHeard, Deregister, OpenSession, Registered, SessionOpened};
+use api::{Cause, Instance, InstanceKey, Moment, Problem, Readiness, Span};
+
+use super::ControlCore;
+use crate::event::Event;
+use crate::leases::{LeaseId, Source};
+use crate::refusal::Refusal;
+use crate::registry::{Owner, Registration};
+use crate::validate;
+
+/// One host runs this many instances at most; more is a loop in somebody's script.
+const INSTANCES_PER_SESSION_MAX: usize = 1_000;
+
+/// A boot word is an id, not a document.
+const BOOT_MAX: usize = 128;
+
+impl ControlCore {
+    /// Opens a session, or resumes the one with the same node, boot and epoch. Its instances are registered,
+    /// those of an older boot pass to it; what the older boot had and this one does not say stays with the
+    /// older one's lease.
+    ///
+    /// # Errors
+    /// [`Refusal::Wrong`] when any word is wrong; nothing is opened or registered then.
+    pub fn open_session(&mut self, open: OpenSession, now: Moment) -> Result<SessionOpened, Refusal> {
+        self.loaded()?;
+        let problems = self.check_open(&open);
+        if !problems.is_empty() {
+            return Err(Refusal::Wrong(problems));
+        }
+        let id = LeaseId::of_session(open.node.as_str(), &open.boot, open.epoch);
+        let resumed = self.leases.open(id, Source::Session, now);
+        self.protection.tell(now);
+        self.sessions.open(id, &open);
+        let mut events = vec![Event::SessionOpened { session: id, node: open.node, resumed }];
+        let owner = Owner { epoch: open.epoch, lease: id };
+        for instance in open.instances {
+            events.extend(self.put(instance, owner, now));
+        }
+        let beat_every = span(self.interval(id));
+        self.told(events, now);
+        Ok(SessionOpened { session: id.to_string(), beat_every, store: self.store.clone() })
+    }
+
+    /// A heartbeat: renews the lease of everything the session holds. Wakes no watcher.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSession`]: open a new one.
+    pub fn beat(&mut self, session: &str, beat: Beat, now: Moment) -> Result<BeatHeard, Refusal> {
+        let id = self.session(session)?;
+        self.leases.renew(id, now);
+        self.protection.tell(now);
+        let (node, rejected) = self.sessions.beat(id, beat).ok_or(Refusal::NoSession)?;
+        let beat_every = span(self.interval(id));
+        let rejected = rejected.into_iter();
+        self.told(
+            rejected.map(|(namespace, why)| Event::PolicyRejected { node: node.clone(), namespace, why }),
+            now,
+        );
+        let instances = self.leases.get(id).map_or(0, |lease| lease.owned.len());
+        Ok(BeatHeard { beat_every, instances })
+    }
+
+    /// Closes a session; its instances leave as deregistered.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSession`].
+    pub fn close_session(&mut self, session: &str, now: Moment) -> Result<(), Refusal> {
+        let id = self.session(session)?;
+        let mut events = Vec::new();
+        for key in self.leases.close(id) {
+            if self.registry.remove(&key, Some(id), Cause::Deregistered).is_some() {
+                events.push(Event::Removed { key, cause: Cause::Deregistered });
+            }
+        }
+        self.sessions.close(id);
+        events.push(Event::SessionClosed { session: id });
+        self.told(events, now);
+        Ok(())
+    }
+
+    /// Registers an instance under a session's lease, or changes what it says. Saying the same again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Wrong`] with the path of each wrong word, [`Refusal::NewerBoot`], [`Refusal::NoSession`],
+    /// [`Refusal::Full`].
+    pub fn register(
+        &mut self,
+        session: &str,
+        instance: Instance,
+        now: Moment,
+    ) -> Result<Registered, Refusal> {
+        let id = self.session(session)?;
+        let problems = validate::instance(&instance, "", self.loopback());
+        if !problems.is_empty() {
+            return Err(Refusal::Wrong(problems));
+        }
+        let held = self.leases.get(id).map_or(0, |lease| lease.owned.len());
+        if held >= INSTANCES_PER_SESSION_MAX && self.registry.instance(&instance.key).is_none() {
+            return Err(Refusal::Full("instances per session"));
+        }
+        let epoch = self.sessions.get(id).map_or(0, |session| session.epoch);
+        let key = instance.key.clone();
+        let event = self.put(instance, Owner { epoch, lease: id }, now);
+        let older = matches!(event, Some(Event::OlderBoot { .. }));
+        self.leases.renew(id, now);
+        let beat_every = span(self.interval(id));
+        self.told(event, now);
+        if older {
+            return Err(Refusal::NewerBoot(key));
+        }
+        let expires_after = span(self.expiry_of(&key.service)).max(beat_every);
+        Ok(Registered { expires_after, beat_every })
+    }
+
+    /// Takes an instance out. What is not there, or belongs to a newer boot, stays as it is: that is success.
+    ///
+    /// # Errors
+    /// [`Refusal::Wrong`] when the cause is not one a sidecar can give, [`Refusal::NoSession`].
+    pub fn deregister(&mut self, session: &str, out: &Deregister, now: Moment) -> Result<(), Refusal> {
+        let id = self.session(session)?;
+        if !matches!(out.cause, Cause::Deregistered | Cause::Drained) {
+            let what = format!("{:?} is not for a sidecar to say", out.cause.as_str());
+            let problem = Problem::at("cause", what).hint("write deregistered or drained");
+            return Err(Refusal::Wrong(vec![problem]));
+        }
+        self.leases.renew(id, now);
+        if self.registry.remove(&out.key, Some(id), out.cause).is_some() {
+            self.leases.disown(id, &out.key);
+            self.interval(id);
+            self.told([Event::Removed { key: out.key.clone(), cause: out.cause }], now);
+        }
+        Ok(())
+    }
+
+    /// The lease of the session that calls itself `session`.
+    fn session(&self, session: &str) -> Result<LeaseId, Refusal> {
+        self.loaded()?;
+        let id = session.parse().map_err(|_| Refusal::NoSession)?;
+        self.sessions.get(id).map(|_| id).ok_or(Refusal::NoSession)
+    }
+
+    /// Puts a right instance into the registry and its key under the owner's lease.
+    fn put(&mut self, instance: Instance, owner: Owner, now: Moment) -> Option<Event> {
+        let key = instance.key.clone();
+        let ready = instance.readiness == Readiness::Ready && instance.weight > 0;
+        let expiry = self.expiry_of(&key.service);
+        let leases = &self.leases;
+        let alive = |lease| leases.get(lease).is_some_and(|lease| !lease.overdue(expiry, now));
+        let Registration::Stands { added, changed, before } = self.registry.register(instance, owner, alive)
+        else {
+            return Some(Event::OlderBoot { key });
+        };
+        if let Some(before) = before {
+            self.leases.disown(before, &key);
+        }
+        self.leases.own(owner.lease, key.clone());
+        changed.then_some(Event::Upserted { key, added, ready })
+    }
+
+    fn check_open(&self, open: &OpenSession) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if open.boot.is_empty() || open.boot.len() > BOOT_MAX {
+            problems.push(Problem::at("boot", format!("{} bytes, 1 to {BOOT_MAX}", open.boot.len())));
+        }
+        if open.instances.len() > INSTANCES_PER_SESSION_MAX {
+            let what = format!("{} instances, at most {INSTANCES_PER_SESSION_MAX}", open.instances.len());
+            problems.push(Problem::at("instances", what));
+        }
+        let mut seen: BTreeSet<&InstanceKey> = BTreeSet::new();
+        for (at, instance) in open.instances.iter().enumerate() {
+            let path = format!("instances[{at}]");
+            problems.extend(validate::instance(instance, &path, self.loopback()));
+            if !seen.insert(&instance.key) {
+                problems.push(Problem::at(format!("{path}.key"), format!("{} stands twice", instance.key)));
+            }
+        }
+        problems
+    }
+
+    fn loopback(&self) -> bool {
+        self.config.listen.ip().is_loopback()
+    }
+}
+
+fn span(duration: std::time::Duration) -> Span {
+    Span::micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,50 @@
+//! What watchers hear.
+
+use std::sync::Arc;
+
+use api::Moment;
+use api::message::{News, Watch};
+
+use super::ControlCore;
+use crate::refusal::Refusal;
+use crate::watch::{Sources, WatcherId};
+
+/// Topics one watcher may follow; a host that calls more services than this calls a registry's worth.
+const TOPICS_PER_WATCH_MAX: usize = 10_000;
+
+impl ControlCore {
+    /// Somebody watches from now on, by held stream or long poll alike. Returns the news it does not hold yet;
+    /// what comes later is told by [`ControlCore::news`] under the id.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] names the limit that is reached.
+    pub fn subscribe(&mut self, watch: &Watch, now: Moment) -> Result<(WatcherId, Vec<Arc<News>>), Refusal> {
+        self.loaded()?;
+        let most = self.config.push.watches.on().map_or(usize::MAX, |most| most as usize);
+        if self.watches.len() >= most {
+            return Err(Refusal::Full("push.watches"));
+        }
+        if watch.lists.len() + watch.policies.len() > TOPICS_PER_WATCH_MAX {
+            return Err(Refusal::Full("topics per watch"));
+        }
+        let (watches, sources) = self.split();
+        Ok(watches.subscribe(watch, &sources, now))
+    }
+
+    /// Somebody stopped watching.
+    pub fn unsubscribe(&mut self, watcher: WatcherId) {
+        self.watches.unsubscribe(watcher);
+    }
+
+    /// The news that are due. Equal news share one value, so that a shell encodes them once.
+    pub fn news(&mut self, now: Moment) -> Vec<(WatcherId, Vec<Arc<News>>)> {
+        let (watches, sources) = self.split();
+        watches.news(&sources, now).into_iter().collect()
+    }
+
+    /// The watches, and what there is to tell them.
+    fn split(&mut self) -> (&mut crate::watch::Watches, Sources<'_>) {
+        let Self { watches, registry, policies, store, adopted, phase, .. } = self;
+        (watches, Sources { registry, policies, store, adopted: *adopted, complete: phase.is_ready() })
+    }
+}

@@ -1,0 +1,50 @@
+//! Why the control plane says no.
+
+use std::fmt;
+
+use api::{InstanceKey, Problem, ServiceKey};
+
+/// A "no" with its reason; the shell turns each into one status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// State is not loaded yet: nothing is answered before (503).
+    NotLoaded,
+    /// No such session: open a new one (404).
+    NoSession,
+    /// Nobody ever registered or declared it (404).
+    NoSuchService(ServiceKey),
+    /// No such document (404).
+    NoSuchPolicy,
+    /// A newer boot owns the instance (409).
+    NewerBoot(InstanceKey),
+    /// The document is not at the revision the writer expected (412).
+    Conflict {
+        /// Where it is; `None` when there is none.
+        current: Option<u64>,
+    },
+    /// The words are wrong (422).
+    Wrong(Vec<Problem>),
+    /// A limit is reached; says which (503).
+    Full(&'static str),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLoaded => f.write_str("state is not loaded yet"),
+            Self::NoSession => f.write_str("no such session; open a new one"),
+            Self::NoSuchService(service) => write!(f, "nobody ever registered or declared service {service}"),
+            Self::NoSuchPolicy => f.write_str("no such policy"),
+            Self::NewerBoot(key) => write!(f, "{key} belongs to a newer boot"),
+            Self::Conflict { current: Some(current) } => write!(f, "the policy is at revision {current}"),
+            Self::Conflict { current: None } => f.write_str("there is no such policy yet"),
+            Self::Wrong(problems) => {
+                let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join("; "))
+            }
+            Self::Full(limit) => write!(f, "the limit {limit} is reached"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,92 @@
+//! Who the sidecars are: what a session says of its process, apart from its lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::message::{Beat, OpenSession};
+use api::{Digest, Namespace, NodeName, Span};
+
+use crate::leases::LeaseId;
+
+/// One sidecar's session as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SessionView {
+    /// Its id.
+    pub session: String,
+    /// The node the sidecar runs on.
+    pub node: NodeName,
+    /// Drawn at the process's start.
+    pub boot: String,
+    /// Rises with each start on the node.
+    pub epoch: u64,
+    /// How long nothing was heard of it.
+    pub silent: Span,
+    /// How many instances it holds.
+    pub instances: usize,
+    /// The digest of each namespace's policies that it runs.
+    pub policies: BTreeMap<Namespace, Digest>,
+    /// Policies it could not run, with the reason.
+    pub rejected: BTreeMap<Namespace, String>,
+    /// What it can run.
+    pub capabilities: BTreeSet<String>,
+}
+
+/// What one session said of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// The node it runs on.
+    pub(crate) node: NodeName,
+    /// Drawn at the process's start.
+    pub(crate) boot: String,
+    /// Rises with each start on the node.
+    pub(crate) epoch: u64,
+    /// What it can run.
+    pub(crate) capabilities: BTreeSet<String>,
+    /// What it last said of policies.
+    pub(crate) beat: Beat,
+}
+
+/// Every session.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    sessions: BTreeMap<LeaseId, Session>,
+}
+
+impl Sessions {
+    /// A session opened or resumed; it keeps what it said of policies when it resumes.
+    pub(crate) fn open(&mut self, id: LeaseId, open: &OpenSession) {
+        let beat = self.sessions.remove(&id).map(|known| known.beat).unwrap_or_default();
+        let (node, boot, epoch) = (open.node.clone(), open.boot.clone(), open.epoch);
+        let capabilities = open.capabilities.clone();
+        self.sessions.insert(id, Session { node, boot, epoch, capabilities, beat });
+    }
+
+    /// A session is gone.
+    pub(crate) fn close(&mut self, id: LeaseId) {
+        self.sessions.remove(&id);
+    }
+
+    /// The session `id`.
+    pub(crate) fn get(&self, id: LeaseId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// A session beat. Returns its node and the rejections that are new with this beat.
+    pub(crate) fn beat(
+        &mut self,
+        id: LeaseId,
+        beat: Beat,
+    ) -> Option<(NodeName, BTreeMap<Namespace, String>)> {
+        let session = self.sessions.get_mut(&id)?;
+        let fresh =
+            |(namespace, why): &(&Namespace, &String)| session.beat.rejected.get(namespace) != Some(why);
+        let rejected = beat.rejected.iter().filter(fresh).map(|(n, why)| (n.clone(), why.clone())).collect();
+        session.beat = beat;
+        Some((session.node.clone(), rejected))
+    }
+
+    /// What at least one session can run; `None` when nobody is connected.
+    pub(crate) fn capabilities(&self) -> Option<BTreeSet<&str>> {
+        let words = self.sessions.values().flat_map(|session| &session.capabilities);
+        (!self.sessions.is_empty()).then(|| words.map(String::as_str).collect())
+    }
+}

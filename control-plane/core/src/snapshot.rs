@@ -1,0 +1,40 @@
+//! The registry as a plain value, to be kept on disk and read back.
+//!
+//! It is disposable: without it sidecars assert their instances again within a beat. Reading and writing it,
+//! its checksum and its file are the shell's.
+
+use std::collections::BTreeSet;
+
+use api::{Instance, NodeName, ServiceKey};
+use serde::{Deserialize, Serialize};
+
+use crate::leases::Source;
+
+/// What a restart needs so as not to begin with nothing. No times: after a load every lease counts as just
+/// heard (alibaba/nacos#7697: beats that were refused during a load expired a whole fleet).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Services somebody registered for or declared, also those without instances.
+    pub services: Vec<ServiceKey>,
+    /// Leases with what they keep listed.
+    pub leases: Vec<SavedLease>,
+}
+
+/// One lease and what points to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedLease {
+    /// What renews it.
+    pub source: Source,
+    /// The node its holder runs on.
+    pub node: NodeName,
+    /// Drawn at the holder's start.
+    pub boot: String,
+    /// Rises with each start on the node.
+    pub epoch: u64,
+    /// What the holder can run.
+    pub capabilities: BTreeSet<String>,
+    /// The instances it keeps listed.
+    pub instances: Vec<Instance>,
+}

@@ -1,0 +1,144 @@
+//! What one watcher holds of one topic, and the news that bring it up to date.
+//!
+//! While the control plane warms up, news only add, so a watcher's list may become a union that nobody here
+//! knows. Such a watcher gets the whole list once answers are complete; everybody else gets differences.
+
+use api::message::News;
+use api::{Delta, Digest, ServiceKey};
+
+use super::Topic;
+use crate::policies::Policies;
+use crate::registry::{Change, Registry};
+
+/// What there is to tell.
+pub(crate) struct Sources<'a> {
+    /// Who is listed.
+    pub(crate) registry: &'a Registry,
+    /// The policies in force.
+    pub(crate) policies: &'a Policies,
+    /// The id of the store behind them.
+    pub(crate) store: &'a str,
+    /// Whether an operator said that this store replaces others.
+    pub(crate) adopted: bool,
+    /// Whether warm-up is over.
+    pub(crate) complete: bool,
+}
+
+/// What a watcher's copy says, as far as we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Copied {
+    /// Exactly this.
+    Is(Digest),
+    /// What it claimed to hold, and what incomplete news added.
+    Union {
+        /// What it claimed.
+        claimed: Digest,
+        /// Whether something left that it was not told of.
+        untold: bool,
+    },
+}
+
+/// What a watcher holds of one topic. Watchers equal in this get equal news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held {
+    copy: Copied,
+    /// What we said when it was last told.
+    synced: Digest,
+    /// Whether it was told anything, or that there is nothing to tell.
+    told: bool,
+}
+
+impl Held {
+    /// A watcher that came with `claimed`.
+    pub(crate) fn new(claimed: Digest) -> Self {
+        Self { copy: Copied::Is(claimed), synced: claimed, told: false }
+    }
+
+    /// Whether a watcher that comes with the same claim again would get the same answer again.
+    pub(crate) fn would_repeat(&self, topic: &Topic, sources: &Sources<'_>) -> bool {
+        match topic {
+            Topic::List(service) => {
+                let nothing = sources.registry.digest(service) == Digest::EMPTY;
+                !sources.complete || (self.copy == Copied::Is(Digest::EMPTY) && nothing)
+            }
+            Topic::Policies(_) => !sources.adopted,
+        }
+    }
+
+    /// The news that bring it up to date, if it is not.
+    pub(crate) fn catch_up(&mut self, topic: &Topic, sources: &Sources<'_>) -> Option<News> {
+        match topic {
+            Topic::List(service) if sources.complete => self.catch_up_list(service, sources).map(News::List),
+            Topic::List(service) => self.add_to_list(service, sources).map(News::List),
+            Topic::Policies(namespace) => {
+                let now = sources.policies.digest(namespace);
+                let changed = self.copy != Copied::Is(now);
+                self.settle(now);
+                let news = || sources.policies.news(namespace, sources.store, sources.adopted);
+                changed.then(|| News::Policies(news()))
+            }
+        }
+    }
+
+    /// Its policies may be the same and still be news: an operator adopted the store.
+    pub(crate) fn forget(&mut self) {
+        self.copy = Copied::Union { claimed: self.synced, untold: true };
+    }
+
+    fn settle(&mut self, now: Digest) {
+        *self = Self { copy: Copied::Is(now), synced: now, told: true };
+    }
+
+    fn catch_up_list(&mut self, service: &ServiceKey, sources: &Sources<'_>) -> Option<Delta> {
+        let now = sources.registry.digest(service);
+        let base = match self.copy {
+            Copied::Is(digest) => Some(digest),
+            // Nothing but what is listed now was added to what is listed now.
+            Copied::Union { claimed, untold: false } if claimed == now => Some(now),
+            Copied::Union { .. } => None,
+        };
+        let silence = now == Digest::EMPTY && !self.told;
+        self.settle(now);
+        if base == Some(now) && !silence {
+            return None;
+        }
+        let base = base.filter(|base| *base != Digest::EMPTY);
+        let change = base.and_then(|base| Some((base, sources.registry.change_since(service, base)?)));
+        let (base, change) = change.unwrap_or_else(|| (Digest::EMPTY, sources.registry.whole(service)));
+        Some(delta(service, base, change, sources))
+    }
+
+    fn add_to_list(&mut self, service: &ServiceKey, sources: &Sources<'_>) -> Option<Delta> {
+        let now = sources.registry.digest(service);
+        if self.synced == now {
+            return None;
+        }
+        let since = sources.registry.change_since(service, self.synced);
+        let untold = since.as_ref().is_some_and(|change| !change.remove.is_empty());
+        self.copy = match self.copy {
+            // All there is, added to nothing.
+            Copied::Is(Digest::EMPTY) => Copied::Is(now),
+            Copied::Is(_) if since.is_some() && !untold => Copied::Is(now),
+            Copied::Is(claimed) => Copied::Union { claimed, untold },
+            Copied::Union { claimed, untold: before } => Copied::Union { claimed, untold: before || untold },
+        };
+        (self.synced, self.told) = (now, true);
+        let upsert = since.unwrap_or_else(|| sources.registry.whole(service)).upsert;
+        let change = Change { upsert, remove: Vec::new() };
+        (!change.upsert.is_empty()).then(|| delta(service, Digest::EMPTY, change, sources))
+    }
+}
+
+fn delta(service: &ServiceKey, base: Digest, change: Change, sources: &Sources<'_>) -> Delta {
+    Delta {
+        service: service.clone(),
+        base,
+        digest: sources.registry.digest(service),
+        revision: sources.registry.revision(service),
+        store: sources.store.to_owned(),
+        complete: sources.complete,
+        known: sources.registry.knows(service),
+        upsert: change.upsert,
+        remove: change.remove,
+    }
+}
