@@ -96,19 +96,20 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Applies this change to `list`, which must say what `base` says or be replaced whole. Returns the
-    /// new list, or `None` when this change is for another list and the receiver must ask for everything.
+    /// Applies this change to `list`, which must say what `base` says or be replaced whole; an incomplete
+    /// change only adds and fits any list. Returns the new list, or `None` when this change is for another
+    /// list and the receiver must ask for everything.
     ///
     /// The result holds whatever the change says; holding on to hosts that still serve is the receiver's
     /// decision, not this function's.
     pub fn apply(&self, list: &List) -> Option<List> {
         let whole = self.base == Digest::EMPTY && self.complete;
-        if self.base != list.digest && !whole {
+        if self.base != list.digest && !whole && self.complete {
             return None;
         }
         let kept = if whole { &[][..] } else { &list.instances[..] };
         let mut instances: BTreeMap<_, _> = kept.iter().map(|i| (i.key.clone(), i.clone())).collect();
-        for removal in &self.remove {
+        for removal in self.remove.iter().filter(|_| self.complete) {
             instances.remove(&removal.key);
         }
         for instance in &self.upsert {
@@ -158,6 +159,15 @@ mod tests {
     fn a_delta_for_another_list_is_not_applied() {
         let change = delta(&list(&[1]), &list(&[1, 2]));
         assert_eq!(change.apply(&list(&[7])), None);
+    }
+
+    #[test]
+    fn an_incomplete_change_fits_any_list_and_only_adds() {
+        let mut change = delta(&list(&[1, 2]), &list(&[2, 3]));
+        change.complete = false;
+        let applied = change.apply(&list(&[1, 7])).unwrap();
+        let ports: Vec<u16> = applied.instances.iter().map(|i| i.key.port).collect();
+        assert_eq!(ports, [1, 3, 7]);
     }
 
     #[test]
