@@ -161,3 +161,6 @@ fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attemp
     );
     Verdict::Refuse(Refusal::of(reason).detail(detail))
 }
+
+#[cfg(test)]
+mod tests;

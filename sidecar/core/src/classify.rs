@@ -200,3 +200,6 @@ fn end_note(note: &mut AttemptNote, attempt: &Attempt, outcome: &Outcome, then: 
         Outcome::Cancelled => note.reason = Some(Reason::ClientGone),
     }
 }
+
+#[cfg(test)]
+mod tests;

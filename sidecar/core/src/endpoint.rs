@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::{Digest, Instance, Moment, ServiceKey};
+use api::{Cause, Digest, Instance, Moment, ServiceKey};
 
 use crate::breaker::Breaker;
 use crate::ewma::Ewma;
@@ -110,8 +110,8 @@ pub struct Endpoint {
     pub instance: Instance,
     /// What traffic taught.
     pub cell: Arc<EndpointCell>,
-    /// Whether the control plane no longer lists it and it is kept because it serves.
-    pub held: bool,
+    /// Why the control plane no longer lists it, where it is kept because it may still serve.
+    pub held: Option<Cause>,
 }
 
 /// The endpoints of one service, as one worker's choice sees them.

@@ -44,10 +44,13 @@ impl Average {
 
     /// What is left of the past: e^(−age ÷ memory).
     fn weight(self, now: Moment, memory: Duration) -> f32 {
+        (-self.age(now).as_secs_f32() / memory.as_secs_f32().max(0.001)).exp()
+    }
+
+    fn age(self, now: Moment) -> Duration {
         let age = tick(now).wrapping_sub(self.told);
         // Another worker may have told a later moment than `now`: then no time has passed.
-        let age = if age > u32::MAX / 2 { 0 } else { age };
-        (-(age as f32) / 1_000.0 / memory.as_secs_f32().max(0.001)).exp()
+        Duration::from_millis(if age > u32::MAX / 2 { 0 } else { age.into() })
     }
 
     fn pack(self) -> u64 {
@@ -74,6 +77,11 @@ impl Ewma {
     pub fn ask(&self, now: Moment, memory: Duration) -> Option<f32> {
         let average = Average::unpack(self.0.load(Relaxed))?;
         Some(average.faded(now, memory).max(FLOOR.as_micros() as f32))
+    }
+
+    /// How long ago the last good answer came; `None` before the first.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        Average::unpack(self.0.load(Relaxed)).map(|average| average.age(now))
     }
 
     /// A good answer's head came `took` after its request was given to the connection.

@@ -67,6 +67,9 @@ impl serde::Serialize for RequestId {
     }
 }
 
+/// The priority of a request that says nothing of it: the middle of what callers may say.
+pub const ORDINARY_PRIORITY: u8 = 3;
+
 /// A request on its way through the line.
 #[derive(Clone, Debug)]
 pub struct Exchange {

@@ -70,6 +70,11 @@ impl HostCell {
     pub fn limit(&self) -> u32 {
         self.limit
     }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
 }
 
 impl Counted for HostCell {

@@ -1,4 +1,29 @@
-//! Placeholder.
+//! Every choice about a request, and every state machine of the sidecar.
+//!
+//! Nothing here opens a socket or a file, sleeps, reads a clock, rolls dice or takes a lock: the moment and
+//! the dice come in as values, a decision goes out as a value that can be printed, compared and replayed.
+//! What acts lives in the crate `sidecar`; what is simulated is this very code.
+//!
+//! **The stages of the line that decide**, in order; each needs the value that the one before it made:
+//!
+//! | stage | takes | gives |
+//! |---|---|---|
+//! | [`admit`] | the host's cell | [`flight::InFlight`] |
+//! | [`route`] | the plan, the request | [`route::Route`] |
+//! | [`limit`] | the route | [`limit::Admission`] |
+//! | [`choose`] | the admission, the list | [`attempt::Attempt`] |
+//! | [`classify`] | the attempt, its outcome | [`classify::Next`] |
+//!
+//! **What they stand on.** [`exchange`] is the request; [`plan`] the compiled policies; [`endpoint`] the list
+//! and the cells; [`scratch`] what one request notes on its way, and [`record`] what is kept of it; [`outcome`]
+//! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message.
+//!
+//! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
+//! [`window`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
+//! endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`] and [`judge`]
+//! are the rules between them. [`queue`] is each worker's own; [`directory`] and [`heart`] belong to whoever
+//! speaks to the control plane.
+
 pub mod admit;
 pub mod attempt;
 pub mod breaker;
@@ -10,20 +35,26 @@ pub mod classify;
 pub mod cost;
 pub mod deadline;
 pub mod dice;
+pub mod directory;
 pub mod endpoint;
 pub mod ewma;
 pub mod exchange;
 pub mod flight;
 pub mod head;
 pub mod health;
+pub mod heart;
 pub mod judge;
 pub mod limit;
 pub mod outcome;
 pub mod plan;
 pub mod queue;
+pub mod record;
 pub mod refusal;
 pub mod route;
 pub mod scratch;
 pub mod service;
 mod weigh;
 pub mod window;
+
+#[cfg(test)]
+mod bench;

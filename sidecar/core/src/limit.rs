@@ -95,3 +95,6 @@ fn give_back(limits: &[std::sync::Arc<LimitWords>], caller: &Caller) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What the tests of several stages stand on: one service, its endpoints, its plan.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::policy::{Policy, PolicySet};
+use api::{Caller, Instance, List, Moment, ServiceKey, yaml};
+
+use crate::attempt::Attempt;
+use crate::choose::{Call, choose};
+use crate::classify::{Next, classify};
+use crate::directory::Directory;
+use crate::endpoint::{EndpointCell, EndpointList};
+use crate::exchange::{Exchange, RequestId};
+use crate::limit::{Admission, limit};
+use crate::outcome::{Answer, Body, Outcome};
+use crate::plan::ServicePlan;
+use crate::queue::Verdict;
+use crate::route::route;
+use crate::scratch::Scratch;
+use crate::service::ServiceCell;
+
+pub(crate) fn service() -> ServiceKey {
+    "checkout".parse().unwrap()
+}
+
+pub(crate) fn exchange(idempotent: bool) -> Exchange {
+    Exchange {
+        id: RequestId::mint(1, 0),
+        arrived: Moment::ZERO,
+        service: service(),
+        caller: Caller::default(),
+        idempotent,
+        keyed: false,
+        streaming: false,
+        patience: None,
+        priority: 0,
+    }
+}
+
+/// A service with its endpoints under one policy; time and dice go on by themselves.
+pub(crate) struct Bench {
+    pub(crate) plan: Arc<ServicePlan>,
+    pub(crate) list: Arc<EndpointList>,
+    pub(crate) now: Moment,
+    pub(crate) dice: u64,
+    pub(crate) scratch: Scratch,
+}
+
+impl Bench {
+    pub(crate) fn new(endpoints: u16, policy: &str) -> Self {
+        Self::of(
+            (1..=endpoints).map(|port| Instance::at(service(), ([10, 0, 0, 1], port).into())).collect(),
+            policy,
+        )
+    }
+
+    pub(crate) fn of(instances: Vec<Instance>, policy: &str) -> Self {
+        let text = format!("name: a\nmatch: {{ service: checkout }}\n{policy}");
+        let set = PolicySet::new([yaml::read_one::<Policy>(&text).unwrap()]).unwrap();
+        let plan = ServicePlan::compile(&service(), &set.settle(&service()), ServiceCell::shared(), None);
+        let mut directory = Directory::new(service(), Vec::new());
+        directory.replace(Moment::ZERO, List::new(service(), 1, instances));
+        let (list, now) = (directory.current(), Moment::from_millis(1_000));
+        Self { plan: Arc::new(plan), list, now, dice: 7, scratch: Scratch::default() }
+    }
+
+    pub(crate) fn after(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+    }
+
+    pub(crate) fn cell(&self, at: usize) -> &Arc<EndpointCell> {
+        &self.list.endpoints[at].cell
+    }
+
+    pub(crate) fn exchange(&self, idempotent: bool) -> Exchange {
+        Exchange { arrived: self.now, ..exchange(idempotent) }
+    }
+
+    pub(crate) fn admission(&mut self, exchange: &Exchange) -> Admission {
+        self.scratch.begin();
+        let route = route(&self.plan, exchange, "GET", "/", |_| None);
+        match limit(&route, exchange, &mut self.scratch, self.now) {
+            Verdict::Now(admission) => admission,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn choose(&mut self, exchange: &Exchange, admission: &Admission) -> Verdict<Attempt> {
+        let list = self.list.clone();
+        let dice = crate::dice::next(&mut self.dice);
+        choose(&Call { exchange, admission, list: &list }, &mut self.scratch, self.now, dice)
+    }
+
+    pub(crate) fn classify(
+        &mut self,
+        exchange: &Exchange,
+        admission: &Admission,
+        attempt: &mut Attempt,
+        outcome: &Outcome,
+        body: Body,
+    ) -> Next {
+        let list = self.list.clone();
+        let dice = crate::dice::next(&mut self.dice);
+        let call = Call { exchange, admission, list: &list };
+        classify(&call, &mut self.scratch, attempt, outcome, body, self.now, dice)
+    }
+
+    /// One request of a single attempt that the endpoint at some place answers with `status(place)`. Returns
+    /// the place.
+    pub(crate) fn run(&mut self, idempotent: bool, status: impl Fn(usize) -> u16) -> usize {
+        let exchange = self.exchange(idempotent);
+        let admission = self.admission(&exchange);
+        let Verdict::Now(mut attempt) = self.choose(&exchange, &admission) else { panic!("nobody") };
+        let place = self.list.endpoints.iter().position(|e| e.id == attempt.endpoint().id).unwrap();
+        self.after(5);
+        let outcome = Outcome::Answer(Answer { status: status(place), ..Answer::default() });
+        self.classify(&exchange, &admission, &mut attempt, &outcome, Body::Whole);
+        place
+    }
+}

@@ -1,0 +1,171 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use api::Instance;
+
+use super::*;
+use crate::bench::{self, Bench};
+use crate::exchange::Exchange;
+use crate::queue;
+
+const REFUSED: Fault = fault(FaultKind::ConnectRefused, Sent::None, false);
+const RESET: Fault = fault(FaultKind::ResetBeforeHead, Sent::All, false);
+const STALE: Fault = fault(FaultKind::ResetBeforeHead, Sent::All, true);
+
+const fn fault(kind: FaultKind, sent: Sent, reused: bool) -> Fault {
+    Fault { kind, sent, reused, answer_byte: false }
+}
+
+fn answer(status: u16) -> Outcome {
+    Outcome::Answer(Answer { status, ..Answer::default() })
+}
+
+/// How a request goes whose attempts end with `outcomes`, one after the other: what was decided last.
+fn check(policy: &str, idempotent: bool, body: Body, outcomes: &[Outcome], wanted: &Next, then: Then) {
+    check_as(policy, |exchange| exchange.idempotent = idempotent, body, outcomes, wanted, then);
+}
+
+fn check_as(
+    policy: &str,
+    how: impl Fn(&mut Exchange),
+    body: Body,
+    outcomes: &[Outcome],
+    wanted: &Next,
+    then: Then,
+) {
+    let instance =
+        |port| Instance { sidecar: true, ..Instance::at(bench::service(), ([10, 0, 0, 1], port).into()) };
+    let mut bench = Bench::of((1..=5).map(instance).collect(), policy);
+    let mut exchange = bench.exchange(true);
+    how(&mut exchange);
+    let admission = bench.admission(&exchange);
+    let mut next = Next::Done;
+    for outcome in outcomes {
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.after(5);
+        next = bench.classify(&exchange, &admission, &mut attempt, outcome, body);
+    }
+    assert_eq!(bench.scratch.last_attempt().unwrap().then, then, "{policy} {outcomes:?}: {next:?}");
+    match (&next, wanted) {
+        (Next::GiveUp(found), Next::GiveUp(wanted)) => {
+            assert_eq!(found.reason, wanted.reason, "{outcomes:?}")
+        }
+        (Next::Again { free, .. }, Next::Again { free: wanted, .. }) => assert_eq!(free, wanted),
+        (found, wanted) => assert_eq!(found, wanted, "{outcomes:?}"),
+    }
+}
+
+fn again(free: bool) -> Next {
+    Next::Again { at: Moment::ZERO, free }
+}
+
+fn give_up(reason: Reason) -> Next {
+    Next::GiveUp(Refusal::of(reason))
+}
+
+#[test]
+fn a_request_runs_twice_only_where_that_is_safe() {
+    let one = |fault: Fault| [Outcome::Fault(fault)];
+    // Nothing was sent: any method, free.
+    check("", false, Body::Whole, &one(REFUSED), &again(true), Then::AgainFree);
+    // Closed at its reuse before any answer byte: free when idempotent, lost when not.
+    check("", true, Body::Whole, &one(STALE), &again(true), Then::AgainFree);
+    check("", false, Body::Whole, &one(STALE), &give_up(Reason::OutcomeUnknown), Then::NotSafe);
+    // It may have run: only what may run twice, and on the budget.
+    check("", true, Body::Whole, &one(RESET), &again(false), Then::Again);
+    check("", false, Body::Whole, &one(RESET), &give_up(Reason::OutcomeUnknown), Then::NotSafe);
+    check("", true, Body::Gone, &one(RESET), &give_up(Reason::ResetBeforeHead), Then::BodyGone);
+    check("", true, Body::Whole, &[answer(503)], &again(false), Then::Again);
+    check("", false, Body::Whole, &[answer(503)], &Next::Done, Then::NotSafe);
+    check("", true, Body::Whole, &[answer(500)], &Next::Done, Then::Answered);
+    check("", true, Body::Whole, &[answer(404)], &Next::Done, Then::Answered);
+    check("", true, Body::Whole, &[Outcome::Cancelled], &give_up(Reason::ClientGone), Then::Dropped);
+}
+
+#[test]
+fn a_key_makes_a_post_repeatable_only_where_the_service_is_said_to_honour_it() {
+    let keyed = |exchange: &mut Exchange| (exchange.idempotent, exchange.keyed) = (false, true);
+    let (lost, trusted) = ([Outcome::Fault(RESET)], "retry: { trust_idempotency_key: true }");
+    check_as("", keyed, Body::Whole, &lost, &give_up(Reason::OutcomeUnknown), Then::NotSafe);
+    check_as(trusted, keyed, Body::Whole, &lost, &again(false), Then::Again);
+}
+
+#[test]
+fn attempts_are_bounded_and_free_ones_come_on_top_at_most_twice() {
+    let lost = |n: usize| vec![Outcome::Fault(RESET); n];
+    let refused = |n: usize| vec![Outcome::Fault(REFUSED); n];
+    check("", true, Body::Whole, &lost(2), &again(false), Then::Again);
+    check("", true, Body::Whole, &lost(3), &give_up(Reason::ResetBeforeHead), Then::NoAttemptLeft);
+    check("", false, Body::Whole, &refused(2), &again(true), Then::AgainFree);
+    check("", false, Body::Whole, &refused(3), &again(false), Then::Again);
+    check("", false, Body::Whole, &refused(5), &give_up(Reason::ConnectRefused), Then::NoAttemptLeft);
+    let failfast = "strategy: { kind: failfast }";
+    check(failfast, true, Body::Whole, &lost(1), &give_up(Reason::ResetBeforeHead), Then::NoAttemptLeft);
+    check(failfast, true, Body::Whole, &refused(1), &again(true), Then::AgainFree);
+    let poor = "retry: { budget: 0%, floor: 0/s }";
+    check(poor, true, Body::Whole, &lost(1), &give_up(Reason::ResetBeforeHead), Then::NoBudget);
+    check(poor, true, Body::Whole, &refused(1), &again(true), Then::AgainFree);
+}
+
+#[test]
+fn time_that_ran_out_says_so_and_a_slow_attempt_may_go_elsewhere() {
+    let late = [Outcome::Fault(fault(FaultKind::AttemptTimeout, Sent::All, true))];
+    let hurried = "timeout: { total: 5ms }";
+    check(hurried, true, Body::Whole, &late, &give_up(Reason::DeadlineExceeded), Then::NoTime);
+    check("", true, Body::Whole, &late, &again(false), Then::Again);
+    check("", false, Body::Whole, &late, &give_up(Reason::AttemptTimeout), Then::NotSafe);
+}
+
+#[test]
+fn a_sidecar_that_answers_in_its_apps_place_proves_that_the_app_saw_nothing() {
+    let said =
+        |status, reason| [Outcome::Answer(Answer { status, reason: Some(reason), ..Answer::default() })];
+    check("", false, Body::Whole, &said(503, Reason::Draining), &again(true), Then::AgainFree);
+    check("", false, Body::Whole, &said(503, Reason::QueueTimeout), &again(false), Then::Again);
+    check("", false, Body::Whole, &said(502, Reason::ConnectRefused), &again(false), Then::Again);
+    check("", false, Body::Whole, &said(502, Reason::OutcomeUnknown), &Next::Done, Then::NotSafe);
+}
+
+#[test]
+fn only_what_an_endpoint_did_counts_against_it() {
+    let mut bench = Bench::new(1, "");
+    let mut counted = |outcome: Outcome| {
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.after(1);
+        let cell = attempt.endpoint().cell.clone();
+        cell.window.clear();
+        bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Whole);
+        let counts = cell.window.ask(bench.now, Duration::from_secs(1));
+        (counts.good, counts.bad)
+    };
+    let grpc = |grpc| Outcome::Answer(Answer { status: 200, grpc_status: Some(grpc), ..Answer::default() });
+    for (outcome, wanted) in [
+        (answer(200), (1, 0)),
+        (answer(404), (1, 0)),
+        (answer(429), (0, 0)),
+        (answer(500), (0, 1)),
+        (answer(503), (0, 1)),
+        (grpc(0), (1, 0)),
+        (grpc(5), (1, 0)),
+        (grpc(8), (0, 0)),
+        (grpc(14), (0, 1)),
+        (Outcome::Fault(STALE), (0, 0)),
+        (Outcome::Fault(RESET), (0, 1)),
+        (Outcome::Cancelled, (0, 0)),
+    ] {
+        assert_eq!(counted(outcome.clone()), wanted, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_refused_connection_is_out_at_once() {
+    let mut bench = Bench::new(3, "");
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    for left in (0..3).rev() {
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.classify(&exchange, &admission, &mut attempt, &Outcome::Fault(REFUSED), Body::Whole);
+        assert!(bench.scratch.effects.ejected);
+        assert_eq!(bench.list.endpoints.iter().filter(|e| !e.cell.health.ask().is_out()).count(), left);
+    }
+}

@@ -1,0 +1,204 @@
+//! Which endpoints a service has: what the control plane says, held against what traffic shows.
+//!
+//! News is first a difference (added, kept, held, gone) and then a list. What is learned of a kept endpoint
+//! survives every change. Who was taken out by somebody's will goes at once; who merely *expired* or is
+//! *absent* may still serve, and goes only when it does not: no loss of memory elsewhere empties a list of
+//! serving instances. The own address is never in it: a request would come back to its sender.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Cause, Delta, Instance, InstanceKey, List, Moment, ServiceKey, Share};
+
+use crate::endpoint::{Endpoint, EndpointCell, EndpointList};
+
+/// Up to this share of a list, and one in any case, may go without anybody's will in one change; the control
+/// plane's sweep has the same cap. More at once is a fault of the teller until traffic says otherwise.
+const BLAST: Share = Share::percent(15);
+/// Who answered well within this time serves.
+const SERVED: Duration = Duration::from_secs(60);
+/// Held endpoints are looked at this often.
+const REVIEW: Duration = Duration::from_secs(1);
+
+/// A change that was made for another list than the one held: ask for the whole one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resync;
+
+/// What a change did.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// New endpoints.
+    pub added: Vec<Arc<Endpoint>>,
+    /// How many are the same ones as before, their instance perhaps changed.
+    pub kept: usize,
+    /// Endpoints that are no longer listed and kept because they may still serve.
+    pub held: Vec<Arc<Endpoint>>,
+    /// Endpoints that are gone, and why.
+    pub gone: Vec<(Arc<Endpoint>, Cause)>,
+}
+
+/// One service's endpoints.
+#[derive(Debug)]
+pub struct Directory {
+    told: List,
+    current: Arc<EndpointList>,
+    own: Vec<SocketAddr>,
+    next_id: u32,
+    review_at: Option<Moment>,
+}
+
+impl Directory {
+    /// Nothing is known yet of `service`; `own` are the addresses this sidecar itself listens on.
+    pub fn new(service: ServiceKey, own: Vec<SocketAddr>) -> Self {
+        let current = Arc::new(EndpointList::empty(service.clone()));
+        Self { told: List::empty(service), current, own, next_id: 0, review_at: None }
+    }
+
+    /// The endpoints to choose from.
+    pub fn current(&self) -> Arc<EndpointList> {
+        self.current.clone()
+    }
+
+    /// What the control plane last said, held endpoints apart; its digest goes into the next question.
+    pub fn told(&self) -> &List {
+        &self.told
+    }
+
+    /// A change came.
+    ///
+    /// # Errors
+    /// [`Resync`] when it is a change of another list.
+    pub fn tell(&mut self, now: Moment, delta: &Delta) -> Result<Changes, Resync> {
+        let causes = delta.remove.iter().map(|removal| (removal.key.clone(), removal.cause)).collect();
+        let told = if delta.complete {
+            delta.apply(&self.told).ok_or(Resync)?
+        } else {
+            // A control plane that warms up knows a part: what it adds is true, what it leaves out says nothing.
+            let known: BTreeSet<_> = delta.upsert.iter().map(|instance| &instance.key).collect();
+            let others = self.told.instances.iter().filter(|instance| !known.contains(&instance.key));
+            let instances = others.chain(&delta.upsert).cloned().collect();
+            List::new(self.told.service.clone(), delta.revision, instances)
+        };
+        Ok(self.settle(now, told, &causes))
+    }
+
+    /// The whole list is `list`: from the configuration, a snapshot, or a query.
+    pub fn replace(&mut self, now: Moment, list: List) -> Changes {
+        self.settle(now, list, &BTreeMap::new())
+    }
+
+    /// Lets go of held endpoints that failed meanwhile; `None` when nothing changed. One endpoint is always
+    /// kept: an old list beats an empty one.
+    pub fn review(&mut self, now: Moment) -> Option<Changes> {
+        self.review_at = None;
+        let mut left = self.current.endpoints.len();
+        let (mut stay, mut gone) = (Vec::new(), Vec::new());
+        for endpoint in &self.current.endpoints {
+            match endpoint.held {
+                Some(cause) if left > 1 && endpoint.cell.health.ask().is_out() => {
+                    left -= 1;
+                    gone.push((endpoint.clone(), cause));
+                }
+                _ => stay.push(endpoint.clone()),
+            }
+        }
+        self.plan_review(now, &stay);
+        if gone.is_empty() {
+            return None;
+        }
+        let kept = stay.len();
+        self.publish(stay);
+        Some(Changes { kept, gone, ..Changes::default() })
+    }
+
+    /// When to call [`Directory::review`]; `None` while nothing is held.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.review_at
+    }
+
+    fn settle(&mut self, now: Moment, told: List, causes: &BTreeMap<InstanceKey, Cause>) -> Changes {
+        let mut before: BTreeMap<InstanceKey, Arc<Endpoint>> =
+            self.current.endpoints.iter().map(|e| (e.instance.key.clone(), e.clone())).collect();
+        let warm = !before.is_empty();
+        let mut changes = Changes::default();
+        let mut endpoints = Vec::with_capacity(told.instances.len());
+        for instance in &told.instances {
+            if self.own.contains(&instance.address) {
+                continue;
+            }
+            endpoints.push(match before.remove(&instance.key) {
+                Some(endpoint) => {
+                    changes.kept += 1;
+                    changed(endpoint, instance, None)
+                }
+                None => {
+                    let endpoint = self.join(instance, warm, now);
+                    changes.added.push(endpoint.clone());
+                    endpoint
+                }
+            });
+        }
+        let cause = |endpoint: &Endpoint| {
+            causes.get(&endpoint.instance.key).copied().or(endpoint.held).unwrap_or(Cause::Absent)
+        };
+        let unwilled = before.values().filter(|e| e.held.is_none() && !cause(e).willed()).count();
+        let blast = unwilled as u64 > BLAST.of(self.current.endpoints.len() as u64).max(1);
+        for endpoint in before.into_values() {
+            let cause = cause(&endpoint);
+            let stays = endpoint.held.is_some() || blast || serves(&endpoint, now);
+            let last = endpoints.is_empty();
+            if !cause.willed() && (last || (stays && !endpoint.cell.health.ask().is_out())) {
+                let instance = endpoint.instance.clone();
+                let held = changed(endpoint, &instance, Some(cause));
+                changes.held.push(held.clone());
+                endpoints.push(held);
+            } else {
+                changes.gone.push((endpoint, cause));
+            }
+        }
+        self.told = told;
+        self.plan_review(now, &endpoints);
+        self.publish(endpoints);
+        changes
+    }
+
+    fn join(&mut self, instance: &Instance, warm: bool, now: Moment) -> Arc<Endpoint> {
+        let cell = EndpointCell::shared();
+        if warm {
+            cell.join(now);
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        Arc::new(Endpoint { id, instance: instance.clone(), cell, held: None })
+    }
+
+    fn plan_review(&mut self, now: Moment, endpoints: &[Arc<Endpoint>]) {
+        let any = endpoints.iter().any(|endpoint| endpoint.held.is_some());
+        self.review_at = any.then(|| self.review_at.unwrap_or(now + REVIEW));
+    }
+
+    fn publish(&mut self, mut endpoints: Vec<Arc<Endpoint>>) {
+        endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
+        let told = &self.told;
+        let list = EndpointList::new(told.service.clone(), told.revision, told.digest, endpoints);
+        self.current = Arc::new(list);
+    }
+}
+
+/// `endpoint` with `instance` and `held`; the very same when they say nothing new.
+fn changed(endpoint: Arc<Endpoint>, instance: &Instance, held: Option<Cause>) -> Arc<Endpoint> {
+    if endpoint.instance == *instance && endpoint.held == held {
+        return endpoint;
+    }
+    let (id, cell) = (endpoint.id, endpoint.cell.clone());
+    Arc::new(Endpoint { id, instance: instance.clone(), cell, held })
+}
+
+fn serves(endpoint: &Endpoint, now: Moment) -> bool {
+    endpoint.cell.ewma.age(now).is_some_and(|age| age < SERVED)
+}
+
+#[cfg(test)]
+mod tests;

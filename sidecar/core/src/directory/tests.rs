@@ -1,0 +1,109 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use api::policy::Settings;
+use api::{Digest, Removal};
+
+use super::*;
+
+fn service() -> ServiceKey {
+    "checkout".parse().unwrap()
+}
+
+fn list(ports: &[u16]) -> List {
+    let at = |port: &u16| Instance::at(service(), ([10, 0, 0, 1], *port).into());
+    List::new(service(), 1, ports.iter().map(at).collect())
+}
+
+fn whole(ports: &[u16], complete: bool) -> Delta {
+    let list = list(ports);
+    Delta {
+        service: service(),
+        base: Digest::EMPTY,
+        digest: list.digest,
+        revision: 2,
+        store: "s".into(),
+        complete,
+        known: true,
+        upsert: list.instances,
+        remove: Vec::new(),
+    }
+}
+
+fn removal(from: &[u16], ports: &[u16], cause: Cause) -> Delta {
+    let before = list(from);
+    let left: Vec<u16> = from.iter().filter(|port| !ports.contains(port)).copied().collect();
+    let gone = before.instances.iter().filter(|i| ports.contains(&i.key.port));
+    let remove = gone.map(|i| Removal { key: i.key.clone(), cause }).collect();
+    let base = before.digest;
+    Delta { base, digest: list(&left).digest, upsert: Vec::new(), remove, ..whole(&[], true) }
+}
+
+fn serving(ports: &[u16], serve: &[u16]) -> Directory {
+    let mut directory = Directory::new(service(), vec![([10, 0, 0, 1], 99).into()]);
+    directory.replace(Moment::ZERO, list(ports));
+    for endpoint in directory.current().endpoints.iter().filter(|e| serve.contains(&e.instance.key.port)) {
+        endpoint.cell.ewma.tell(Moment::ZERO, Duration::from_millis(5), Duration::from_secs(10));
+    }
+    directory
+}
+
+fn ports(directory: &Directory) -> Vec<u16> {
+    directory.current().endpoints.iter().map(|e| e.instance.key.port).collect()
+}
+
+fn check(serve: &[u16], delta: &Delta, wanted: &[u16], held: usize) {
+    let mut directory = serving(&[1, 2, 3, 4], serve);
+    let changes = directory.tell(Moment::from_millis(1), delta).unwrap();
+    assert_eq!(ports(&directory), wanted, "{delta:?}");
+    assert_eq!(changes.held.len(), held, "{delta:?}");
+    assert_eq!(directory.told().digest, if delta.complete { delta.digest } else { directory.told().digest });
+}
+
+#[test]
+fn who_was_taken_out_goes_and_who_may_serve_stays() {
+    let all = [1, 2, 3, 4];
+    check(&all, &removal(&all, &[2], Cause::Deregistered), &[1, 3, 4], 0);
+    check(&all, &removal(&all, &all, Cause::Deregistered), &[], 0);
+    check(&all, &removal(&all, &[2], Cause::Expired), &all, 1);
+    check(&[], &removal(&all, &[2], Cause::Expired), &[1, 3, 4], 0);
+    check(&[], &removal(&all, &[2, 3], Cause::Expired), &all, 2);
+    check(&[], &whole(&[], true), &all, 4);
+    check(&[], &whole(&[1], true), &all, 3);
+    check(&[], &whole(&[1], false), &all, 0);
+    check(&[], &whole(&[5], false), &[1, 2, 3, 4, 5], 0);
+    check(&[], &whole(&[1, 2, 3, 4, 99], true), &all, 0);
+}
+
+#[test]
+fn held_ones_go_once_they_fail_and_the_last_one_stays() {
+    let mut directory = serving(&[1, 2], &[1, 2]);
+    directory.tell(Moment::ZERO, &whole(&[], true)).unwrap();
+    assert!(directory.wake_at().is_some());
+    assert!(directory.review(Moment::from_millis(1_000)).is_none());
+    let health = Settings::default().health;
+    for endpoint in &directory.current().endpoints {
+        endpoint.cell.health.eject(Moment::ZERO, true, &health, 0);
+    }
+    let changes = directory.review(Moment::from_millis(2_000)).unwrap();
+    assert_eq!((changes.gone.len(), changes.gone[0].1, ports(&directory).len()), (1, Cause::Absent, 1));
+}
+
+#[test]
+fn what_is_learned_survives_every_change_that_keeps_the_endpoint() {
+    let mut directory = serving(&[1, 2], &[1]);
+    let before = directory.current().endpoints[0].clone();
+    let mut heavier = list(&[1, 2, 3]);
+    heavier.instances[0].weight = 50;
+    let changes = directory.replace(Moment::from_millis(1), heavier);
+    let after = directory.current().endpoints[0].clone();
+    assert!(Arc::ptr_eq(&before.cell, &after.cell));
+    assert_eq!((after.id, after.instance.weight, changes.kept, changes.added.len()), (before.id, 50, 2, 1));
+    assert_eq!(changes.added[0].cell.ramp(Moment::from_millis(1), &Settings::default()), 0.0);
+    assert_eq!(before.cell.ramp(Moment::from_millis(1), &Settings::default()), 1.0);
+}
+
+#[test]
+fn a_change_of_another_list_asks_for_the_whole_one() {
+    let mut directory = serving(&[1, 2], &[]);
+    assert_eq!(directory.tell(Moment::ZERO, &removal(&[7], &[7], Cause::Expired)).unwrap_err(), Resync);
+    assert_eq!(ports(&directory), [1, 2]);
+}

@@ -1,0 +1,102 @@
+//! What happened to one request, kept so that it can be told later.
+//!
+//! A record is of fixed size and made from the finished scratch: no text before somebody asks. Two rings keep
+//! them, one for what failed, was retried, shed or slow, one for a sample of the rest, so that a flood of
+//! one never washes out the other.
+
+mod rings;
+mod story;
+
+use std::time::Duration;
+
+use api::{Label, Moment, Reason, ServiceKey};
+use smallvec::SmallVec;
+
+use crate::budget::Balance;
+use crate::exchange::{Exchange, RequestId};
+use crate::route::Route;
+use crate::scratch::{ATTEMPTS_MAX, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Why};
+
+pub use rings::{Kept, Rings};
+
+/// How a request ended, as the line saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// When its answer's body ended or it was dropped.
+    pub now: Moment,
+    /// The same in milliseconds since 1970.
+    pub unix_millis: u64,
+    /// When the head of its answer was passed on; `None` when none was.
+    pub head: Option<Moment>,
+    /// The answer's status; 0 when none was begun.
+    pub status: u16,
+    /// Why it was refused or failed.
+    pub reason: Option<Reason>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+}
+
+/// A finished request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: RequestId,
+    /// What it asked for.
+    pub service: ServiceKey,
+    /// The route of the policy it matched.
+    pub route: Option<Label>,
+    /// Who sent it.
+    pub caller: Option<Label>,
+    /// When its head was whole.
+    pub arrived: Moment,
+    /// How it ended.
+    pub finish: Finish,
+    /// Candidates of the last choice, the one taken first.
+    pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
+    /// How many there were for each [`Why`], in its order.
+    pub counts: [u16; Why::ALL.len()],
+    /// Its attempts.
+    pub attempts: SmallVec<[AttemptNote; ATTEMPTS_MAX]>,
+    /// How many there were.
+    pub attempted: u8,
+    /// How many of them were free resends.
+    pub free: u8,
+    /// Where the load budget stood when it was last asked.
+    pub balance: Option<Balance>,
+}
+
+impl Record {
+    /// The record of `exchange`. `route` is `None` for a request refused before it had one.
+    pub fn of(exchange: &Exchange, route: Option<&Route>, scratch: &Scratch, finish: Finish) -> Self {
+        Self {
+            id: exchange.id,
+            service: exchange.service.clone(),
+            route: route.and_then(Route::name).cloned(),
+            caller: exchange.caller.name.clone(),
+            arrived: exchange.arrived,
+            finish,
+            candidates: scratch.candidates.clone(),
+            counts: scratch.counts,
+            attempts: scratch.attempts.clone(),
+            attempted: scratch.attempted,
+            free: scratch.free,
+            balance: scratch.balance,
+        }
+    }
+
+    /// From the request's arrival until the head of its answer, or until it ended without one.
+    pub fn took(&self) -> Duration {
+        self.finish.head.unwrap_or(self.finish.now).since(self.arrived)
+    }
+
+    /// Whether anything went otherwise than it should: what the failures' ring keeps.
+    pub fn is_troubled(&self, slow: Duration) -> bool {
+        let failed = self.finish.reason.is_some() || self.finish.status >= 500 || self.finish.status == 0;
+        failed || self.attempted > 1 || self.took() >= slow
+    }
+}
+
+#[cfg(test)]
+mod tests;

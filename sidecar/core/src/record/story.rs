@@ -1,0 +1,215 @@
+//! A record told: the text of `outrigger explain`, and the same as JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use api::Reason;
+use serde::{Serialize, Serializer};
+
+use super::Record;
+use crate::scratch::{AttemptNote, Candidate, How, Then, Why};
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request {}  service {}  -> {}", self.id, self.service, Ending(self))?;
+        writeln!(f, " in {}", millis(self.took()))?;
+        match &self.route {
+            Some(route) => writeln!(f, "  route      {route}")?,
+            None => writeln!(f, "  route      default")?,
+        }
+        if let Some(caller) = &self.caller {
+            writeln!(f, "  caller     {caller}")?;
+        }
+        self.attempts.iter().try_for_each(|attempt| self.attempt(f, attempt))?;
+        let noted = self.attempts.len();
+        if usize::from(self.attempted) > noted {
+            writeln!(f, "  note       {} attempts in all, {noted} noted", self.attempted)?;
+        }
+        self.choice(f)?;
+        if let Some(balance) = self.balance {
+            writeln!(f, "  budget     {} of {} resends used in 10 s", balance.spent, balance.allowed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    fn attempt(&self, f: &mut fmt::Formatter<'_>, attempt: &AttemptNote) -> fmt::Result {
+        let AttemptNote { number, address, how, .. } = attempt;
+        write!(
+            f,
+            "  attempt {number}  {address}  {} at {}",
+            told(*how),
+            millis(attempt.began.since(self.arrived))
+        )?;
+        match (attempt.reused, attempt.connected) {
+            (true, _) => f.write_str(", reused connection")?,
+            (false, Some(at)) => write!(f, ", connected in {}", millis(at.since(attempt.began)))?,
+            (false, None) => f.write_str(", no connection")?,
+        }
+        let after = attempt.ended.map(|ended| millis(ended.since(attempt.began)));
+        let after = after.as_deref().unwrap_or("?");
+        match (attempt.reason, attempt.status) {
+            (Some(reason), 0) => {
+                write!(f, "\n             FAILED {reason} after {after}, sent {}", attempt.sent)?
+            }
+            (Some(reason), status) => write!(f, "\n             {status} ({reason}) after {after}")?,
+            (None, 0) => f.write_str("\n             no verdict")?,
+            (None, status) => write!(f, "\n             {status} after {after}")?,
+        }
+        writeln!(f, " -> {}", next(attempt.then))
+    }
+
+    fn choice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: u32 = self.counts.iter().map(|count| u32::from(*count)).sum();
+        if all == 0 {
+            return Ok(());
+        }
+        write!(f, "  candidates {all}")?;
+        for (why, count) in Why::ALL.iter().zip(self.counts).filter(|(_, count)| *count > 0) {
+            write!(f, ", {count} {why}")?;
+        }
+        writeln!(f)?;
+        // What an open choice costs is told against the one taken.
+        let paid = self.candidates.first().map_or(1.0, |c| c.cost);
+        for Candidate { address, why, cost, load, success, .. } in &self.candidates {
+            let cost = cost / paid;
+            writeln!(f, "    {address}  {why}: cost {cost:.2}, {load} in flight, success {success:.2}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How it ended, in a word.
+struct Ending<'a>(&'a Record);
+
+impl fmt::Display for Ending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.finish.status, self.0.finish.reason) {
+            (0, Some(reason)) => write!(f, "{reason}"),
+            (0, None) => f.write_str("no answer"),
+            (status, Some(reason)) => write!(f, "{status} {reason}"),
+            (status, None) => write!(f, "{status}"),
+        }
+    }
+}
+
+fn told(how: How) -> &'static str {
+    match how {
+        How::Drawn => "drawn by cost",
+        How::Ramp => "drawn as its share of a ramp",
+        How::Trial => "as its trial request",
+        How::Forced => "for want of a better one",
+    }
+}
+
+fn next(then: Then) -> &'static str {
+    match then {
+        Then::Dropped => "dropped",
+        Then::Answered => "passed on",
+        Then::Again => "tried again, on the load budget",
+        Then::AgainFree => "tried again, free: provably safe",
+        Then::NotSafe => "not tried again: it might run twice",
+        Then::BodyGone => "not tried again: the body is over what is kept",
+        Then::NoAttemptLeft => "not tried again: no attempt left",
+        Then::NoBudget => "not tried again: the load budget is spent",
+        Then::NoTime => "not tried again: no time left",
+    }
+}
+
+fn millis(span: Duration) -> String {
+    format!("{:.2} ms", span.as_secs_f64() * 1_000.0)
+}
+
+/// Times are microseconds since the request's arrival.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: String,
+    at_unix_ms: u64,
+    service: String,
+    route: Option<&'a str>,
+    caller: Option<&'a str>,
+    status: u16,
+    reason: Option<Reason>,
+    took_us: u64,
+    whole_us: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    attempted: u8,
+    free: u8,
+    attempts: Vec<ToldAttempt>,
+    candidates: Vec<ToldCandidate>,
+    budget_spent: Option<u64>,
+    budget_allowed: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ToldAttempt {
+    number: u8,
+    address: String,
+    how: How,
+    began_us: u64,
+    connected_us: Option<u64>,
+    ended_us: Option<u64>,
+    reused: bool,
+    status: u16,
+    reason: Option<Reason>,
+    sent: crate::outcome::Sent,
+    then: Then,
+}
+
+#[derive(Serialize)]
+struct ToldCandidate {
+    address: String,
+    why: Why,
+    cost: f32,
+    in_flight: u32,
+    success: f32,
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let since = |at: api::Moment| micros(at.since(self.arrived));
+        let attempt = |a: &AttemptNote| ToldAttempt {
+            number: a.number,
+            address: a.address.to_string(),
+            how: a.how,
+            began_us: since(a.began),
+            connected_us: a.connected.map(since),
+            ended_us: a.ended.map(since),
+            reused: a.reused,
+            status: a.status,
+            reason: a.reason,
+            sent: a.sent,
+            then: a.then,
+        };
+        let candidate = |c: &Candidate| ToldCandidate {
+            address: c.address.to_string(),
+            why: c.why,
+            cost: c.cost,
+            in_flight: c.load,
+            success: c.success,
+        };
+        let told = Told {
+            id: self.id.to_string(),
+            at_unix_ms: self.finish.unix_millis,
+            service: self.service.to_string(),
+            route: self.route.as_ref().map(api::Label::as_str),
+            caller: self.caller.as_ref().map(api::Label::as_str),
+            status: self.finish.status,
+            reason: self.finish.reason,
+            took_us: micros(self.took()),
+            whole_us: since(self.finish.now),
+            bytes_in: self.finish.bytes_in,
+            bytes_out: self.finish.bytes_out,
+            attempted: self.attempted,
+            free: self.free,
+            attempts: self.attempts.iter().map(attempt).collect(),
+            candidates: self.candidates.iter().map(candidate).collect(),
+            budget_spent: self.balance.map(|balance| balance.spent),
+            budget_allowed: self.balance.map(|balance| balance.allowed),
+        };
+        told.serialize(to)
+    }
+}

@@ -1,0 +1,68 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use crate::outcome::Sent;
+use crate::scratch::{How, Then};
+
+use super::*;
+
+fn at(micros: u64) -> Moment {
+    Moment::from_nanos(micros * 1_000)
+}
+
+fn retried() -> Record {
+    let exchange = crate::bench::exchange(true);
+    let mut scratch = Scratch::default();
+    for (number, port, began) in [(1, 1, 100), (2, 2, 500)] {
+        scratch.note_attempt(
+            port,
+            AttemptNote::begun(number, ([10, 0, 0, port as u8], 80).into(), How::Drawn, at(began)),
+        );
+        let note = scratch.last_attempt().unwrap();
+        note.ended = Some(at(began + 300));
+        (note.connected, note.sent) = (Some(at(began + 50)), Sent::All);
+        match number {
+            1 => {
+                (note.reused, note.reason, note.then) = (true, Some(Reason::StaleConnection), Then::AgainFree)
+            }
+            _ => (note.status, note.then) = (200, Then::Answered),
+        }
+    }
+    scratch.free = 1;
+    scratch.balance = Some(Balance { spent: 3, allowed: 46 });
+    let finish = Finish { now: at(3_000), head: Some(at(800)), status: 200, ..Finish::default() };
+    Record::of(&exchange, None, &scratch, finish)
+}
+
+#[test]
+fn a_retried_request_is_told_from_its_first_attempt_to_its_answer() {
+    let wanted = "\
+request 00000000-0001-7000-8000-000000000000  service checkout  -> 200 in 0.80 ms
+  route      default
+  attempt 1  10.0.0.1:80  drawn by cost at 0.10 ms, reused connection
+             FAILED stale_connection after 0.30 ms, sent all -> tried again, free: provably safe
+  attempt 2  10.0.0.2:80  drawn by cost at 0.50 ms, connected in 0.05 ms
+             200 after 0.30 ms -> passed on
+  budget     3 of 46 resends used in 10 s
+";
+    assert_eq!(retried().to_string(), wanted);
+    let json = serde_json::to_value(retried()).unwrap();
+    assert_eq!(json["attempts"][0]["reason"], "stale_connection");
+    assert_eq!(json["attempts"][1]["began_us"], 500);
+}
+
+#[test]
+fn trouble_and_samples_do_not_wash_each_other_out() {
+    let mut rings = Rings::new(2, 1);
+    let slow = Duration::from_secs(1);
+    let mut plain = retried();
+    plain.attempted = 1;
+    assert_eq!(rings.keep(plain.clone(), slow, 1), Kept::No);
+    assert_eq!(rings.keep(plain.clone(), slow, 128), Kept::Sample);
+    for n in 0..5 {
+        let record = Record { id: RequestId::mint(n, 0), ..retried() };
+        assert_eq!(rings.keep(record, slow, 1), Kept::Failure);
+    }
+    assert_eq!(rings.newest_first().count(), 3);
+    assert_eq!(rings.last().unwrap().id, RequestId::mint(4, 0));
+    assert!(rings.find(RequestId::mint(0, 0)).is_none());
+    assert_eq!(rings.keep(plain, Duration::from_micros(800), 1), Kept::Failure, "slow is trouble");
+}
