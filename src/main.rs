@@ -1,2 +1,14 @@
 //! The one binary.
-fn main() {}
+//!
+//! Reads the command line and hands over: each verb is a file in `cli`. Holds no logic that a library could hold.
+
+mod cli;
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().run()
+}
