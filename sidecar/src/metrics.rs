@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod cell;
 mod control;
+mod finished;
 mod limits;
 mod process;
 mod service;
@@ -76,7 +77,7 @@ impl Meters {
 
     /// Says what a limit is set to.
     pub fn limit(&self, limit: Limit, value: f64) {
-        self.watch(move |sheet| sheet.put(&catalogue::LIMIT, &[limit.as_str()], value));
+        self.watch(move |sheet| sheet.set(&catalogue::LIMIT, &[limit.as_str()], value));
     }
 
     /// Everything as Prometheus' text format 0.0.4.
@@ -108,7 +109,7 @@ impl Collector for Scraped {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut sheet = Sheet::default();
-        sheet.put(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        sheet.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
         for worker in &*self.cells.workers.lock().unwrap_or_else(PoisonError::into_inner) {
             worker.collect(&mut sheet);
         }

@@ -47,7 +47,7 @@ impl ControlMeters {
     }
 
     pub(super) fn collect(&self, sheet: &mut Sheet) {
-        sheet.put(&c::CONTROL_SYNC, &[], self.synced_millis.get() as f64 / 1e3);
+        sheet.set(&c::CONTROL_SYNC, &[], self.synced_millis.get() as f64 / 1e3);
         for (family, count) in [
             (&c::CONTROL_CONNECTED, &self.connected),
             (&c::CONTROL_RESYNCS, &self.resyncs),
@@ -55,7 +55,7 @@ impl ControlMeters {
             (&c::LIST_UPDATES, &self.updates),
             (&c::REGISTERED, &self.registered),
         ] {
-            sheet.put(family, &[], count.get() as f64);
+            sheet.set(family, &[], count.get() as f64);
         }
     }
 }

@@ -16,10 +16,10 @@ pub(super) fn collect(sheet: &mut Sheet) {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
     if let (Some(user), Some(system)) = (number(14), number(15)) {
-        sheet.put(&c::PROCESS_CPU, &[], (user + system) / TICKS_PER_SECOND);
+        sheet.set(&c::PROCESS_CPU, &[], (user + system) / TICKS_PER_SECOND);
     }
     if let (Some(ticks), Some(boot)) = (number(22), boot_time()) {
-        sheet.put(&c::PROCESS_START, &[], boot + ticks / TICKS_PER_SECOND);
+        sheet.set(&c::PROCESS_START, &[], boot + ticks / TICKS_PER_SECOND);
     }
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for (key, family, unit) in [
@@ -28,16 +28,16 @@ pub(super) fn collect(sheet: &mut Sheet) {
         ("Threads:", &c::PROCESS_THREADS, 1.0),
     ] {
         if let Some(value) = number_after(&status, key) {
-            sheet.put(family, &[], value * unit);
+            sheet.set(family, &[], value * unit);
         }
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // One of them is the directory being read.
-        sheet.put(&c::PROCESS_OPEN_FDS, &[], open.count().saturating_sub(1) as f64);
+        sheet.set(&c::PROCESS_OPEN_FDS, &[], open.count().saturating_sub(1) as f64);
     }
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     if let Some(most) = number_after(&limits, "Max open files") {
-        sheet.put(&c::PROCESS_MAX_FDS, &[], most);
+        sheet.set(&c::PROCESS_MAX_FDS, &[], most);
     }
 }
 

@@ -32,7 +32,7 @@ impl Sheet {
     }
 
     /// Sets what is true of the whole process.
-    pub fn put(&mut self, family: &Family, labels: &[&str], value: f64) {
+    pub fn set(&mut self, family: &Family, labels: &[&str], value: f64) {
         self.0.insert(key(family, labels), Value::Number(value));
     }
 

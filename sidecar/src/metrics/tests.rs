@@ -66,7 +66,7 @@ fn services_past_the_cap_count_as_other() {
 #[test]
 fn what_is_looked_at_stands_beside_what_is_counted() {
     let meters = Meters::new();
-    meters.watch(|sheet| sheet.put(&catalogue::ACTIVE_REQUESTS, &[], 5.0));
+    meters.watch(|sheet| sheet.set(&catalogue::ACTIVE_REQUESTS, &[], 5.0));
     meters.control().connected(true);
     check(&meters, "outrigger_active_requests 5");
     check(&meters, "outrigger_control_connected 1");

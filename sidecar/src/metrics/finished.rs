@@ -1,0 +1,63 @@
+//! One finished request, counted once, from its record.
+
+use api::{Reason, ServiceKey};
+use sidecar_core::record::Record;
+use sidecar_core::scratch::{AttemptNote, Then};
+
+use super::limits::Limit;
+use super::service::RouteMeters;
+use super::worker::WorkerMeters;
+
+/// Answers that a client can provoke with any name it likes: their services get no series of their own.
+const NOWHERE: &[Reason] = &[Reason::UnknownHost, Reason::NoSuchService, Reason::NoSnapshot];
+
+impl WorkerMeters {
+    /// A request ended, whichever way.
+    pub fn finished(&self, record: &Record) {
+        let finish = &record.finish;
+        let nowhere = finish.reason.is_some_and(|reason| NOWHERE.contains(&reason));
+        let route = match nowhere {
+            true => self.nowhere(),
+            false => self.route(&record.service, record.route.as_ref()),
+        };
+        route.request(finish.status, finish.now.since(record.arrived));
+        route.bytes(finish.bytes_in, finish.bytes_out);
+        if let Some(reason) = finish.reason {
+            route.ended_by(reason);
+            if let Some(limit) = Limit::of(reason) {
+                self.limit_hit(limit);
+            }
+        }
+        let Some(first) = record.attempts.first() else { return };
+        route.queued(first.began.since(record.arrived));
+        let elsewhere = record.attempts.iter().filter_map(|a| Some(a.ended?.since(a.began))).sum();
+        route.overhead(record.took().saturating_sub(elsewhere));
+        for attempt in &record.attempts {
+            self.attempt(&record.service, &route, attempt);
+        }
+    }
+
+    fn attempt(&self, service: &ServiceKey, route: &RouteMeters, attempt: &AttemptNote) {
+        self.connection(attempt.reused, attempt.connected.is_some());
+        if let Some(ended) = attempt.ended.filter(|_| attempt.status > 0) {
+            route.first_byte(ended.since(attempt.began));
+        }
+        if let Some(endpoint) = self.endpoint(service, attempt.address) {
+            match attempt.then {
+                Then::Dropped => endpoint.cancelled(),
+                _ if attempt.reason.is_none() && (1..500).contains(&attempt.status) => endpoint.ok(),
+                _ => endpoint.failed(),
+            }
+        }
+        match attempt.then {
+            Then::Again => route.retry(attempt.reason),
+            Then::AgainFree => route.free_resend(),
+            Then::NoBudget => {
+                route.budget_refused();
+                self.limit_hit(Limit::Budget);
+            }
+            Then::BodyGone => self.limit_hit(Limit::KeptBody),
+            _ => {}
+        }
+    }
+}
