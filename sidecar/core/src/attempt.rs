@@ -46,10 +46,11 @@ impl Attempt {
         now: Moment,
     ) -> Result<Self, Why> {
         let settings = admission.settings();
-        let cap = settings.concurrency.per_endpoint.on();
+        let base = admission.base();
+        let cap = base.concurrency.per_endpoint.on();
         let in_flight = Held::enter(&endpoint.cell, cap).ok_or(Why::Full)?;
         // The breaker's permit comes last, so that nothing after it can refuse (Sentinel#1638).
-        let permit = match Breaker::ask(&endpoint.cell, now, &settings.breaker) {
+        let permit = match Breaker::ask(&endpoint.cell, now, &base.breaker) {
             Pass::Free => None,
             Pass::Trial(permit) => Some(permit),
             Pass::No => return Err(Why::BreakerOpen),

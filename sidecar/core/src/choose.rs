@@ -3,6 +3,8 @@
 //! A due trial request first, if this request may be one; otherwise one of the best rank by cost. The drawn
 //! candidates are noted with why each was or was not taken, and all are counted by reason.
 
+use std::time::Duration;
+
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
@@ -17,7 +19,9 @@ use crate::scratch::{AttemptNote, CANDIDATES_MAX, Candidate, How, Scored, Scratc
 use crate::weigh::{self, View};
 
 /// While a trial request is out, others look for due trials again after this: its end tells them anyway.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Due trials are looked for this often at least: a worker that ejects while another one looks is not missed.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// A request on its way, as `choose` and `classify` see it.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +41,10 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
     if cell.medians_due(now) {
-        cell.tell_medians(cost::medians(call.list, now, settings, &mut scratch.numbers));
+        cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
     }
     let mut pool = std::mem::take(&mut scratch.pool);
-    let view = View { now, settings, medians: cell.medians(), tried: &scratch.tried };
+    let view = View { now, settings: call.admission.base(), medians: cell.medians(), tried: &scratch.tried };
     view.fill(call.list, &mut pool, &mut dice);
     let taken = match claim_trial(call, scratch, now) {
         Some((at, permit)) => begin(call, scratch, &mut pool, (at, How::Trial), Some(permit), now),
@@ -76,8 +80,8 @@ fn claim_trial(call: &Call<'_>, scratch: &Scratch, now: Moment) -> Option<(usize
         return None;
     }
     let safe = call.exchange.may_repeat(settings) && !call.exchange.streaming;
-    let grace = if safe { std::time::Duration::ZERO } else { settings.health.trial_every.duration() };
-    let (mut claimed, mut next) = (None, None::<Moment>);
+    let grace = if safe { Duration::ZERO } else { call.admission.base().health.trial_every.duration() };
+    let (mut claimed, mut next) = (None, now + LOOK_AT_LEAST);
     for (at, endpoint) in call.list.endpoints.iter().enumerate() {
         let condition = endpoint.cell.health.ask();
         let wanted = endpoint.instance.readiness == api::Readiness::Ready && endpoint.instance.weight > 0;
@@ -90,7 +94,7 @@ fn claim_trial(call: &Call<'_>, scratch: &Scratch, now: Moment) -> Option<(usize
             Condition::OnTrial { .. } => now + LOOK_AGAIN,
             _ => continue,
         };
-        next = Some(next.map_or(due, |next| next.min(due)));
+        next = next.min(due);
     }
     cell.tell_next_trial(next);
     claimed

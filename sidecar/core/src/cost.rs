@@ -38,16 +38,25 @@ pub fn favour(success: f32) -> f32 {
     success.powi(EXPONENT)
 }
 
-/// The cost of one more request beside `load` others; `latency` is the endpoint's own average, where it has one.
-pub fn cost(load: u32, weight: f32, latency: Option<f32>, success: f32, medians: Medians) -> f32 {
+/// What is in flight to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// From this host.
+    pub own: u32,
+    /// As known here: its sidecar may have said that there is more.
+    pub known: u32,
+}
+
+/// The cost of one more request beside `load`; `latency` is the endpoint's own average, where it has one.
+pub fn cost(load: Load, weight: f32, latency: Option<f32>, success: f32, medians: Medians) -> f32 {
     let time = match (medians.latency, latency) {
         // Half of the set has no history: then load alone decides.
         (None, _) => 1.0,
         (Some(_), Some(own)) => own,
-        (Some(peers), None) if load == 0 => peers,
+        (Some(peers), None) if load.own == 0 => peers,
         (Some(peers), None) => peers * UNKNOWN,
     };
-    (load as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) * time / favour(success)
+    (load.known as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) * time / favour(success)
 }
 
 /// An endpoint's counts within the policy's window.
@@ -98,8 +107,12 @@ mod tests {
     #[test]
     fn a_host_without_history_is_probed_by_one_request() {
         let medians = Medians { latency: Some(10.0), success: 1.0 };
-        assert_eq!(cost(0, 1.0, None, 1.0, medians), 10.0);
-        assert!(cost(1, 1.0, None, 1.0, medians) > cost(100, 1.0, Some(10.0), 1.0, medians));
+        let load = |own| Load { own, known: 2 };
+        let cost = |own, weight, latency, success, medians| {
+            super::cost(load(own), weight, latency, success, medians)
+        };
+        assert_eq!(cost(0, 1.0, None, 1.0, medians), 30.0);
+        assert!(cost(1, 1.0, None, 1.0, medians) > cost(1, 1.0, Some(100.0), 1.0, medians));
         let cold = Medians { latency: None, ..medians };
         assert_eq!(cost(1, 1.0, None, 1.0, cold), cost(1, 1.0, Some(10.0), 1.0, cold));
     }

@@ -100,8 +100,7 @@ pub(crate) fn tell(
     now: Moment,
     dice: u64,
 ) -> Effects {
-    let settings = call.admission.settings();
-    let (cell, memory) = (attempt.endpoint().cell.clone(), settings.balance.memory.duration());
+    let (cell, memory) = (attempt.endpoint().cell.clone(), call.admission.base().balance.memory.duration());
     attempt.judged = *outcome != Outcome::Cancelled;
     if let Outcome::Answer(Answer { load: Some(load), .. }) = outcome {
         cell.tell_load(now, *load);
@@ -132,7 +131,7 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
 }
 
 fn good(call: &Call<'_>, attempt: &mut Attempt, now: Moment) -> Effects {
-    let (settings, cell) = (call.admission.settings(), attempt.endpoint().cell.clone());
+    let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
     call.admission.route().cell().budget.tell_attempt(now, true);
     let mut returned = false;
     if let Some(trial) = attempt.trial.take() {
@@ -153,7 +152,7 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, now: Moment) -> Effects {
 }
 
 fn bad(call: &Call<'_>, attempt: &mut Attempt, hard: bool, now: Moment, dice: u64) -> Effects {
-    let (settings, cell) = (call.admission.settings(), attempt.endpoint().cell.clone());
+    let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
     let service = call.admission.route().cell();
     service.budget.tell_attempt(now, false);
     let in_a_row = cell.health.tell_bad();
@@ -204,6 +203,6 @@ fn may_eject(call: &Call<'_>, id: u32) -> bool {
             }
         }
     }
-    let share = call.admission.settings().health.eject_share;
+    let share = call.admission.base().health.eject_share;
     others > 0 && out < share.of(call.list.endpoints.len() as u64).max(1)
 }

@@ -45,6 +45,7 @@ pub mod health;
 pub mod heart;
 pub mod judge;
 pub mod limit;
+pub mod names;
 pub mod outcome;
 pub mod plan;
 pub mod queue;

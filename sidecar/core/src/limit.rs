@@ -40,6 +40,11 @@ impl Admission {
         self.route.settings()
     }
 
+    /// The settings that its endpoints' machines run on; see [`ServicePlan::base`](crate::plan::ServicePlan::base).
+    pub fn base(&self) -> &Settings {
+        self.route.plan().base()
+    }
+
     /// When it must have the head of its answer.
     pub fn deadline(&self) -> Deadline {
         self.deadline

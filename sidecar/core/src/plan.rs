@@ -101,6 +101,13 @@ impl ServicePlan {
         Self { service: service.clone(), cell, routes }
     }
 
+    /// What the policies say for the whole service. An endpoint's machines (health, breaker, averages, its cap)
+    /// run on it, because what is true of an endpoint is true for every route and caller.
+    pub fn base(&self) -> &Settings {
+        // Settling always ends with the route that matches everything, so there is a last one.
+        &self.routes[self.routes.len() - 1].everyone.settings
+    }
+
     /// Every limit of every route; a shared one comes once for each.
     fn limits(&self) -> impl Iterator<Item = &Arc<LimitWords>> {
         self.routes.iter().flat_map(RoutePlan::terms).flat_map(|terms| &terms.limits)

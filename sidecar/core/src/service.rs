@@ -81,9 +81,9 @@ impl ServiceCell {
         self.trial_at.load(Relaxed) <= now.as_nanos()
     }
 
-    /// The next trial is due at `at`; never, when `None`.
-    pub fn tell_next_trial(&self, at: Option<Moment>) {
-        self.trial_at.store(at.map_or(u64::MAX, Moment::as_nanos), Relaxed);
+    /// Nobody need look for a due trial before `at`.
+    pub fn tell_next_trial(&self, at: Moment) {
+        self.trial_at.store(at.as_nanos(), Relaxed);
     }
 
     /// An endpoint was ejected or its trial went back: one is due at `at` or before.

@@ -10,7 +10,7 @@ use api::policy::{Choosing, Settings};
 use api::{Moment, Readiness};
 
 use crate::breaker::Breaker;
-use crate::cost;
+use crate::cost::{self, Load};
 use crate::dice;
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::scratch::{CANDIDATES_MAX, How, Scored, Why};
@@ -69,7 +69,8 @@ impl View<'_> {
         let load = cell.load(self.now);
         let success = cost::success(cost::counts(endpoint, self.now, settings), self.medians.success);
         let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
-        let cost = cost::cost(load, weight, latency, success, self.medians);
+        let both = Load { own: cell.in_flight(), known: load };
+        let cost = cost::cost(both, weight, latency, success, self.medians);
         Scored { at, rank, why, cost, weight, ramp: cell.ramp(self.now, settings), load, success }
     }
 
