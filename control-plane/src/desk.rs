@@ -1,0 +1,243 @@
+//! The desk: the one task that owns the deciding core, and the way everybody else asks it.
+//!
+//! A question is a closure that runs on the task between two ticks, so nothing is locked and every answer is
+//! of one instant. What a question caused (news, events) leaves before the next question is heard. The desk
+//! decides nothing and touches no disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::Moment;
+use api::message::{News, Watch};
+use bytes::Bytes;
+use control_core::{ControlCore, Event, Phase, Refusal, WatcherId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::Metrics;
+
+/// Questions that may wait; beyond, askers wait for room.
+pub(crate) const QUEUE: usize = 4096;
+
+/// News that may wait for one slow reader; beyond, its watch ends and it comes back with its digests, which
+/// costs less than an endless queue.
+const NEWS_WAITING: usize = 64;
+
+/// The owner of the core and of the ends that held watches listen at.
+pub(crate) struct Desk {
+    /// Every decision.
+    pub(crate) core: ControlCore,
+    held: BTreeMap<WatcherId, mpsc::Sender<Line>>,
+    most: Option<u32>,
+    metrics: Arc<Metrics>,
+    changed: bool,
+}
+
+/// One piece of news as JSON, encoded once for all who hear it.
+pub(crate) type Line = Bytes;
+
+/// A watch that is held: its first news, and where the next arrive.
+pub(crate) struct Held {
+    /// Who it is to the core; give it back with [`DeskHandle::leave`].
+    pub(crate) id: WatcherId,
+    /// What there is already.
+    pub(crate) first: Vec<Line>,
+    /// What comes; ends when the reader was too slow or the process stops.
+    pub(crate) news: mpsc::Receiver<Line>,
+}
+
+/// Why a watch is not held.
+#[derive(Debug)]
+pub(crate) enum NotHeld {
+    /// As many are held as the configuration allows.
+    TooMany(u32),
+    /// The core says no.
+    Refused(Refusal),
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    /// Whether lists may still be incomplete after a start.
+    pub(crate) warming: bool,
+    /// Open sessions.
+    pub(crate) sessions: usize,
+    /// Known services.
+    pub(crate) services: usize,
+    /// Listed instances.
+    pub(crate) instances: usize,
+    /// Policy documents in force.
+    pub(crate) policies: usize,
+}
+
+impl Counts {
+    /// Shows the counts as gauges.
+    pub(crate) fn show(&self, metrics: &Metrics) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.sessions.set(gauge(self.sessions));
+        metrics.services.set(gauge(self.services));
+        metrics.instances.set(gauge(self.instances));
+        metrics.policies.set(gauge(self.policies));
+    }
+}
+
+impl Desk {
+    /// A desk for a core that knows its state. At most `most` watches are held; any number when `None`.
+    pub(crate) fn new(core: ControlCore, most: Option<u32>, metrics: Arc<Metrics>) -> Self {
+        Self { core, held: BTreeMap::new(), most, metrics, changed: false }
+    }
+
+    /// Holds a watch.
+    ///
+    /// # Errors
+    /// See [`NotHeld`].
+    pub(crate) fn hold(&mut self, watch: &Watch, now: Moment) -> Result<Held, NotHeld> {
+        if let Some(most) = self.most.filter(|most| self.held.len() >= *most as usize) {
+            return Err(NotHeld::TooMany(most));
+        }
+        let (id, first) = self.core.subscribe(watch, now).map_err(NotHeld::Refused)?;
+        let (send, news) = mpsc::channel(NEWS_WAITING);
+        self.held.insert(id, send);
+        self.metrics.watches.inc();
+        let mut encode = Encoder::default();
+        let first = first.iter().map(|news| encode.line(news)).collect();
+        Ok(Held { id, first, news })
+    }
+
+    /// Lets a watch go; one that was let go already stays gone.
+    pub(crate) fn leave(&mut self, id: WatcherId) {
+        if self.held.remove(&id).is_some() {
+            self.metrics.watches.dec();
+            self.core.unsubscribe(id);
+        }
+    }
+
+    /// Carries out what the last entry into the core caused: counts and logs its events, hands news on.
+    pub(crate) fn settle(&mut self, now: Moment) {
+        for event in self.core.take_events() {
+            self.changed = true;
+            self.metrics.event(event.word()).inc();
+            log(&event);
+        }
+        let mut encode = Encoder::default();
+        for (id, news) in self.core.news(now) {
+            if !self.hand_on(id, news.iter().map(|news| encode.line(news))) {
+                self.metrics.watches_slow.inc();
+                tracing::warn!(event = "watch_too_slow", watcher = id.0, "reader too slow, watch let go");
+                self.leave(id);
+            }
+        }
+    }
+
+    /// Whether every line found room.
+    fn hand_on(&self, id: WatcherId, lines: impl Iterator<Item = Line>) -> bool {
+        let Some(to) = self.held.get(&id) else { return true };
+        for line in lines {
+            self.metrics.news.inc();
+            if to.try_send(line).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether anything happened since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// How much there is of everything.
+    pub(crate) fn counts(&self, now: Moment) -> Counts {
+        let services = self.core.services().unwrap_or_default();
+        let policies = self.core.namespaces().unwrap_or_default();
+        let documents = |namespace| self.core.policies(namespace).map_or(0, |news| news.documents.len());
+        Counts {
+            warming: !matches!(self.core.phase(), Phase::Ready),
+            sessions: self.core.sessions(now).map_or(0, |sessions| sessions.len()),
+            services: services.len(),
+            instances: services.iter().map(|service| service.instances).sum(),
+            policies: policies.iter().map(documents).sum(),
+        }
+    }
+}
+
+/// Encodes each piece of news once, however many hear it: equal news share one pointer.
+#[derive(Default)]
+struct Encoder {
+    lines: BTreeMap<*const News, Line>,
+}
+
+impl Encoder {
+    fn line(&mut self, news: &Arc<News>) -> Line {
+        let line = self.lines.entry(Arc::as_ptr(news)).or_insert_with(|| line(news));
+        line.clone()
+    }
+}
+
+/// `news` as one line of JSON.
+pub(crate) fn line(news: &News) -> Line {
+    // News are maps with words for keys: encoding them cannot fail, and an empty line says nothing wrong.
+    let mut line = serde_json::to_vec(news).unwrap_or_default();
+    line.push(b'\n');
+    Bytes::from(line)
+}
+
+fn log(event: &Event) {
+    tracing::info!(event = event.word(), "{event}");
+}
+
+// ---- asking ----
+
+/// A question, as the desk's task hears it.
+pub(crate) type Question = Box<dyn FnOnce(&mut Desk, Moment) + Send>;
+
+/// A way to the desk; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct DeskHandle {
+    questions: mpsc::Sender<Question>,
+    leaving: mpsc::UnboundedSender<WatcherId>,
+}
+
+/// The desk's own ends of a [`DeskHandle`].
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// What is asked.
+    pub(crate) questions: mpsc::Receiver<Question>,
+    /// Watches whose readers are gone; at most one per held watch waits here.
+    pub(crate) leaving: mpsc::UnboundedReceiver<WatcherId>,
+}
+
+/// The desk has closed: the process stops.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed;
+
+impl DeskHandle {
+    /// A handle and the inbox that it fills.
+    pub(crate) fn new() -> (Self, Inbox) {
+        let (ask, questions) = mpsc::channel(QUEUE);
+        let (leave, leaving) = mpsc::unbounded_channel();
+        (Self { questions: ask, leaving: leave }, Inbox { questions, leaving })
+    }
+
+    /// Runs `question` at the desk. A question once queued is answered, also when the asker is gone.
+    ///
+    /// # Errors
+    /// [`Closed`] when the process stops.
+    pub(crate) async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Desk, Moment) -> R + Send + 'static,
+    ) -> Result<R, Closed> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |desk, now| {
+            // An asker that went away misses only the answer.
+            let _missed = answer.send(question(desk, now));
+        });
+        self.questions.send(question).await.map_err(|_| Closed)?;
+        answered.await.map_err(|_| Closed)
+    }
+
+    /// Gives a held watch back; never waits, so that dropping may call it.
+    pub(crate) fn leave(&self, id: WatcherId) {
+        // A closed desk holds no watch.
+        let _gone = self.leaving.send(id);
+    }
+}

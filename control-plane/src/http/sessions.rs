@@ -1,0 +1,44 @@
+//! Sessions: a sidecar's connection to the control plane, kept by heartbeats.
+
+use std::sync::Arc;
+
+use api::message::{Beat, BeatHeard, OpenSession, SessionOpened};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use control_core::SessionView;
+
+use super::App;
+use super::body;
+use super::problem::Refused;
+
+/// `POST /v1/sessions`: opens or resumes a session.
+pub(crate) async fn open(State(app): State<Arc<App>>, body: Body) -> Result<Json<SessionOpened>, Refused> {
+    let open: OpenSession = body::message(body).await?;
+    Ok(Json(app.desk.ask(move |desk, now| desk.core.open_session(open, now)).await??))
+}
+
+/// `PUT /v1/sessions/{id}`: a heartbeat for all instances of the session.
+pub(crate) async fn beat(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<BeatHeard>, Refused> {
+    let beat: Beat = body::message(body).await?;
+    Ok(Json(app.desk.ask(move |desk, now| desk.core.beat(&id, beat, now)).await??))
+}
+
+/// `DELETE /v1/sessions/{id}`: its instances leave as deregistered.
+pub(crate) async fn close(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    app.desk.ask(move |desk, now| desk.core.close_session(&id, now)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/sessions`: who is connected, which policies each runs, which each rejected.
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<SessionView>>, Refused> {
+    Ok(Json(app.desk.ask(|desk, now| desk.core.sessions(now)).await??))
+}
