@@ -100,6 +100,17 @@ mod tests {
         assert_eq!(bucket.ask(Moment::from_millis(100), flow), Grant::Now { left: 0 });
     }
 
+    #[test]
+    fn four_workers_take_what_one_would() {
+        let (bucket, flow, now) = (Bucket::default(), flow("1/s", 500), Moment::from_millis(1));
+        let taken = std::thread::scope(|scope| {
+            let take = || (0..1_000).filter(|_| matches!(bucket.ask(now, flow), Grant::Now { .. })).count();
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(taken, 500);
+    }
+
     proptest! {
         /// The reference counts tokens as a number that grows with time, in exact integers.
         #[test]

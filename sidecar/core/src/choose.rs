@@ -167,4 +167,6 @@ fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attemp
 }
 
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod tests;

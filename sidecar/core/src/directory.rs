@@ -84,9 +84,12 @@ impl Directory {
         Ok(self.settle(now, told, &causes))
     }
 
-    /// The whole list is `list`: from the configuration, a snapshot, or a query.
-    pub fn replace(&mut self, now: Moment, list: List) -> Changes {
-        self.settle(now, list, &BTreeMap::new())
+    /// The whole list is `list`. Who is `missing` from it is [`Cause::Absent`] where it comes from a snapshot or
+    /// a query, and [`Cause::Deregistered`] where an operator wrote it.
+    pub fn replace(&mut self, now: Moment, list: List, missing: Cause) -> Changes {
+        let keys = self.current.endpoints.iter().map(|endpoint| endpoint.instance.key.clone());
+        let causes = keys.map(|key| (key, missing)).collect();
+        self.settle(now, list, &causes)
     }
 
     /// Lets go of held endpoints that failed meanwhile; `None` when nothing changed. One endpoint is always

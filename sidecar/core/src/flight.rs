@@ -66,6 +66,11 @@ impl HostCell {
         Arc::new(Self { in_flight: Gauge::default(), limit })
     }
 
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
     /// How many requests it takes at a time.
     pub fn limit(&self) -> u32 {
         self.limit

@@ -52,6 +52,11 @@ impl ServiceCell {
         Arc::new(Self::default())
     }
 
+    /// How many requests are in flight to it.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
     /// The medians last told.
     pub fn medians(&self) -> Medians {
         let word = self.medians.load(Relaxed);

@@ -1,0 +1,93 @@
+//! The choice under an open-loop load: requests overlap, so that what is in flight matters.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::attempt::Attempt;
+use crate::bench::Bench;
+use crate::limit::Admission;
+use crate::outcome::{Answer, Body, Outcome};
+use crate::queue::Verdict;
+
+/// Sends `n` requests at `rate` per second to hosts that answer `behave(place, request)` = (status, µs)
+/// whatever their load; each host's share in percent.
+fn shares(bench: &mut Bench, n: usize, rate: u64, behave: impl Fn(usize, usize) -> (u16, u64)) -> Vec<f64> {
+    let exchange = bench.exchange(true);
+    let mut hits = vec![0; bench.list.endpoints.len()];
+    let mut ends: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+    let mut running: Vec<Option<(Attempt, Admission, u16)>> = Vec::new();
+    let mut micros = bench.now.as_nanos() / 1_000;
+    for request in 0..n {
+        micros += 1_000_000 / rate;
+        while let Some(Reverse((at, ended))) = ends.peek().copied().filter(|Reverse((at, _))| *at <= micros) {
+            ends.pop();
+            bench.now = api::Moment::from_nanos(at * 1_000);
+            let (mut attempt, admission, status) = running[ended].take().unwrap();
+            let outcome = Outcome::Answer(Answer { status, ..Answer::default() });
+            bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Gone);
+        }
+        bench.now = api::Moment::from_nanos(micros * 1_000);
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        let place = bench.list.endpoints.iter().position(|e| e.id == attempt.endpoint().id).unwrap();
+        hits[place] += 1;
+        let (status, takes) = behave(place, request);
+        running.push(Some((attempt, admission, status)));
+        ends.push(Reverse((micros + takes, request)));
+    }
+    hits.iter().map(|hits| f64::from(*hits) * 100.0 / n as f64).collect()
+}
+
+const BARE: &str = "health: { consecutive: 1000000, minimum: 1000000 }";
+
+#[test]
+fn a_sinkhole_gets_next_to_nothing_although_it_is_always_idle() {
+    for seed in 1..4 {
+        let mut bench = Bench { dice: seed, ..Bench::new(5, BARE) };
+        let found =
+            shares(&mut bench, 8_000, 400, |at, _| if at == 0 { (500, 1_000) } else { (200, 20_000) });
+        assert!(found[0] <= 1.0, "{found:?}");
+    }
+}
+
+#[test]
+fn a_host_that_is_three_times_slower_gets_a_part_and_not_nothing() {
+    let mut bench = Bench::new(4, "");
+    let found = shares(&mut bench, 8_000, 400, |at, _| (200, if at == 0 { 60_000 } else { 20_000 }));
+    assert!((1.0..15.0).contains(&found[0]), "{found:?}");
+}
+
+#[test]
+fn one_failure_costs_a_part_of_the_traffic_and_not_all() {
+    let mut bench = Bench::new(3, "");
+    let failed = std::cell::Cell::new(false);
+    let once = |at: usize, _| match at == 0 && !failed.replace(failed.get() || at == 0) {
+        true => (500, 1_000),
+        false => (200, 20_000),
+    };
+    let found = shares(&mut bench, 2_000, 400, once);
+    assert!((18.0..32.0).contains(&found[0]), "{found:?}");
+}
+
+#[test]
+fn where_everything_fails_a_little_nobody_is_starved() {
+    let mut bench = Bench::new(5, "");
+    let found = shares(&mut bench, 20_000, 400, |_, n| {
+        let mut dice = n as u64;
+        if crate::dice::next(&mut dice) % 10 < 3 { (500, 1_000) } else { (200, 20_000) }
+    });
+    assert!(found.iter().all(|share| (12.0..28.0).contains(share)), "{found:?}");
+}
+
+#[test]
+fn with_the_defaults_a_failing_host_is_hit_a_few_times() {
+    for hosts in [3, 5, 10] {
+        let mut bench = Bench::new(hosts, "");
+        let failing = |at: usize, _| if at == 0 { (500, 1_000) } else { (200, 20_000) };
+        let found = shares(&mut bench, 8_000, 400, failing);
+        let hits = found[0] * 80.0;
+        assert!(hits <= 8.5, "{hits} hits in 20 s with {hosts} hosts: 3 and a trial each 4 s");
+    }
+}
