@@ -75,11 +75,6 @@ impl HostCell {
     pub fn limit(&self) -> u32 {
         self.limit
     }
-
-    /// Requests in flight.
-    pub fn in_flight(&self) -> u32 {
-        self.in_flight.get()
-    }
 }
 
 impl Counted for HostCell {

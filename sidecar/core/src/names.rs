@@ -14,7 +14,8 @@ pub struct Names {
 impl Names {
     /// Names without a namespace are of `namespace`; `domains` may follow a name.
     pub fn new(namespace: Namespace, domains: impl IntoIterator<Item = String>) -> Self {
-        let domains = domains.into_iter().map(|domain| format!(".{}", domain.trim_matches('.').to_lowercase()));
+        let domains =
+            domains.into_iter().map(|domain| format!(".{}", domain.trim_matches('.').to_lowercase()));
         Self { namespace, domains: domains.collect() }
     }
 

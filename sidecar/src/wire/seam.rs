@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use api::Reason;
 use bytes::Bytes;
 use sidecar_core::head::{Fields, RequestHead, ResponseHead};
+pub use sidecar_core::outcome::Sent;
 
 use super::socket::Socket;
 
@@ -34,17 +35,6 @@ pub enum BodyKind {
     UntilClose,
     /// HTTP ends here; what follows are raw bytes both ways.
     Tunnel,
-}
-
-/// What of a request reached the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Not one byte: sending it elsewhere is safe.
-    None,
-    /// Some of it.
-    Some,
-    /// All of it.
-    All,
 }
 
 /// How a client left.

@@ -1,0 +1,252 @@
+//! The one place that sees all parts: opens the ways in, starts the threads, and waits for the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use api::config::SidecarConfig;
+use api::policy::{ServiceSettings, Settings};
+use api::schema::Switch;
+use api::{Caller, Digest, Instance, Proof, ServiceKey, Span};
+use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
+use sidecar_core::flight::HostCell;
+use sidecar_core::names::Names;
+use sidecar_core::plan::ServicePlan;
+use sidecar_core::service::ServiceCell;
+use thiserror::Error;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::accept::{CannotListen, Listening, Way, open_tcp, open_unix};
+use crate::admin::{self, AdminParts, Condition};
+use crate::clock::Clock;
+use crate::control::{self, Drain, Ended};
+use crate::gate::Gate;
+use crate::local::BoundApp;
+use crate::log::{self, AccessLog};
+use crate::metrics::Meters;
+use crate::publish::{Publisher, ServiceView};
+use crate::worker::{self, Shared};
+
+/// A sidecar could not start. Nothing is left behind.
+#[derive(Debug, Error)]
+pub enum CannotStart {
+    /// A way in could not be opened.
+    #[error(transparent)]
+    Listen(#[from] CannotListen),
+    /// A thread, a channel or a file could not be made.
+    #[error("cannot {deed}: {source}")]
+    Io {
+        /// What was tried.
+        deed: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running sidecar.
+pub struct Running {
+    control: control::Handle,
+    admin: Option<SocketAddr>,
+    ways: Vec<(Way, SocketAddr)>,
+}
+
+impl Running {
+    /// The admin address really bound.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The TCP ways in, each with the address really bound.
+    pub fn ways(&self) -> &[(Way, SocketAddr)] {
+        &self.ways
+    }
+
+    /// Starts leaving in five steps.
+    pub fn drain(&self) -> Drain {
+        self.control.drain()
+    }
+
+    /// Waits until it has left, or must exit.
+    pub async fn ended(&self) -> Ended {
+        self.control.ended().await
+    }
+}
+
+/// Starts a sidecar whose configuration was checked. `effective` is that configuration as people write it.
+///
+/// # Errors
+/// When an address is taken or the system gives no thread.
+pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Running, CannotStart> {
+    let clock = Clock::start();
+    let writer = log::Writer::start(config.log.format).map_err(failed("start the log"))?;
+    log::install(&writer);
+    let doors = open(&config)?;
+    let admin_tcp = match config.admin.listen {
+        Switch::On(address) => Some(open_tcp("admin", address)?),
+        Switch::Off => None,
+    };
+    let admin_unix = match config.admin.unix.as_path() {
+        path if path.as_os_str().is_empty() => None,
+        path => Some(open_unix("admin", path)?),
+    };
+
+    let ways: Vec<(Way, SocketAddr)> =
+        doors.iter().filter_map(|door| Some((door.way.clone(), door.address()?))).collect();
+    let (gate, host) = (Gate::default(), HostCell::new(config.limits.requests));
+    let (asks, asked) = unbounded_channel();
+    let shared = Shared {
+        clock,
+        host: Arc::clone(&host),
+        gate: gate.clone(),
+        connections: Arc::new(AtomicUsize::new(0)),
+        limits: config.limits.clone(),
+        first_call: config.outbound.first_call,
+        names: Names::new(config.namespace.clone(), config.outbound.domains.iter().cloned()),
+        caller: Caller { name: config.caller.parse().ok(), proof: Proof::None },
+        inbound: inbound(&config),
+        asks,
+        log: AccessLog::new(&writer, &config.log),
+    };
+    let meters = Meters::new();
+    watch(&meters, &shared);
+
+    let mut publish = Vec::new();
+    let mut questions = Vec::new();
+    let mut workers = Vec::new();
+    for _ in 0..config.threads {
+        let (updates, hear) = unbounded_channel();
+        let (question, asked) = unbounded_channel();
+        let mine = doors.iter().map(Listening::share).collect::<io::Result<_>>();
+        publish.push(updates);
+        questions.push(question);
+        workers.push(worker::Parts {
+            shared: shared.clone(),
+            meters: meters.worker(),
+            doors: mine.map_err(failed("share a listener"))?,
+            updates: hear,
+            questions: asked,
+        });
+    }
+    let config = Arc::new(config);
+    let control = control::spawn(control::Parts {
+        config: Arc::clone(&config),
+        clock,
+        apps: bound(&config, &ways),
+        own: ways.iter().filter(|(way, _)| !matches!(way, Way::Inbound(_))).map(|(_, at)| *at).collect(),
+        gate,
+        in_flight: Box::new(move || host.in_flight() as usize),
+        publisher: Publisher::new(publish),
+        asks: asked,
+    })
+    .map_err(failed("start the control thread"))?;
+    // Workers begin after the control thread has said what the snapshot knows: the first request finds it.
+    for (index, parts) in workers.into_iter().enumerate() {
+        worker::start(index, parts).map_err(failed("start a worker"))?;
+    }
+    for (way, address) in &ways {
+        tracing::info!(%way, %address, "listening");
+    }
+    let admin = admin_tcp.as_ref().map(|(_, address)| *address);
+    if let Some(address) = admin {
+        tracing::info!(way = "admin", %address, "listening");
+    }
+    let (status, ready, drain) = (control.status(), control.status(), control.drain());
+    admin::start(AdminParts {
+        listen: admin_tcp.map(|(socket, _)| socket),
+        unix: admin_unix,
+        meters,
+        workers: questions,
+        ready: Arc::new(move || conditions(&ready)),
+        status: Arc::new(move || serde_json::to_value(status.get()).unwrap_or_default()),
+        config: effective,
+        drain: Arc::new(move || drain.start()),
+    })
+    .map_err(failed("start the admin thread"))?;
+    Ok(Running { control, admin, ways })
+}
+
+fn failed(deed: &'static str) -> impl Fn(io::Error) -> CannotStart {
+    move |source| CannotStart::Io { deed, source }
+}
+
+/// Opens every way in that the configuration names.
+fn open(config: &SidecarConfig) -> Result<Vec<Listening>, CannotListen> {
+    let mut doors = Vec::new();
+    if let Switch::On(address) = config.outbound.listen {
+        doors.push(Listening::tcp(Way::Outbound, address)?);
+    }
+    if !config.outbound.unix.as_os_str().is_empty() {
+        doors.push(Listening::unix(Way::Outbound, &config.outbound.unix)?);
+    }
+    for (service, known) in &config.services {
+        if let Some(address) = known.listen {
+            doors.push(Listening::tcp(Way::Service(service.clone()), address)?);
+        }
+    }
+    for app in &config.apps {
+        if let Switch::On(address) = app.inbound {
+            doors.push(Listening::tcp(Way::Inbound(app.service.clone()), address)?);
+        }
+    }
+    Ok(doors)
+}
+
+/// Each app with the inbound address really bound.
+fn bound(config: &SidecarConfig, ways: &[(Way, SocketAddr)]) -> Vec<BoundApp> {
+    let inbound = |service: &ServiceKey| {
+        let found = ways.iter().find(|(way, _)| *way == Way::Inbound(service.clone()));
+        found.map(|(_, address)| *address)
+    };
+    let app = |app: &api::config::AppConfig| BoundApp { config: app.clone(), inbound: inbound(&app.service) };
+    config.apps.iter().map(app).collect()
+}
+
+/// An hour: how long a caller waits is the caller's business and travels with its request.
+const INBOUND_TOTAL: Span = Span::secs(3600);
+
+/// Each local app as a service of one endpoint with a plan of its own: one attempt, because its callers try
+/// elsewhere, and nothing is ever ejected, because it is the last one.
+fn inbound(config: &SidecarConfig) -> HashMap<ServiceKey, ServiceView> {
+    let mut settings = Settings::default();
+    settings.retry.attempts = 1;
+    settings.timeout.total = INBOUND_TOTAL;
+    let settings = ServiceSettings::of(settings);
+    let view = |app: &api::config::AppConfig| {
+        let cell = ServiceCell::shared();
+        let instance = Instance::at(app.service.clone(), app.app);
+        let endpoint = Endpoint { id: 0, instance, cell: EndpointCell::shared(), held: None };
+        let plan = ServicePlan::compile(&app.service, &settings, Arc::clone(&cell), None);
+        let list = EndpointList::new(app.service.clone(), 0, Digest::EMPTY, vec![Arc::new(endpoint)]);
+        ServiceView { key: app.service.clone(), plan: Arc::new(plan), list: Arc::new(list), cell }
+    };
+    config.apps.iter().map(|app| (app.service.clone(), view(app))).collect()
+}
+
+/// Gauges that are read when somebody asks.
+fn watch(meters: &Arc<Meters>, shared: &Shared) {
+    use crate::metrics::{Limit, catalogue};
+    let limits = &shared.limits;
+    meters.limit(Limit::Requests, f64::from(limits.requests));
+    meters.limit(Limit::Connections, f64::from(limits.connections));
+    meters.limit(Limit::Pool, f64::from(limits.pool));
+    meters.limit(Limit::KeptBody, crate::proxy::KEPT_BY_ALL_MAX as f64);
+    let (host, connections) = (Arc::clone(&shared.host), Arc::clone(&shared.connections));
+    meters.watch(move |levels| {
+        levels.set(catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));
+        levels.set(catalogue::CONNECTIONS_OPEN, &[], connections.load(Ordering::Relaxed) as f64);
+    });
+}
+
+/// Ready: the ways in are open, and what is to be known is known from the control plane or the snapshot.
+/// Never "an endpoint is healthy".
+fn conditions(status: &control::StatusView) -> Vec<Condition> {
+    let status = status.get();
+    vec![
+        Condition { name: "listening", ok: true, detail: "every way in is open".into() },
+        Condition { name: "informed", ok: status.informed(), detail: status.informed_by() },
+        Condition { name: "staying", ok: !status.leaving(), detail: "not draining".into() },
+    ]
+}

@@ -1,0 +1,88 @@
+//! Idle connections to endpoints, one pool per worker.
+//!
+//! Last in, first out: the connection used a moment ago is the one least likely to be closed by its server
+//! at the moment of reuse, and those that are not needed grow old together at the bottom.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use api::Moment;
+use tokio::net::TcpStream;
+
+use crate::wire::Upstream;
+use crate::wire::h1::Client;
+
+/// A connection to an endpoint, with what is known of its past.
+pub struct Conn {
+    /// The wire.
+    pub wire: Client<TcpStream>,
+    /// Whether it carried an exchange before this one.
+    pub reused: bool,
+}
+
+/// Idle connections by the address they lead to: whatever service it stands for, the connection is the same.
+pub struct Pool {
+    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    /// Kept for each endpoint at most.
+    cap: usize,
+    /// Closed when idle for longer than this.
+    longest: Duration,
+}
+
+struct Idle {
+    wire: Client<TcpStream>,
+    since: Moment,
+}
+
+impl Pool {
+    /// An empty pool that keeps at most `cap` connections to each endpoint for at most `longest`.
+    pub fn new(cap: usize, longest: Duration) -> Self {
+        Self { idle: RefCell::default(), cap, longest }
+    }
+
+    /// The youngest usable connection to `address`. None that was idle for longer than `limit`, the server's
+    /// own limit where it is known, and none on which the kernel already holds an end or unasked bytes.
+    pub fn take(&self, address: SocketAddr, limit: Option<Duration>, now: Moment) -> Option<Conn> {
+        let longest = limit.map_or(self.longest, |limit| limit.min(self.longest));
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.get_mut(&address)?;
+        while let Some(Idle { mut wire, since }) = stack.pop() {
+            if now.since(since) > longest {
+                // Whatever lies below is older still.
+                stack.clear();
+                return None;
+            }
+            if !wire.is_stale() {
+                return Some(Conn { wire, reused: true });
+            }
+        }
+        None
+    }
+
+    /// Takes back a connection whose exchange is complete.
+    pub fn give(&self, address: SocketAddr, conn: Conn, now: Moment) {
+        if !conn.wire.reusable() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.entry(address).or_default();
+        if stack.len() < self.cap {
+            stack.push(Idle { wire: conn.wire, since: now });
+        }
+    }
+
+    /// Closes what has been idle for too long, and everything to endpoints that `listed` no longer knows.
+    pub fn sweep(&self, now: Moment, listed: impl Fn(&SocketAddr) -> bool) {
+        self.idle.borrow_mut().retain(|address, stack| {
+            stack.retain(|idle| now.since(idle.since) <= self.longest);
+            !stack.is_empty() && listed(address)
+        });
+    }
+
+    /// How many connections are idle.
+    pub fn idle(&self) -> usize {
+        self.idle.borrow().values().map(Vec::len).sum()
+    }
+}

@@ -1,0 +1,91 @@
+//! Step 1, `arrive`: a head becomes an exchange.
+//!
+//! What belongs to the connection and not to the message is taken off; claims that only a sidecar may make
+//! are taken off too, so that none passes that came from the network.
+
+use api::message::header;
+use api::{Caller, Reason};
+use sidecar_core::deadline::patience;
+use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::head::{Known, Method, RequestHead};
+use sidecar_core::refusal::Refusal;
+
+use super::Ongoing;
+use super::upload::Upload;
+use crate::accept::Way;
+use crate::wire::{BodyKind, Downstream};
+use crate::worker::World;
+
+/// A request that passed this often through sidecars that copied `Via` runs in a circle.
+const HOPS_MAX: usize = 16;
+
+/// Makes the exchange. Comes with a refusal when the request names no service we may ask.
+pub(super) fn arrive<'c, D: Downstream>(
+    world: &World,
+    way: &Way,
+    client: &'c mut D,
+    mut head: RequestHead,
+) -> (Ongoing<'c, D>, Result<(), Refusal>) {
+    let arrived = world.clock.now();
+    let kept = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
+    let id = kept.unwrap_or_else(|| {
+        RequestId::mint(world.clock.wall(arrived), u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw()))
+    });
+    let upgrade = head.upgrade().map(str::to_owned);
+    let service = match way {
+        Way::Service(service) | Way::Inbound(service) => Some(service.clone()),
+        Way::Outbound => match head.find(header::SERVICE) {
+            Some(name) => std::str::from_utf8(name).ok().and_then(|name| world.names.named(name)),
+            None => head.authority().and_then(|authority| world.names.service(authority)),
+        },
+    };
+    let exchange = Exchange {
+        id,
+        arrived,
+        service: service.clone().unwrap_or_else(|| world.nobody.clone()),
+        caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
+        idempotent: head.method().idempotent(),
+        keyed: head.has(Known::IdempotencyKey),
+        streaming: upgrade.is_some(),
+        patience: patience(|name| head.find(name)),
+        priority: sidecar_core::exchange::ORDINARY_PRIORITY,
+    };
+    let refused = refuse(&head, service.is_some());
+    let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    head.strip_hop_by_hop();
+    head.drop_where(|field| field.name.len() > 12 && field.name[..12].eq_ignore_ascii_case(b"x-outrigger-"));
+    if let Some(protocol) = &upgrade {
+        head.append("upgrade", protocol);
+    }
+    head.append("via", "1.1 outrigger");
+    head.set(header::REQUEST_ID, id.to_string());
+    let only_once = !exchange.idempotent && !exchange.keyed;
+    let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
+    let ongoing = Ongoing {
+        client,
+        upload: Upload::new(no_body, world.kept.clone()),
+        scratch: world.scratch(),
+        head,
+        exchange,
+        upgrade,
+        grpc,
+        only_once,
+        stale: false,
+    };
+    (ongoing, refused)
+}
+
+fn refuse(head: &RequestHead, named: bool) -> Result<(), Refusal> {
+    if head.method() == Method::Connect {
+        return Err(Refusal::of(Reason::NotImplemented).detail("CONNECT needs HTTP/2 or a port per service"));
+    }
+    let hops = head.get_all(Known::Via).filter(|via| via.windows(9).any(|w| w == b"outrigger")).count();
+    if hops >= HOPS_MAX {
+        return Err(Refusal::of(Reason::LoopDetected).detail("the request passed 16 sidecars"));
+    }
+    if !named {
+        let detail = format!("{:?} names no service", head.authority().unwrap_or_default());
+        return Err(Refusal::of(Reason::UnknownHost).detail(detail));
+    }
+    Ok(())
+}

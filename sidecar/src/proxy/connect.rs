@@ -1,0 +1,84 @@
+//! Step 6, `connect`: a pooled connection, or one dialled anew.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+
+use api::Moment;
+use sidecar_core::attempt::Attempt;
+use sidecar_core::outcome::{Fault, FaultKind, Sent};
+use tokio::net::TcpStream;
+
+use super::{Ongoing, Stop};
+use crate::pool::Conn;
+use crate::wire::h1::Client;
+use crate::wire::{Broken, Downstream, Gone};
+use crate::worker::World;
+
+/// A connection to the attempt's endpoint. A request that must not run twice never rides on a connection that
+/// has been idle for longer than the endpoint is known to allow; nobody rides on one that was just closed.
+pub(super) async fn connect<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    attempt: &mut Attempt,
+) -> Result<Conn, Stop> {
+    let now = world.clock.now();
+    let endpoint = attempt.endpoint();
+    let address = endpoint.instance.address;
+    // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
+    let pooled = if ongoing.stale { None } else { world.pool.take(address, endpoint.cell.idle_limit(), now) };
+    let conn = match pooled {
+        Some(conn) => conn,
+        None => dial(world, ongoing, address, attempt.connect_until()).await?,
+    };
+    attempt.connected(world.clock.now(), conn.reused);
+    Ok(conn)
+}
+
+async fn dial<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    address: SocketAddr,
+    until: Moment,
+) -> Result<Conn, Stop> {
+    let mut dial = pin!(TcpStream::connect(address));
+    let mut timer = pin!(world.wheel.at(until));
+    poll_fn(|cx| {
+        if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
+            return Poll::Ready(dialled.map_err(|error| Stop::Fault(unsent(kind(&error)))).and_then(fresh));
+        }
+        if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
+            return Poll::Ready(Err(Stop::Client(left(gone))));
+        }
+        timer.as_mut().poll(cx).map(|()| Err(Stop::Fault(unsent(FaultKind::ConnectTimeout))))
+    })
+    .await
+}
+
+fn fresh(stream: TcpStream) -> Result<Conn, Stop> {
+    // Heads and bodies are written whole; waiting for more would only add latency.
+    stream.set_nodelay(true).map_err(|_| Stop::Fault(unsent(FaultKind::ConnectFailed)))?;
+    Ok(Conn { wire: Client::new(stream), reused: false })
+}
+
+fn unsent(kind: FaultKind) -> Fault {
+    Fault { kind, sent: Sent::None, reused: false, answer_byte: false }
+}
+
+fn kind(error: &io::Error) -> FaultKind {
+    match error.kind() {
+        // A Unix or loopback peer that closes its listener mid-handshake resets instead of refusing.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => FaultKind::ConnectRefused,
+        io::ErrorKind::TimedOut => FaultKind::ConnectTimeout,
+        _ => FaultKind::ConnectFailed,
+    }
+}
+
+pub(super) fn left(gone: Gone) -> Broken {
+    match gone {
+        Gone::Closed => Broken::Closed,
+        Gone::Reset => Broken::Reset,
+    }
+}

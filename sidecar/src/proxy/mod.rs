@@ -1,0 +1,135 @@
+//! The line: the life of one request, top to bottom.
+//!
+//! Steps that act are files here; steps that decide are files of the same names in `sidecar-core`. Order is
+//! held by data: `limit` needs the route that `route` found, `choose` needs the admission, `forward` needs the
+//! attempt. The request ends when its answer's *body* ends; dropping is an outcome like any other.
+
+mod arrive;
+mod connect;
+mod finish;
+mod forward;
+mod outcome;
+mod reply;
+mod serve;
+mod upload;
+mod wait;
+
+use std::rc::Rc;
+
+use api::message::header;
+use api::{Moment, Reason};
+use sidecar_core::admit::admit;
+use sidecar_core::attempt::Attempt;
+use sidecar_core::choose::Call;
+use sidecar_core::classify::{Next, classify};
+use sidecar_core::exchange::Exchange;
+use sidecar_core::flight::InFlight;
+use sidecar_core::head::{RequestHead, ResponseHead};
+use sidecar_core::limit::Admission;
+use sidecar_core::outcome::{End, Fault};
+use sidecar_core::refusal::Refusal;
+use sidecar_core::route::route;
+use sidecar_core::scratch::Scratch;
+
+use self::upload::Upload;
+use crate::accept::Way;
+use crate::pool::Conn;
+use crate::publish::ServiceView;
+use crate::wire::{Broken, Downstream};
+use crate::worker::World;
+
+pub(crate) use serve::serve;
+pub(crate) use upload::KEPT_BY_ALL_MAX;
+
+/// One request on its way through the line.
+struct Ongoing<'c, D> {
+    client: &'c mut D,
+    head: RequestHead,
+    upload: Upload,
+    exchange: Exchange,
+    scratch: Scratch,
+    /// The protocol the client asked to switch to.
+    upgrade: Option<String>,
+    grpc: bool,
+    /// Must not reach an app twice: its body is let go of once the first byte left.
+    only_once: bool,
+    /// A pooled connection failed under this request: the next one is dialled.
+    stale: bool,
+}
+
+/// An answer whose body has yet to come, with everything that is held until it ended.
+struct Answered {
+    head: ResponseHead,
+    conn: Conn,
+    attempt: Attempt,
+    admission: Admission,
+    view: Rc<ServiceView>,
+    room: InFlight,
+}
+
+/// How a request ended.
+struct Ended {
+    /// When the head of the answer was passed on.
+    head: Option<Moment>,
+    status: u16,
+    reason: Option<Reason>,
+    bytes_out: u64,
+    end: End,
+}
+
+/// Why an attempt stopped before the head of its answer.
+enum Stop {
+    /// The endpoint's doing, or the way to it.
+    Fault(Fault),
+    /// The client's doing.
+    Client(Broken),
+}
+
+/// Steps 2 to 8: from an exchange to the head of an answer, or a refusal.
+async fn line<D: Downstream>(world: &World, way: &Way, ongoing: &mut Ongoing<'_, D>) -> Result<Answered, Refusal> {
+    let room = admit(&world.host)?;
+    let view = wait::known(world, way, ongoing).await?;
+    let head = &ongoing.head;
+    let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
+    let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.path(), header);
+    let admission = wait::admission(world, ongoing, &route).await?;
+    ongoing.upload.keep(admission.settings().retry.keep_body.as_usize());
+    loop {
+        let view = world.latest(way, &view);
+        let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
+        ongoing.tell_next_hop(&admission, &attempt);
+        let answer = match connect::connect(world, ongoing, &mut attempt).await {
+            Ok(mut conn) => forward::forward(world, ongoing, &attempt, &mut conn).await.map(|head| (head, conn)),
+            Err(stop) => Err(stop),
+        };
+        let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
+        let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
+        let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
+        let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
+        match (next, answer) {
+            (Next::Done, Ok((head, conn))) => return Ok(Answered { head, conn, attempt, admission, view, room }),
+            (_, Err(Stop::Client(Broken::Request(reason, detail)))) => {
+                return Err(Refusal::of(reason).detail(detail));
+            }
+            (Next::GiveUp(refusal), _) => return Err(refusal),
+            (Next::Again { at, .. }, answer) => {
+                ongoing.stale = matches!(answer, Err(Stop::Fault(fault)) if fault.reused);
+                drop(attempt);
+                world.rooms.freed(&ongoing.exchange.service, now);
+                wait::retry(world, ongoing, at).await?;
+            }
+            (Next::Done, Err(_)) => return Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer")),
+        }
+    }
+}
+
+impl<D> Ongoing<'_, D> {
+    /// Tells the next sidecar what is left of the caller's patience and which try this is.
+    fn tell_next_hop(&mut self, admission: &Admission, attempt: &Attempt) {
+        let mut call = format!("attempt={}", attempt.number());
+        if let Some(left) = admission.deadline().remaining(attempt.began()) {
+            call.push_str(&format!(";deadline={}", left.as_millis()));
+        }
+        self.head.set(header::CALL, call);
+    }
+}

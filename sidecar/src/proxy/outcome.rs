@@ -1,0 +1,51 @@
+//! What an attempt came to, as the facts that `classify` judges.
+
+use std::time::Duration;
+
+use api::Reason;
+use api::message::header;
+use sidecar_core::head::{Known, ResponseHead};
+use sidecar_core::outcome::{Answer, Outcome};
+
+use super::Stop;
+
+/// The facts. Only a sidecar before the endpoint may say why it answered in the app's place and how much it
+/// has in flight; from an app itself such fields are not believed.
+pub(super) fn outcome<C>(answer: &Result<(ResponseHead, C), Stop>, sidecar: bool) -> Outcome {
+    match answer {
+        Ok((head, _)) => Outcome::Answer(facts(head, sidecar)),
+        Err(Stop::Fault(fault)) => Outcome::Fault(*fault),
+        Err(Stop::Client(_)) => Outcome::Cancelled,
+    }
+}
+
+fn facts(head: &ResponseHead, sidecar: bool) -> Answer {
+    let text = |name| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
+    let seconds = head.get_str(Known::RetryAfter).and_then(|value| value.trim().parse().ok());
+    let claimed = |name| if sidecar { text(name) } else { None };
+    Answer {
+        status: head.status(),
+        grpc_status: head.get_str(Known::GrpcStatus).and_then(|value| value.trim().parse().ok()),
+        reason: claimed(header::REASON).and_then(|word| word.parse::<Reason>().ok()),
+        retry_after: seconds.map(Duration::from_secs),
+        load: claimed(header::LOAD).and_then(|load| load.strip_prefix("inflight=")?.parse().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sidecar_is_believed_about_its_app() {
+        let mut head = ResponseHead::build(502);
+        head.append(header::REASON, "connect_refused");
+        head.append(header::LOAD, "inflight=7");
+        head.append("retry-after", "3");
+        let told = facts(&head, true);
+        assert_eq!((told.reason, told.load), (Some(Reason::ConnectRefused), Some(7)));
+        let claimed = facts(&head, false);
+        assert_eq!((claimed.reason, claimed.load), (None, None));
+        assert_eq!(claimed.retry_after, Some(Duration::from_secs(3)));
+    }
+}

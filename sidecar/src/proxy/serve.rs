@@ -1,0 +1,125 @@
+//! One connection: exchange after exchange, until either side has had enough.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use api::Reason;
+use sidecar_core::outcome::End;
+use sidecar_core::exchange::RequestId;
+use sidecar_core::head::RequestHead;
+use sidecar_core::refusal::Refusal;
+
+use super::arrive::arrive;
+use super::finish::finish;
+use super::{Answered, Ended, line, reply};
+use crate::accept::Way;
+use crate::wire::h1::Tunnel;
+use crate::wire::{Broken, Downstream, Upstream};
+use crate::worker::World;
+
+/// A client that was told to go away has this long to hear it.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What follows an exchange.
+enum After {
+    /// Another may come.
+    Next,
+    /// The connection is done.
+    Close,
+    /// HTTP is over and raw bytes begin.
+    Tunnel(Box<Answered>),
+}
+
+/// Serves `client` until its connection ends.
+pub(crate) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, mut client: D) {
+    let mut patience = world.limits.head.duration();
+    loop {
+        let after = match next_head(&world, &mut client, patience).await {
+            Ok(Some(head)) => handle(&world, &way, &mut client, head).await,
+            Ok(None) => After::Close,
+            Err(Broken::Request(reason, detail)) => {
+                malformed(&world, &mut client, reason, detail).await;
+                After::Close
+            }
+            // The client went away in the midst of a head: nobody is there to be told.
+            Err(_) => return,
+        };
+        match after {
+            After::Next => patience = world.limits.idle.duration(),
+            After::Close => break,
+            After::Tunnel(answered) => return tunnel(client, *answered).await,
+        }
+    }
+    let mut timer = pin!(world.wheel.at(world.clock.now() + GOODBYE));
+    poll_fn(|cx| match client.poll_close(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => timer.as_mut().poll(cx),
+    })
+    .await;
+}
+
+async fn next_head<D: Downstream>(
+    world: &World,
+    client: &mut D,
+    patience: Duration,
+) -> Result<Option<RequestHead>, Broken> {
+    let mut timer = pin!(world.wheel.at(world.clock.now() + patience));
+    poll_fn(|cx| match client.poll_next_head(cx) {
+        Poll::Ready(head) => Poll::Ready(head),
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(None)),
+    })
+    .await
+}
+
+/// The ten steps of one request.
+async fn handle<D: Downstream>(world: &World, way: &Way, client: &mut D, head: RequestHead) -> After {
+    let (mut ongoing, named) = arrive(world, way, client, head);
+    world.meters.arrived();
+    let outcome = match named.and_then(|()| world.gate.ask(way)) {
+        Ok(()) => line(world, way, &mut ongoing).await,
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(mut answered) => {
+            let ended = reply::answer(world, way, &mut ongoing, &mut answered).await;
+            if answered.head.status() == 101 && ended.end == End::Whole {
+                finish(world, ongoing, None, &ended);
+                return After::Tunnel(Box::new(answered));
+            }
+            finish(world, ongoing, Some(answered), &ended);
+            after(client, &ended)
+        }
+        Err(refusal) => {
+            let ended = reply::refusal(world, &mut ongoing, &refusal).await;
+            finish(world, ongoing, None, &ended);
+            after(client, &ended)
+        }
+    }
+}
+
+fn after<D: Downstream>(client: &D, ended: &Ended) -> After {
+    if ended.end == End::Whole && client.persistent() { After::Next } else { After::Close }
+}
+
+/// Answers a message that is no request; there is no exchange to write down, so it is only counted.
+async fn malformed<D: Downstream>(world: &World, client: &mut D, reason: Reason, detail: &'static str) {
+    world.meters.malformed(reason);
+    let now = world.clock.now();
+    let id = RequestId::mint(world.clock.wall(now), u128::from(world.dice.draw()));
+    let answer = Refusal::of(reason).detail(detail).answer(id, false);
+    client.close_after();
+    reply::say(world, client, answer.status, &answer.headers, answer.body).await;
+}
+
+/// Carries bytes both ways until both sides have ended. What was held for the request is held until then: a
+/// tunnel is in flight for as long as it lasts.
+async fn tunnel<D: Downstream>(client: D, answered: Answered) {
+    let Answered { conn, attempt, admission, room, .. } = answered;
+    let mut tunnel = Tunnel::new(client.into_tunnel(), conn.wire.into_tunnel());
+    // Either side's failure ends it; both sides are told by the drop.
+    _ = poll_fn(|cx| tunnel.poll(cx)).await;
+    drop((attempt, admission, room));
+}

@@ -1,0 +1,122 @@
+//! The one place where a request waits: for a list it was the first to ask for, for room, for its next try.
+//!
+//! Whoever waits also watches the client: a request nobody waits for any more must not keep its place.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use api::{Moment, Reason};
+use sidecar_core::attempt::Attempt;
+use sidecar_core::choose::{Call, choose};
+use sidecar_core::limit::{Admission, limit};
+use sidecar_core::queue::Verdict;
+use sidecar_core::refusal::Refusal;
+use sidecar_core::route::Route;
+
+use super::Ongoing;
+use crate::accept::Way;
+use crate::publish::ServiceView;
+use crate::wire::Downstream;
+use crate::worker::{Known, World};
+
+/// A place freed by another worker is noticed this soon: longer than a wake-up costs, shorter than anyone waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(4);
+
+/// What this host knows of the service. The first call of an unknown one has it subscribed and waits for its
+/// list, at most `outbound.first_call`.
+pub(super) async fn known<D: Downstream>(
+    world: &World,
+    way: &Way,
+    ongoing: &mut Ongoing<'_, D>,
+) -> Result<Rc<ServiceView>, Refusal> {
+    let service = ongoing.exchange.service.clone();
+    let until = world.clock.now() + world.first_call.duration();
+    let mut timer = pin!(world.wheel.at(until));
+    poll_fn(|cx| match world.known(way, &service, cx) {
+        Known::Service(view) => Poll::Ready(Ok(view)),
+        Known::Missing(reason) => Poll::Ready(Err(missing(reason, &service))),
+        Known::NotYet => {
+            if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
+                return Poll::Ready(Err(left(gone)));
+            }
+            timer.as_mut().poll(cx).map(|()| Err(missing(Reason::NoSnapshot, &service)))
+        }
+    })
+    .await
+}
+
+fn missing(reason: Reason, service: &api::ServiceKey) -> Refusal {
+    Refusal::of(reason).detail(format!("service {service}"))
+}
+
+/// Leave to go on, waiting for room within the service's cap.
+pub(super) async fn admission<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    route: &Route,
+) -> Result<Admission, Refusal> {
+    loop {
+        match limit(route, &ongoing.exchange, &mut ongoing.scratch, world.clock.now()) {
+            Verdict::Now(admission) => return Ok(admission),
+            Verdict::Refuse(refusal) => return Err(refusal),
+            Verdict::Wait { until, .. } => room(world, ongoing, until).await?,
+        }
+    }
+}
+
+/// The next attempt, waiting for room at some endpoint.
+pub(super) async fn attempt<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    admission: &Admission,
+    view: &ServiceView,
+) -> Result<Attempt, Refusal> {
+    loop {
+        let (now, dice) = (world.clock.now(), world.dice.draw());
+        let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
+        match choose(&call, &mut ongoing.scratch, now, dice) {
+            Verdict::Now(attempt) => return Ok(attempt),
+            Verdict::Refuse(refusal) => return Err(refusal),
+            Verdict::Wait { until, .. } => room(world, ongoing, until).await?,
+        }
+    }
+}
+
+/// Until a place may be free, or `until`.
+async fn room<D: Downstream>(world: &World, ongoing: &mut Ongoing<'_, D>, until: Moment) -> Result<(), Refusal> {
+    let soon = until.min(world.clock.now() + LOOK_AGAIN);
+    let place = world.rooms.enter(&ongoing.exchange, until);
+    self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await
+}
+
+/// Until the next try is due.
+pub(super) async fn retry<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    at: Moment,
+) -> Result<(), Refusal> {
+    if at <= world.clock.now() { Ok(()) } else { until(world, ongoing, at, |_| Poll::Pending).await }
+}
+
+async fn until<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    at: Moment,
+    mut freed: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Result<(), Refusal> {
+    let mut timer = pin!(world.wheel.at(at));
+    poll_fn(|cx| {
+        if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
+            return Poll::Ready(Err(left(gone)));
+        }
+        if freed(cx).is_ready() { Poll::Ready(Ok(())) } else { timer.as_mut().poll(cx).map(Ok) }
+    })
+    .await
+}
+
+fn left(_: crate::wire::Gone) -> Refusal {
+    Refusal::of(Reason::ClientGone).detail("while it waited")
+}

@@ -1,0 +1,340 @@
+//! One worker: a thread, a runtime, and everything its requests share. Nothing here is locked.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use api::config::LimitsConfig;
+use api::{Caller, Reason, ServiceKey, Span};
+use sidecar_core::flight::HostCell;
+use sidecar_core::names::Names;
+use sidecar_core::record::Rings;
+use sidecar_core::scratch::Scratch;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::accept::{ACCEPT_REST, Door, Listening, Way};
+use crate::admin::records::WorkerAsk;
+use crate::clock::{Clock, Dice};
+use crate::gate::Gate;
+use crate::log::AccessLog;
+use crate::metrics::WorkerMeters;
+use crate::pool::Pool;
+use crate::proxy;
+use crate::publish::{Ask, ServiceView, Update};
+use crate::rooms::Rooms;
+use crate::wheel::Wheel;
+use crate::wire::h1::Server;
+
+/// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
+const FAILURES_KEPT: usize = 4096;
+/// Records kept of a sample of the rest, per worker.
+const SAMPLES_KEPT: usize = 1024;
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Scratch records kept for reuse.
+const SCRATCHES_KEPT: usize = 256;
+
+/// What is the same for every worker.
+#[derive(Clone)]
+pub struct Shared {
+    /// The process's clock.
+    pub clock: Clock,
+    /// Requests in flight on this host.
+    pub host: Arc<HostCell>,
+    /// Whether new requests are taken.
+    pub gate: Gate,
+    /// Open connections of all workers.
+    pub connections: Arc<AtomicUsize>,
+    /// What the process may take.
+    pub limits: LimitsConfig,
+    /// How long the first call of an unknown service waits.
+    pub first_call: Span,
+    /// Which service a host names.
+    pub names: Names,
+    /// The name under which the local app calls.
+    pub caller: Caller,
+    /// The local apps, each as a service of one endpoint.
+    pub inbound: HashMap<ServiceKey, ServiceView>,
+    /// Where unknown services are asked for.
+    pub asks: UnboundedSender<Ask>,
+    /// The access log.
+    pub log: AccessLog,
+}
+
+/// What one worker is given.
+pub struct Parts {
+    /// What all workers share.
+    pub shared: Shared,
+    /// Its own meters.
+    pub meters: WorkerMeters,
+    /// Its ways in.
+    pub doors: Vec<Listening>,
+    /// Changes of lists and plans.
+    pub updates: UnboundedReceiver<Update>,
+    /// Questions about its records.
+    pub questions: UnboundedReceiver<WorkerAsk>,
+}
+
+/// What the requests of one worker share.
+pub struct World {
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) wheel: Rc<Wheel>,
+    pub(crate) pool: Pool,
+    pub(crate) host: Arc<HostCell>,
+    pub(crate) gate: Gate,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) first_call: Span,
+    pub(crate) names: Names,
+    pub(crate) caller: Caller,
+    /// Stands where a request named no service.
+    pub(crate) nobody: ServiceKey,
+    /// Bytes of request bodies kept for another try.
+    pub(crate) kept: Rc<Cell<usize>>,
+    pub(crate) rooms: Rooms,
+    pub(crate) meters: WorkerMeters,
+    pub(crate) rings: RefCell<Rings>,
+    pub(crate) log: AccessLog,
+    connections: Arc<AtomicUsize>,
+    services: RefCell<HashMap<ServiceKey, Heard>>,
+    inbound: HashMap<ServiceKey, Rc<ServiceView>>,
+    asks: UnboundedSender<Ask>,
+    scratches: RefCell<Vec<Scratch>>,
+}
+
+/// What a worker heard of a service.
+enum Heard {
+    View(Rc<ServiceView>),
+    Missing(Reason),
+    /// Asked for; these wait to hear.
+    Asked(Vec<Waker>),
+}
+
+/// What is known of a service at this moment.
+pub(crate) enum Known {
+    Service(Rc<ServiceView>),
+    Missing(Reason),
+    NotYet,
+}
+
+impl World {
+    fn new(shared: Shared, meters: WorkerMeters) -> Rc<Self> {
+        let limits = shared.limits;
+        let inbound = shared.inbound.into_iter().map(|(service, view)| (service, Rc::new(view))).collect();
+        Rc::new(Self {
+            clock: shared.clock,
+            dice: Dice::seeded(shared.clock),
+            wheel: Wheel::new(shared.clock),
+            pool: Pool::new(limits.pool as usize, limits.pool_idle.duration()),
+            host: shared.host,
+            gate: shared.gate,
+            limits,
+            first_call: shared.first_call,
+            names: shared.names,
+            caller: shared.caller,
+            nobody: ServiceKey::unnamed(),
+            kept: Rc::default(),
+            rooms: Rooms::default(),
+            meters,
+            rings: RefCell::new(Rings::new(FAILURES_KEPT, SAMPLES_KEPT)),
+            log: shared.log,
+            connections: shared.connections,
+            services: RefCell::default(),
+            inbound,
+            asks: shared.asks,
+            scratches: RefCell::default(),
+        })
+    }
+
+    /// Whether connections should end after their current request.
+    pub(crate) fn closing(&self) -> bool {
+        self.gate.closing()
+    }
+
+    /// What is known of `service`; asks for it when it is nothing, and then wakes `cx` once it is something.
+    pub(crate) fn known(&self, way: &Way, service: &ServiceKey, cx: &Context<'_>) -> Known {
+        if let Way::Inbound(_) = way {
+            let view = self.inbound.get(service).cloned();
+            return view.map_or(Known::Missing(Reason::NoEndpoint), Known::Service);
+        }
+        let mut services = self.services.borrow_mut();
+        match services.get_mut(service) {
+            Some(Heard::View(view)) => Known::Service(Rc::clone(view)),
+            Some(Heard::Missing(reason)) => Known::Missing(*reason),
+            Some(Heard::Asked(waiting)) => {
+                waiting.push(cx.waker().clone());
+                Known::NotYet
+            }
+            None => {
+                services.insert(service.clone(), Heard::Asked(vec![cx.waker().clone()]));
+                // The control thread outlives the workers; at the very end nobody needs the answer.
+                _ = self.asks.send(Ask::Service(service.clone()));
+                Known::NotYet
+            }
+        }
+    }
+
+    /// The newest view of the service that `view` shows: a retry should not choose from an old list.
+    pub(crate) fn latest(&self, way: &Way, view: &Rc<ServiceView>) -> Rc<ServiceView> {
+        match (way, self.services.borrow().get(&view.key)) {
+            (Way::Outbound | Way::Service(_), Some(Heard::View(newest))) => Rc::clone(newest),
+            _ => Rc::clone(view),
+        }
+    }
+
+    fn hear(&self, update: Update) {
+        let (service, heard) = match update {
+            Update::Service(view) => {
+                self.meters.resolve(&view.plan, &view.list);
+                (view.key.clone(), Heard::View(Rc::new(view)))
+            }
+            Update::Missing { service, reason } => (service, Heard::Missing(reason)),
+        };
+        if let Some(Heard::Asked(waiting)) = self.services.borrow_mut().insert(service, heard) {
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// An empty scratch record.
+    pub(crate) fn scratch(&self) -> Scratch {
+        let mut scratch = self.scratches.borrow_mut().pop().unwrap_or_default();
+        scratch.begin();
+        scratch
+    }
+
+    /// Takes a scratch record back.
+    pub(crate) fn give_back(&self, scratch: Scratch) {
+        let mut scratches = self.scratches.borrow_mut();
+        if scratches.len() < SCRATCHES_KEPT {
+            scratches.push(scratch);
+        }
+    }
+
+    fn sweep(&self) {
+        let services = self.services.borrow();
+        let outbound = services.values().filter_map(|heard| match heard {
+            Heard::View(view) => Some(view),
+            Heard::Missing(_) | Heard::Asked(_) => None,
+        });
+        let views = outbound.chain(self.inbound.values());
+        let endpoints = views.flat_map(|view| &view.list.endpoints);
+        let listed: HashSet<SocketAddr> = endpoints.map(|endpoint| endpoint.instance.address).collect();
+        self.pool.sweep(self.clock.now(), |address| listed.contains(address));
+        self.meters.idle_connections(self.pool.idle());
+        self.meters.kept_body(self.kept.get());
+    }
+}
+
+/// Runs a worker on its own thread until the process ends.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn start(index: usize, parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(parts));
+    })
+}
+
+async fn run(parts: Parts) {
+    let Parts { shared, meters, doors, mut updates, mut questions } = parts;
+    let world = World::new(shared, meters);
+    spawn_local(Rc::clone(&world.wheel).drive());
+    for door in doors {
+        spawn_local(accept(Rc::clone(&world), door));
+    }
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            update = updates.recv() => match update {
+                Some(update) => world.hear(update),
+                None => return,
+            },
+            Some(question) = questions.recv() => question.answer(&world.rings.borrow()),
+            _ = sweep.tick() => world.sweep(),
+        }
+    }
+}
+
+async fn accept(world: Rc<World>, listening: Listening) {
+    let way = Rc::new(listening.way);
+    let opened = match listening.door {
+        Door::Tcp(socket, _) => TcpListener::from_std(socket).map(Opened::Tcp),
+        Door::Unix(socket, _) => UnixListener::from_std(socket).map(Opened::Unix),
+    };
+    let door = match opened {
+        Ok(door) => door,
+        Err(error) => {
+            tracing::error!(%way, %error, "a listener could not join its worker's runtime");
+            return;
+        }
+    };
+    loop {
+        if world.connections.load(Ordering::Relaxed) >= world.limits.connections as usize {
+            world.meters.connections_full();
+            tokio::time::sleep(ACCEPT_REST).await;
+            continue;
+        }
+        if let Err(error) = door.accept(&world, &way).await {
+            world.meters.accept_failed();
+            tracing::warn!(%way, %error, "cannot accept; resting");
+            tokio::time::sleep(ACCEPT_REST).await;
+        }
+    }
+}
+
+enum Opened {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Opened {
+    async fn accept(&self, world: &Rc<World>, way: &Rc<Way>) -> io::Result<()> {
+        match self {
+            Self::Tcp(door) => {
+                let (stream, _) = door.accept().await?;
+                // Heads and bodies are written whole; waiting for more would only add latency.
+                stream.set_nodelay(true)?;
+                let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
+                spawn_local(async move {
+                    proxy::serve(world, way, Server::new(stream)).await;
+                    drop(open);
+                });
+            }
+            Self::Unix(door) => {
+                let (stream, _) = door.accept().await?;
+                let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
+                spawn_local(async move {
+                    proxy::serve(world, way, Server::new(stream)).await;
+                    drop(open);
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An open connection, counted for as long as it lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(world: &World) -> Self {
+        world.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&world.connections))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
