@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::policy::{Policy, PolicySet};
-use api::{Caller, Cause, Instance, List, Moment, ServiceKey, yaml};
+use api::{Caller, Instance, List, Moment, ServiceKey, yaml};
 
 use crate::attempt::Attempt;
 use crate::choose::{Call, choose};
@@ -61,7 +61,7 @@ impl Bench {
         let set = PolicySet::new([yaml::read_one::<Policy>(&text).unwrap()]).unwrap();
         let plan = ServicePlan::compile(&service(), &set.settle(&service()), ServiceCell::shared(), None);
         let mut directory = Directory::new(service(), Vec::new());
-        directory.replace(Moment::ZERO, List::new(service(), 1, instances), Cause::Absent);
+        directory.replace(Moment::ZERO, List::new(service(), 1, instances));
         let (list, now) = (directory.current(), Moment::from_millis(1_000));
         Self { plan: Arc::new(plan), list, now, dice: 7, scratch: Scratch::default() }
     }

@@ -26,7 +26,7 @@ const PRIOR: f32 = 16.0;
 /// probed by one request at a time (Finagle's `PeakEwma`).
 const UNKNOWN: f32 = 1e3;
 
-/// The success of an endpoint against its peers: 1 for as good as them, towards [`FLOOR`] for worse.
+/// The success of an endpoint against its peers: 1 for as good as them, down to 0.02 for worse.
 pub fn success(counts: Counts, peers: f32) -> f32 {
     let peers = peers.clamp(FLOOR, 1.0);
     let share = (counts.good as f32 + PRIOR * peers) / (counts.total() as f32 + PRIOR);

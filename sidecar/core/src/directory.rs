@@ -84,11 +84,15 @@ impl Directory {
         Ok(self.settle(now, told, &causes))
     }
 
-    /// The whole list is `list`. Who is `missing` from it is [`Cause::Absent`] where it comes from a snapshot or
-    /// a query, and [`Cause::Deregistered`] where an operator wrote it.
-    pub fn replace(&mut self, now: Moment, list: List, missing: Cause) -> Changes {
+    /// The whole list is `list`, from a snapshot or a query: who is missing from it may still serve.
+    pub fn replace(&mut self, now: Moment, list: List) -> Changes {
+        self.settle(now, list, &BTreeMap::new())
+    }
+
+    /// The whole list is `list`, as an operator wrote it: who is missing from it was taken out.
+    pub fn configure(&mut self, now: Moment, list: List) -> Changes {
         let keys = self.current.endpoints.iter().map(|endpoint| endpoint.instance.key.clone());
-        let causes = keys.map(|key| (key, missing)).collect();
+        let causes = keys.map(|key| (key, Cause::Deregistered)).collect();
         self.settle(now, list, &causes)
     }
 

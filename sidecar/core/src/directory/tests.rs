@@ -39,7 +39,7 @@ fn removal(from: &[u16], ports: &[u16], cause: Cause) -> Delta {
 
 fn serving(ports: &[u16], serve: &[u16]) -> Directory {
     let mut directory = Directory::new(service(), vec![([10, 0, 0, 1], 99).into()]);
-    directory.replace(Moment::ZERO, list(ports), Cause::Absent);
+    directory.replace(Moment::ZERO, list(ports));
     for endpoint in directory.current().endpoints.iter().filter(|e| serve.contains(&e.instance.key.port)) {
         endpoint.cell.ewma.tell(Moment::ZERO, Duration::from_millis(5), Duration::from_secs(10));
     }
@@ -93,7 +93,7 @@ fn what_is_learned_survives_every_change_that_keeps_the_endpoint() {
     let before = directory.current().endpoints[0].clone();
     let mut heavier = list(&[1, 2, 3]);
     heavier.instances[0].weight = 50;
-    let changes = directory.replace(Moment::from_millis(1), heavier, Cause::Absent);
+    let changes = directory.replace(Moment::from_millis(1), heavier);
     let after = directory.current().endpoints[0].clone();
     assert!(Arc::ptr_eq(&before.cell, &after.cell));
     assert_eq!((after.id, after.instance.weight, changes.kept, changes.added.len()), (before.id, 50, 2, 1));
@@ -103,11 +103,11 @@ fn what_is_learned_survives_every_change_that_keeps_the_endpoint() {
 
 #[test]
 fn what_an_operator_takes_out_of_the_configuration_goes_at_once() {
-    for (missing, wanted) in [(Cause::Deregistered, &[1][..]), (Cause::Absent, &[1, 2, 3])] {
-        let mut directory = serving(&[1, 2, 3], &[1, 2, 3]);
-        directory.replace(Moment::ZERO, list(&[1]), missing);
-        assert_eq!(ports(&directory), wanted);
-    }
+    let mut directory = serving(&[1, 2, 3], &[1, 2, 3]);
+    directory.replace(Moment::ZERO, list(&[1]));
+    assert_eq!(ports(&directory), [1, 2, 3], "a query that forgot them");
+    directory.configure(Moment::ZERO, list(&[1]));
+    assert_eq!(ports(&directory), [1]);
 }
 
 #[test]
