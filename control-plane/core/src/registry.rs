@@ -161,12 +161,6 @@ impl Registry {
         Some(&entry.instance)
     }
 
-    /// Whose the instance `key` is.
-    #[cfg(test)]
-    pub(crate) fn owner(&self, key: &InstanceKey) -> Option<Owner> {
-        Some(self.services.get(&key.service)?.instances.get(&(key.ip, key.port))?.owner)
-    }
-
     /// The list of `service`; `None` when nobody knows it.
     pub(crate) fn list(&self, service: &ServiceKey) -> Option<List> {
         let known = self.services.get(service)?;

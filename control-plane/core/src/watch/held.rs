@@ -115,17 +115,20 @@ impl Held {
         }
         let since = sources.registry.change_since(service, self.synced);
         let untold = since.as_ref().is_some_and(|change| !change.remove.is_empty());
+        let exact = since.is_some() && !untold;
+        let upsert = since.unwrap_or_else(|| sources.registry.whole(service)).upsert;
+        if upsert.is_empty() {
+            return None;
+        }
         self.copy = match self.copy {
             // All there is, added to nothing.
             Copied::Is(Digest::EMPTY) => Copied::Is(now),
-            Copied::Is(_) if since.is_some() && !untold => Copied::Is(now),
+            Copied::Is(_) if exact => Copied::Is(now),
             Copied::Is(claimed) => Copied::Union { claimed, untold },
             Copied::Union { claimed, untold: before } => Copied::Union { claimed, untold: before || untold },
         };
         (self.synced, self.told) = (now, true);
-        let upsert = since.unwrap_or_else(|| sources.registry.whole(service)).upsert;
-        let change = Change { upsert, remove: Vec::new() };
-        (!change.upsert.is_empty()).then(|| delta(service, Digest::EMPTY, change, sources))
+        Some(delta(service, Digest::EMPTY, Change { upsert, remove: Vec::new() }, sources))
     }
 }
 

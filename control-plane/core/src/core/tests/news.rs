@@ -1,0 +1,175 @@
+//! What watchers hear: nothing twice, differences where possible, causes always, additions only in warm-up.
+
+use std::sync::Arc;
+
+use api::message::{Deregister, News, PolicyNews, Watch, WatchMode};
+use api::{Cause, Delta, Digest, List, Moment, Namespace};
+
+use super::{World, instance, service};
+
+fn watch(digest: Digest, mode: WatchMode) -> Watch {
+    Watch { lists: [(service(), digest)].into(), mode, ..Watch::default() }
+}
+
+fn delta(news: &[Arc<News>]) -> Delta {
+    match news {
+        [one] => match &**one {
+            News::List(delta) => delta.clone(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+/// (base is nothing, complete, known, upserts, causes)
+type Shown = (bool, bool, bool, usize, Vec<Cause>);
+
+fn shown(delta: &Delta) -> Shown {
+    let causes = delta.remove.iter().map(|removal| removal.cause).collect();
+    (delta.base == Digest::EMPTY, delta.complete, delta.known, delta.upsert.len(), causes)
+}
+
+fn millis(world: &mut World, millis: u64) -> Vec<Shown> {
+    let news = world.core.news(Moment::from_millis(world.now * 1_000 + millis));
+    news.iter().map(|(_, news)| shown(&delta(news))).collect()
+}
+
+#[test]
+fn the_first_change_goes_at_once_and_the_next_waits_its_gap() {
+    let mut world = World::ready();
+    world.open(1);
+    let digest = world.core.query(&service()).unwrap().digest;
+    let (_, first) = world.core.subscribe(&watch(digest, WatchMode::Stream), world.now()).unwrap();
+    assert_eq!(first, [], "it holds what there is");
+    let second = world.open(2);
+    assert_eq!(millis(&mut world, 0), [(false, true, true, 1, vec![])]);
+    world.open(3);
+    assert_eq!(millis(&mut world, 999), [], "an addition waits a second");
+    assert_eq!(millis(&mut world, 1_000), [(false, true, true, 1, vec![])]);
+    world.now += 1;
+    world.open(4);
+    let out = Deregister { key: instance(2, 80).key, cause: Cause::Drained };
+    let now = world.now();
+    world.core.deregister(&second, &out, now).unwrap();
+    assert_eq!(millis(&mut world, 99), []);
+    assert_eq!(millis(&mut world, 100), [(false, true, true, 1, vec![Cause::Drained])], "one push for both");
+    assert_eq!(millis(&mut world, 9_000), []);
+}
+
+#[test]
+fn equal_news_are_one_value_and_a_stranger_gets_the_whole_list() {
+    let mut world = World::ready();
+    world.open(1);
+    let stranger = watch(Digest::of(b"another history"), WatchMode::Stream);
+    let (gone, first) = world.core.subscribe(&stranger, world.now()).unwrap();
+    assert_eq!(shown(&delta(&first)), (true, true, true, 1, vec![]));
+    world.core.subscribe(&stranger, world.now()).unwrap();
+    world.core.subscribe(&stranger, world.now()).unwrap();
+    world.core.unsubscribe(gone);
+    world.open(2);
+    let told = world.core.news(world.now());
+    assert_eq!(told.len(), 2);
+    assert!(Arc::ptr_eq(&told[0].1[0], &told[1].1[0]));
+}
+
+#[test]
+fn an_unknown_service_is_said_to_be_unknown_at_once_or_to_a_poll_after_a_rest() {
+    let mut world = World::ready();
+    let (id, first) = world.core.subscribe(&watch(Digest::EMPTY, WatchMode::Stream), world.now()).unwrap();
+    assert_eq!(shown(&delta(&first)), (true, true, false, 0, vec![]));
+    world.core.unsubscribe(id);
+    let (id, first) = world.core.subscribe(&watch(Digest::EMPTY, WatchMode::Poll), world.now()).unwrap();
+    assert_eq!(first, []);
+    assert_eq!(millis(&mut world, 499), []);
+    assert_eq!(millis(&mut world, 500), [(true, true, false, 0, vec![])]);
+    world.core.unsubscribe(id);
+    world.core.subscribe(&watch(Digest::EMPTY, WatchMode::Poll), world.now()).unwrap();
+    world.open(1);
+    assert_eq!(
+        millis(&mut world, 0),
+        [(true, true, true, 1, vec![])],
+        "a change wakes it before its rest ends"
+    );
+    assert_eq!(millis(&mut world, 600), []);
+}
+
+/// A watcher that holds nodes `held`; the control plane restarts with nothing; nodes `back` assert themselves
+/// in warm-up. Compares every news it hears.
+fn check_restart(held: &[u8], back: &[u8], leaves: Option<usize>, wanted: &[Shown], in_the_end: usize) {
+    let instances = held.iter().map(|n| instance(*n, 80)).collect();
+    let mut list = List::new(service(), 9, instances);
+    let mut world = World::restarted(None);
+    let (_, first) = world.core.subscribe(&watch(list.digest, WatchMode::Stream), world.now()).unwrap();
+    let mut heard: Vec<Delta> = first.iter().map(|news| delta(std::slice::from_ref(news))).collect();
+    let sessions: Vec<String> = back.iter().map(|n| world.open(*n)).collect();
+    if let Some(leaves) = leaves {
+        heard.extend(world.core.news(world.now()).iter().map(|(_, news)| delta(news)));
+        let now = world.now();
+        world.core.close_session(&sessions[leaves], now).unwrap();
+    }
+    for _ in 0..35 {
+        world.pass(1, &[]);
+        heard.extend(world.core.news(world.now()).iter().map(|(_, news)| delta(news)));
+    }
+    assert_eq!(heard.iter().map(shown).collect::<Vec<_>>(), wanted);
+    for delta in &heard {
+        list = delta.apply(&list).unwrap();
+    }
+    assert_eq!(list.instances.len(), in_the_end);
+    assert_eq!(list.digest, world.core.query(&service()).map_or(Digest::EMPTY, |list| list.digest));
+}
+
+#[test]
+fn a_restart_with_nothing_tells_nobody_a_removal() {
+    let adds = |n| (true, false, true, n, vec![]);
+    let whole = |n| (true, true, true, n, vec![]);
+    // All come back, or one more: nothing is sent that is held already.
+    check_restart(&[1, 2, 3], &[1, 2, 3], None, &[], 3);
+    check_restart(&[1, 2, 3], &[1, 2, 3, 4], None, &[adds(1)], 4);
+    check_restart(&[1, 2, 3], &[4, 1, 2, 3], None, &[adds(4), whole(4)], 4);
+    // Some do: those who do not are merely absent, which the receiver weighs.
+    check_restart(&[1, 2, 3], &[1], None, &[adds(1), whole(1)], 1);
+    check_restart(&[], &[1, 2], None, &[adds(2)], 2);
+    check_restart(&[1], &[], None, &[(true, true, false, 0, vec![])], 0);
+}
+
+#[test]
+fn who_left_during_warm_up_is_told_with_its_cause_afterwards() {
+    let adds = |n| (true, false, true, n, vec![]);
+    let gone = vec![Cause::Deregistered];
+    let (difference, whole) = ((false, true, true, 0, gone.clone()), (true, true, true, 1, gone));
+    check_restart(&[1, 2], &[1, 2, 3], Some(2), &[adds(1), difference.clone()], 2);
+    check_restart(&[], &[1, 2], Some(0), &[adds(2), difference], 1);
+    check_restart(&[1, 2], &[1, 3], Some(1), &[adds(2), whole], 1);
+}
+
+#[test]
+fn policies_travel_whole_with_their_store_and_again_when_it_is_adopted() {
+    let mut world = World::ready();
+    let space = Namespace::default();
+    let watch = Watch { policies: [(space.clone(), Digest::EMPTY)].into(), ..Watch::default() };
+    let (_, first) = world.core.subscribe(&watch, world.now()).unwrap();
+    assert_eq!(first, []);
+    let policy = api::yaml::read_one("name: a\ntimeout: { total: 2s }").unwrap();
+    let change = world.core.propose_policy(policy, Some(0)).unwrap();
+    let now = world.now();
+    world.core.apply_policy(change, 4, now).unwrap();
+    let heard = |world: &mut World| -> Vec<PolicyNews> {
+        let news = world.core.news(world.now());
+        let policies = news.iter().flat_map(|(_, news)| news).map(|news| match &**news {
+            News::Policies(policies) => policies.clone(),
+            other => panic!("{other:?}"),
+        });
+        policies.collect()
+    };
+    let told = heard(&mut world);
+    let shown: Vec<_> =
+        told.iter().map(|p| (p.revision, p.adopted, p.documents.len(), p.store.as_str())).collect();
+    assert_eq!(shown, [(4, false, 1, "store")]);
+    assert_eq!(told[0].digest, world.core.policies(&space).unwrap().digest);
+    world.now += 1;
+    let now = world.now();
+    world.core.adopt(now).unwrap();
+    world.core.adopt(now).unwrap();
+    assert_eq!(heard(&mut world).iter().map(|p| p.adopted).collect::<Vec<_>>(), [true]);
+}
