@@ -38,7 +38,6 @@ impl WorkerMeters {
     }
 
     fn attempt(&self, service: &ServiceKey, route: &RouteMeters, attempt: &AttemptNote) {
-        self.connection(attempt.reused, attempt.connected.is_some());
         if let Some(ended) = attempt.ended.filter(|_| attempt.status > 0) {
             route.first_byte(ended.since(attempt.began));
         }

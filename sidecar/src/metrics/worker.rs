@@ -161,14 +161,15 @@ impl WorkerMeters {
         self.cells.kept_body.set(bytes as u64);
     }
 
-    /// An attempt rode on a pooled connection, got one of its own, or got none.
-    pub(super) fn connection(&self, reused: bool, opened: bool) {
-        let count = match (reused, opened) {
-            (true, _) => &self.cells.reused,
-            (false, true) => &self.cells.opened,
-            (false, false) => &self.cells.not_opened,
-        };
+    /// A connection to an endpoint was dialled, in vain or not.
+    pub fn connection_opened(&self, opened: bool) {
+        let count = if opened { &self.cells.opened } else { &self.cells.not_opened };
         count.add(1);
+    }
+
+    /// An attempt rides on a pooled connection.
+    pub fn connection_reused(&self) {
+        self.cells.reused.add(1);
     }
 
     /// A limit acted.

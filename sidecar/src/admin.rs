@@ -1,0 +1,179 @@
+//! The sidecar's own face: is it alive, is it ready, what does it count, what did it do and why.
+//!
+//! Runs on a thread of its own, so that a scrape never stands in a request's way. Over TCP nothing can be
+//! changed; the Unix socket, whose permissions decide who may use it, also takes the order to drain.
+
+mod answer;
+mod guard;
+pub mod records;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{LocalSet, spawn_local};
+
+use self::guard::Door;
+use self::records::WorkerAsk;
+use crate::metrics::{Limit, Meters, catalogue};
+
+/// Connections at a time, over both listeners: a scraper, a prober, and room for people.
+pub const CONNECTIONS_MAX: usize = 64;
+/// How long a client may take to send a request's head.
+const HEAD: Duration = Duration::from_secs(10);
+/// The socket's permissions: its owner and its group may drain.
+const SOCKET_MODE: u32 = 0o660;
+/// How long accepting rests when the process is out of descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Whether one thing that must be true of a ready sidecar is.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// Its name, as `?exclude=` takes it.
+    pub name: &'static str,
+    /// Whether it is true.
+    pub ok: bool,
+    /// More about it, for people.
+    pub detail: String,
+}
+
+/// What the admin listeners show, and the one thing they do.
+pub struct AdminParts {
+    /// Read-only.
+    pub listen: Option<std::net::TcpListener>,
+    /// Also takes orders.
+    pub unix: Option<std::os::unix::net::UnixListener>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
+    /// The workers' inboxes for questions about their records.
+    pub workers: Vec<UnboundedSender<WorkerAsk>>,
+    /// What a ready sidecar must fulfil.
+    pub ready: Arc<dyn Fn() -> Vec<Condition> + Send + Sync>,
+    /// What this host knows and does.
+    pub status: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// The configuration in force, defaults included.
+    pub config: Value,
+    /// Starts leaving; a second call changes nothing.
+    pub drain: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// What every connection of the admin thread shares.
+struct Admin {
+    parts: Shown,
+    room: Arc<Semaphore>,
+    full: Arc<AtomicU64>,
+}
+
+/// [`AdminParts`] without its listeners.
+struct Shown {
+    meters: Arc<Meters>,
+    workers: Vec<UnboundedSender<WorkerAsk>>,
+    ready: Arc<dyn Fn() -> Vec<Condition> + Send + Sync>,
+    status: Arc<dyn Fn() -> Value + Send + Sync>,
+    config: Value,
+    drain: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Starts the admin thread. It ends with the process.
+///
+/// # Errors
+/// When the system gives no thread, runtime or permissions for the socket.
+pub fn start(parts: AdminParts) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let AdminParts { listen, unix, meters, workers, ready, status, config, drain } = parts;
+    if let Some(path) = unix.as_ref().map(|unix| unix.local_addr()).transpose()?
+        && let Some(path) = path.as_pathname()
+    {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    }
+    let full = Arc::new(AtomicU64::new(0));
+    watch(&meters, &full);
+    std::thread::Builder::new().name("admin".into()).spawn(move || {
+        let parts = Shown { meters, workers, ready, status, config, drain };
+        let admin = Rc::new(Admin { parts, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), full });
+        LocalSet::new().block_on(&runtime, async move {
+            let tcp = listen.map(|door| spawn_local(accept_tcp(Rc::clone(&admin), door)));
+            let unix = unix.map(|door| spawn_local(accept_unix(Rc::clone(&admin), door)));
+            for door in tcp.into_iter().chain(unix) {
+                match door.await {
+                    Ok(Ok(never)) => match never {},
+                    Ok(Err(error)) => tracing::error!(%error, "the admin listener could not be used"),
+                    Err(error) => tracing::error!(%error, "the admin listener ended"),
+                }
+            }
+        });
+    })
+}
+
+fn watch(meters: &Meters, full: &Arc<AtomicU64>) {
+    meters.limit(Limit::Admin, CONNECTIONS_MAX as f64);
+    let full = Arc::clone(full);
+    meters.watch(move |sheet| {
+        sheet.add(&catalogue::LIMIT_HITS, &[Limit::Admin.as_str()], full.load(Relaxed) as f64);
+    });
+}
+
+async fn accept_tcp(admin: Rc<Admin>, door: std::net::TcpListener) -> io::Result<Infallible> {
+    door.set_nonblocking(true)?;
+    let door = TcpListener::from_std(door)?;
+    let own = door.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    loop {
+        match door.accept().await {
+            Ok((stream, _)) => converse(&admin, Door::Tcp(own), stream),
+            Err(error) => rest(&error).await,
+        }
+    }
+}
+
+async fn accept_unix(admin: Rc<Admin>, door: std::os::unix::net::UnixListener) -> io::Result<Infallible> {
+    door.set_nonblocking(true)?;
+    let door = UnixListener::from_std(door)?;
+    loop {
+        match door.accept().await {
+            Ok((stream, _)) => converse(&admin, Door::Unix, stream),
+            Err(error) => rest(&error).await,
+        }
+    }
+}
+
+async fn rest(error: &io::Error) {
+    tracing::warn!(%error, "the admin listener cannot accept; resting");
+    tokio::time::sleep(ACCEPT_REST).await;
+}
+
+/// Serves one connection in a task of its own; past [`CONNECTIONS_MAX`] it is closed at once.
+fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(admin: &Rc<Admin>, door: Door, stream: S) {
+    let Ok(place) = Arc::clone(&admin.room).try_acquire_owned() else {
+        admin.full.fetch_add(1, Relaxed);
+        return;
+    };
+    let admin = Rc::clone(admin);
+    spawn_local(async move {
+        let service = service_fn(|request| {
+            let admin = Rc::clone(&admin);
+            async move { Ok::<_, Infallible>(routes::answer(&admin.parts, door, &request).await) }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        // A client that breaks off is its own business.
+        _ = http.serve_connection(TokioIo::new(stream), service).await;
+        drop(place);
+    });
+}
