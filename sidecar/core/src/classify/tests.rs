@@ -4,6 +4,7 @@ use api::Instance;
 use super::*;
 use crate::bench::{self, Bench};
 use crate::exchange::Exchange;
+use crate::outcome::End;
 use crate::queue;
 
 const REFUSED: Fault = fault(FaultKind::ConnectRefused, Sent::None, false);
@@ -168,4 +169,35 @@ fn a_refused_connection_is_out_at_once() {
         assert!(bench.scratch.effects.ejected);
         assert_eq!(bench.list.endpoints.iter().filter(|e| !e.cell.health.ask().is_out()).count(), left);
     }
+}
+
+#[test]
+fn a_cut_body_takes_the_good_word_back() {
+    let mut bench = Bench::new(3, "balance: { by: random }");
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let list = bench.list.clone();
+    let call = Call { exchange: &exchange, admission: &admission, list: &list };
+    let mut ejected = 0;
+    for _ in 0..300 {
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.after(5);
+        bench.classify(&exchange, &admission, &mut attempt, &answer(200), Body::Whole);
+        let end = if attempt.endpoint().id == 0 { End::Cut } else { End::Whole };
+        ejected += usize::from(judge::conclude(&call, &mut attempt, end, bench.now, 0).ejected);
+    }
+    assert_eq!(ejected, 1);
+    assert!(bench.cell(0).health.ask().is_out());
+}
+
+#[test]
+fn an_attempt_that_is_dropped_gives_everything_back() {
+    let mut bench = Bench::new(1, "");
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let queue::Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+    assert_eq!((bench.cell(0).in_flight(), bench.plan.cell.in_flight()), (1, 1));
+    drop((attempt, admission));
+    assert_eq!((bench.cell(0).in_flight(), bench.plan.cell.in_flight()), (0, 0));
+    assert_eq!(bench.plan.cell.cancelled(), 1);
 }
