@@ -117,11 +117,12 @@ impl ControlCore {
         self.leases.open(id, saved.source, now);
         let SavedLease { node, boot, epoch, capabilities, instances, .. } = saved;
         let open = api::message::OpenSession { node, boot, epoch, capabilities, instances: Vec::new() };
-        self.sessions.open(id, &open);
+        let older = self.sessions.open(id, &open);
         for instance in instances {
-            let key = instance.key.clone();
-            self.registry.register(instance, owner, |_| true);
-            self.leases.own(id, key);
+            self.put(instance, owner, now);
+        }
+        if let Some(older) = older.filter(|older| self.leases.replace(*older)) {
+            self.sessions.close(older);
         }
         self.interval(id);
     }

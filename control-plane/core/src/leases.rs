@@ -69,6 +69,8 @@ pub(crate) struct Lease {
     wanted: Duration,
     /// What its holder was last told: longer under load.
     told: Duration,
+    /// Whether a newer boot of its node was heard since it was.
+    replaced: bool,
 }
 
 impl Lease {
@@ -80,6 +82,11 @@ impl Lease {
     /// Whether silence outlasted `expiry`. Who was told to beat more slowly is given the time for it.
     pub(crate) fn overdue(&self, expiry: Duration, now: Moment) -> bool {
         self.silent(now) >= expiry.max(self.told * BEATS_PER_EXPIRY)
+    }
+
+    /// Whether its silence is explained: its node lives on in a newer boot.
+    pub(crate) fn replaced(&self) -> bool {
+        self.replaced
     }
 
     /// How many renewals it owed during the last `window`.
@@ -122,11 +129,6 @@ impl Leases {
         self.leases.iter().map(|(id, lease)| (*id, lease))
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.leases.len()
-    }
-
     /// Opens a lease, or renews the one that has this id. Returns whether it was there.
     pub(crate) fn open(&mut self, id: LeaseId, source: Source, now: Moment) -> bool {
         if self.renew(id, now) {
@@ -135,7 +137,8 @@ impl Leases {
         self.rate += rate_of(self.ordinary);
         let owned = BTreeSet::new();
         let (wanted, told) = (self.ordinary, self.ordinary);
-        self.leases.insert(id, Lease { source, owned, opened: now, heard: now, wanted, told });
+        self.leases
+            .insert(id, Lease { source, owned, opened: now, heard: now, wanted, told, replaced: false });
         false
     }
 
@@ -143,7 +146,20 @@ impl Leases {
     pub(crate) fn renew(&mut self, id: LeaseId, now: Moment) -> bool {
         let Some(lease) = self.leases.get_mut(&id) else { return false };
         lease.heard = lease.heard.max(now);
+        lease.replaced = false;
         true
+    }
+
+    /// A newer boot of the holder's node was heard. Nothing is owed any more by a lease that keeps nothing:
+    /// it ends, which is returned; another runs out unprotected.
+    pub(crate) fn replace(&mut self, id: LeaseId) -> bool {
+        let Some(lease) = self.leases.get_mut(&id) else { return false };
+        lease.replaced = true;
+        let childless = lease.owned.is_empty();
+        if childless {
+            self.close(id);
+        }
+        childless
     }
 
     /// Ends a lease. Returns the instances that pointed to it.

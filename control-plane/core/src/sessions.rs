@@ -49,20 +49,32 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     sessions: BTreeMap<LeaseId, Session>,
+    newest: BTreeMap<NodeName, LeaseId>,
 }
 
 impl Sessions {
-    /// A session opened or resumed; it keeps what it said of policies when it resumes.
-    pub(crate) fn open(&mut self, id: LeaseId, open: &OpenSession) {
+    /// A session opened or resumed; it keeps what it said of policies when it resumes. Returns the session of
+    /// an older boot of the same node, when this is the first word of a newer one.
+    pub(crate) fn open(&mut self, id: LeaseId, open: &OpenSession) -> Option<LeaseId> {
         let beat = self.sessions.remove(&id).map(|known| known.beat).unwrap_or_default();
         let (node, boot, epoch) = (open.node.clone(), open.boot.clone(), open.epoch);
         let capabilities = open.capabilities.clone();
         self.sessions.insert(id, Session { node, boot, epoch, capabilities, beat });
+        let before = self.newest.get(&open.node).copied();
+        let age = |id: LeaseId| (self.sessions.get(&id).map(|session| session.epoch), id);
+        if before.is_some_and(|before| age(before) > age(id)) {
+            return None;
+        }
+        self.newest.insert(open.node.clone(), id);
+        before.filter(|before| *before != id)
     }
 
     /// A session is gone.
     pub(crate) fn close(&mut self, id: LeaseId) {
-        self.sessions.remove(&id);
+        let Some(session) = self.sessions.remove(&id) else { return };
+        if self.newest.get(&session.node) == Some(&id) {
+            self.newest.remove(&session.node);
+        }
     }
 
     /// The session `id`.

@@ -41,8 +41,19 @@ pub(crate) struct Sweeper {
 /// A lease that ran out for some of its instances.
 struct Overdue {
     lease: LeaseId,
-    beyond_ceiling: bool,
+    shield: Shield,
     keys: Vec<InstanceKey>,
+}
+
+/// What may still hold an instance whose lease ran out, besides the cap.
+#[derive(Clone, Copy, PartialEq)]
+enum Shield {
+    /// Protection, and being the last one known.
+    Whole,
+    /// Being the last one known: a newer boot of its node speaks, so the silence is no fault nearer to us.
+    LastKnown,
+    /// Nothing: it was silent for the ceiling.
+    None,
 }
 
 impl Sweeper {
@@ -71,10 +82,10 @@ impl Sweeper {
         let (overdue, owed) = self.survey(on, now);
         let protected = on.protection.ask(owed, now);
         let mut events = self.bury_childless(on, &overdue, protected);
-        let mut services: BTreeMap<ServiceKey, Vec<(InstanceKey, bool)>> = BTreeMap::new();
+        let mut services: BTreeMap<ServiceKey, Vec<(InstanceKey, Shield)>> = BTreeMap::new();
         for lease in overdue {
             for key in lease.keys {
-                services.entry(key.service.clone()).or_default().push((key, lease.beyond_ceiling));
+                services.entry(key.service.clone()).or_default().push((key, lease.shield));
             }
         }
         self.held.clear();
@@ -96,19 +107,27 @@ impl Sweeper {
 
     /// Which leases ran out, and what all of them owed.
     fn survey(&self, on: &Swept<'_>, now: Moment) -> (Vec<Overdue>, Owed) {
-        let mut owed = Owed { leases: on.leases.len(), ..Owed::default() };
+        let mut owed = Owed::default();
         let mut all = Vec::new();
         for (id, lease) in on.leases.iter() {
-            owed.renewals += lease.owed(WINDOW, now);
+            let owes = !lease.replaced();
+            if owes {
+                owed.renewals += lease.owed(WINDOW, now);
+                owed.leases += 1;
+            }
             let ran_out = |key: &&InstanceKey| {
                 lease.overdue(on.registry.expiry(&key.service).unwrap_or(on.expiry), now)
             };
             let keys: Vec<InstanceKey> = lease.owned.iter().filter(ran_out).cloned().collect();
             let childless = lease.owned.is_empty() && lease.overdue(on.expiry, now);
             if childless || !keys.is_empty() {
-                owed.overdue += 1;
-                let beyond_ceiling = lease.silent(now) >= self.ceiling;
-                all.push(Overdue { lease: id, beyond_ceiling, keys });
+                owed.overdue += usize::from(owes);
+                let shield = match lease.silent(now) >= self.ceiling {
+                    true => Shield::None,
+                    false if owes => Shield::Whole,
+                    false => Shield::LastKnown,
+                };
+                all.push(Overdue { lease: id, shield, keys });
             }
         }
         (all, owed)
@@ -116,7 +135,7 @@ impl Sweeper {
 
     /// Ends leases that keep nothing listed. Not while protected: they are part of what was owed.
     fn bury_childless(&self, on: &mut Swept<'_>, overdue: &[Overdue], protected: bool) -> Vec<Event> {
-        let dead = overdue.iter().filter(|o| o.keys.is_empty() && (!protected || o.beyond_ceiling));
+        let dead = overdue.iter().filter(|o| o.keys.is_empty() && (!protected || o.shield != Shield::Whole));
         let bury = |overdue: &Overdue| {
             on.leases.close(overdue.lease);
             Event::SessionExpired { session: overdue.lease }
@@ -128,16 +147,18 @@ impl Sweeper {
         &self,
         on: &mut Swept<'_>,
         service: &ServiceKey,
-        victims: Vec<(InstanceKey, bool)>,
+        victims: Vec<(InstanceKey, Shield)>,
         protected: bool,
         events: &mut Vec<Event>,
     ) -> BTreeMap<HeldBy, usize> {
         let mut cap = self.share.of(on.registry.count(service) as u64).max(1);
         let mut held = BTreeMap::new();
-        for (key, beyond_ceiling) in victims {
-            let why = match beyond_ceiling {
-                false if protected => Some(HeldBy::Protection),
-                false if on.registry.count(service) == 1 => Some(HeldBy::LastKnown),
+        for (key, shield) in victims {
+            let why = match shield {
+                Shield::Whole if protected => Some(HeldBy::Protection),
+                Shield::Whole | Shield::LastKnown if on.registry.count(service) == 1 => {
+                    Some(HeldBy::LastKnown)
+                }
                 _ if cap == 0 => Some(HeldBy::SweepCap),
                 _ => None,
             };

@@ -21,7 +21,7 @@ const BOOT_MAX: usize = 128;
 impl ControlCore {
     /// Opens a session, or resumes the one with the same node, boot and epoch. Its instances are registered,
     /// those of an older boot pass to it; what the older boot had and this one does not say stays with the
-    /// older one's lease.
+    /// older one's lease and runs out with it.
     ///
     /// # Errors
     /// [`Refusal::Wrong`] when any word is wrong; nothing is opened or registered then.
@@ -34,11 +34,15 @@ impl ControlCore {
         let id = LeaseId::of_session(open.node.as_str(), &open.boot, open.epoch);
         let resumed = self.leases.open(id, Source::Session, now);
         self.protection.tell(now);
-        self.sessions.open(id, &open);
+        let older = self.sessions.open(id, &open);
         let mut events = vec![Event::SessionOpened { session: id, node: open.node, resumed }];
         let owner = Owner { epoch: open.epoch, lease: id };
         for instance in open.instances {
             events.extend(self.put(instance, owner, now));
+        }
+        if let Some(older) = older.filter(|older| self.leases.replace(*older)) {
+            self.sessions.close(older);
+            events.push(Event::SessionClosed { session: older });
         }
         let beat_every = span(self.interval(id));
         self.told(events, now);
@@ -145,7 +149,7 @@ impl ControlCore {
     }
 
     /// Puts a right instance into the registry and its key under the owner's lease.
-    fn put(&mut self, instance: Instance, owner: Owner, now: Moment) -> Option<Event> {
+    pub(super) fn put(&mut self, instance: Instance, owner: Owner, now: Moment) -> Option<Event> {
         let key = instance.key.clone();
         let ready = instance.readiness == Readiness::Ready && instance.weight > 0;
         let expiry = self.expiry_of(&key.service);

@@ -114,6 +114,19 @@ fn the_newer_boot_takes_over_and_the_older_one_is_ignored() {
 }
 
 #[test]
+fn sidecars_that_all_restart_leave_nothing_behind_that_looks_like_an_outage() {
+    let mut world = World::ready();
+    fleet(&mut world, 10);
+    world.open_at(11, 1, vec![instance(11, 80), instance(11, 81)]);
+    let reopen = |n| world.open_at(n, 2, vec![instance(n, 80)]);
+    let again: Vec<String> = (1..=11).map(reopen).collect();
+    assert_eq!(world.core.sessions(world.now()).unwrap().len(), 12, "one old one still keeps an instance");
+    // The last node dies for good, and what its old boot alone had runs out with the old lease.
+    world.pass(200, &again[..10]);
+    assert_eq!(world.listed(), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_edited_expiry_shortens_the_beat_without_expiring_who_was_not_told() {
     let mut world = World::ready();
     let sessions = fleet(&mut world, 3);
