@@ -1,0 +1,124 @@
+//! The safety net under the watch: every 30 s, is what is held what there is?
+//!
+//! A difference that outlives a moment means that news were lost; then everything that differs is asked for
+//! again, and counted. Moves no list itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::message::{DigestCheck, Digests, WatchMode};
+use api::{Digest, Namespace, ServiceKey};
+use hyper::Method;
+
+use super::client::Client;
+use super::hub::Hub;
+use super::wire::Trouble;
+
+/// How often it is asked: linkerd/linkerd2#10491 and its kin show stale lists that lasted until a restart.
+pub(crate) const EVERY: Duration = Duration::from_secs(30);
+/// A difference younger than this may be news on their way: a push waits up to 1 s.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// What differs: held here, and there.
+#[derive(Debug, Default, PartialEq)]
+struct Differences {
+    lists: BTreeMap<ServiceKey, (Digest, Option<Digest>)>,
+    policies: BTreeMap<Namespace, (Digest, Option<Digest>)>,
+}
+
+impl Differences {
+    /// The part of these that `later` still says.
+    fn lasting(mut self, later: &Self) -> Self {
+        self.lists.retain(|key, pair| later.lists.get(key) == Some(pair));
+        self.policies.retain(|key, pair| later.policies.get(key) == Some(pair));
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.policies.is_empty()
+    }
+}
+
+/// Checks for as long as the process lives.
+pub(crate) async fn run(hub: &Hub, client: &Client) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if !hub.control.borrow().connected {
+            continue;
+        }
+        if let Err(trouble) = once(hub, client).await {
+            // The watch and the session notice by themselves, and they decide what to do about it.
+            tracing::debug!(%trouble, "no digest check");
+        }
+    }
+}
+
+async fn once(hub: &Hub, client: &Client) -> Result<(), Trouble> {
+    let first = ask(hub, client).await?;
+    if first.is_empty() {
+        return Ok(());
+    }
+    tokio::time::sleep(SETTLE).await;
+    let lasting = first.lasting(&ask(hub, client).await?);
+    let waiting = |namespace: &Namespace| hub.state.borrow().policies().waiting(namespace);
+    if !lasting.lists.is_empty() || lasting.policies.keys().any(|namespace| !waiting(namespace)) {
+        let names = lasting.lists.keys().map(ToString::to_string);
+        let names: Vec<_> =
+            names.chain(lasting.policies.keys().map(|n| format!("policies of {n}"))).collect();
+        hub.resync(&format!("digests differ: {}", names.join(", ")));
+    } else if !lasting.is_empty() {
+        // Somebody may have adopted the store meanwhile; only a new watch tells.
+        hub.rewatch.notify_one();
+    }
+    Ok(())
+}
+
+async fn ask(hub: &Hub, client: &Client) -> Result<Differences, Trouble> {
+    let held = hub.watch(WatchMode::Poll);
+    if held.lists.is_empty() && held.policies.is_empty() {
+        return Ok(Differences::default());
+    }
+    let check = DigestCheck {
+        lists: held.lists.keys().cloned().collect(),
+        policies: held.policies.keys().cloned().collect(),
+    };
+    let there: Digests = client.call(Method::POST, "/v1/digests", &check).await?;
+    // What changed here while the answer was on its way is compared as it is now.
+    let held = hub.watch(WatchMode::Poll);
+    let checked = |key: &ServiceKey| check.lists.contains(key);
+    let lists = differing(held.lists.into_iter().filter(|(key, _)| checked(key)), &there.lists);
+    let policies = differing(held.policies.into_iter(), &there.policies);
+    let agreed = check.lists.iter().filter(|key| !lists.contains_key(*key));
+    hub.state.borrow_mut().agreed(agreed, hub.clock.now());
+    Ok(Differences { lists, policies })
+}
+
+fn differing<K: Ord>(
+    held: impl Iterator<Item = (K, Digest)>,
+    there: &BTreeMap<K, Digest>,
+) -> BTreeMap<K, (Digest, Option<Digest>)> {
+    let pairs = held.map(|(key, here)| {
+        let other = there.get(&key).copied();
+        (key, (here, other))
+    });
+    pairs.filter(|(_, (here, there))| Some(*here) != *there).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn only_a_difference_that_stays_the_same_lasts() {
+        let service = |name: &str| name.parse::<ServiceKey>().unwrap();
+        let (a, b, c) = (Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c"));
+        let found = |pairs: &[(&str, Digest, Digest)]| Differences {
+            lists: pairs.iter().map(|(name, here, there)| (service(name), (*here, Some(*there)))).collect(),
+            ..Differences::default()
+        };
+        let first = found(&[("lost", a, b), ("pushed", a, b), ("moving", a, b)]);
+        let later = found(&[("lost", a, b), ("moving", b, c)]);
+        assert_eq!(first.lasting(&later), found(&[("lost", a, b)]));
+    }
+}

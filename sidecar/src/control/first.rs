@@ -1,0 +1,114 @@
+//! First calls: a service nobody here knows is asked for at once, and answered within the time that the
+//! first request waits.
+//!
+//! It has a quick watch of its own; afterwards the one held watch takes it in. Whatever the answer, it stays
+//! watched: a service that appears later is published by itself.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use api::message::{News, Watch, WatchMode};
+use api::{ServiceKey, Span};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_local;
+
+use super::client::Client;
+use super::hub::Hub;
+use super::state::never_told;
+use super::wire::Trouble;
+use crate::publish::Ask;
+
+/// A control plane that refused a first call's watch is asked again after this, while the request still waits.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Policies travel beside the list; the first request should not run without them for want of this long.
+const POLICIES_WITHIN: Duration = Duration::from_millis(50);
+
+/// Answers the workers for as long as there are any.
+pub(crate) async fn run(hub: Rc<Hub>, mut asks: UnboundedReceiver<Ask>) {
+    let looking: Rc<RefCell<BTreeSet<ServiceKey>>> = Rc::default();
+    while let Some(Ask::Service(service)) = asks.recv().await {
+        if hub.client.is_none() {
+            answer_alone(&hub, service);
+            continue;
+        }
+        let known = hub.state.borrow().again(&service);
+        if let Some(update) = known {
+            hub.publish(&[update]);
+            continue;
+        }
+        if !hub.state.borrow_mut().want(&service) {
+            tracing::warn!(%service, "too many services are watched; it is not asked for");
+            hub.no_such_service(service);
+            continue;
+        }
+        if looking.borrow_mut().insert(service.clone()) {
+            let (hub, looking) = (hub.clone(), looking.clone());
+            spawn_local(async move {
+                look(&hub, &service).await;
+                looking.borrow_mut().remove(&service);
+            });
+        }
+    }
+}
+
+/// Without a control plane the file is all there is.
+fn answer_alone(hub: &Hub, service: ServiceKey) {
+    let known = hub.state.borrow().again(&service);
+    match known {
+        Some(update) => hub.publish(&[update]),
+        None => hub.no_such_service(service),
+    }
+}
+
+async fn look(hub: &Hub, service: &ServiceKey) {
+    let Some(client) = &hub.client else { return };
+    let within = hub.config.outbound.first_call.duration();
+    if tokio::time::timeout(within, hear_of(hub, client, service)).await.is_err() {
+        tracing::warn!(%service, "no control plane answered the first call of this service");
+        let updates = hub.state.borrow_mut().unanswered(service);
+        hub.publish(&updates);
+    }
+    hub.rewatch.notify_one();
+}
+
+/// Returns once the workers were told something.
+async fn hear_of(hub: &Hub, client: &Client, service: &ServiceKey) {
+    while let Err(why) = ask(hub, client, service).await {
+        tracing::debug!(%why, %service, "a first call is asked for again");
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn ask(hub: &Hub, client: &Client, service: &ServiceKey) -> Result<(), Trouble> {
+    let all = hub.watch(WatchMode::Stream);
+    let policies: std::collections::BTreeMap<_, _> =
+        all.policies.into_iter().filter(|(namespace, _)| *namespace == service.namespace).collect();
+    let mut policies_due = policies.values().any(|digest| *digest == never_told());
+    let lists = [(service.clone(), never_told())].into();
+    let watch = Watch { lists, policies, mode: WatchMode::Stream, hold: Span::secs(1) };
+    let mut lines = client.watch(&watch).await?;
+    let mut list = None;
+    loop {
+        let wait = if list.is_some() { POLICIES_WITHIN } else { Duration::MAX };
+        let cut = |why: String| Trouble::Foreign { url: client.url().authority.clone(), why };
+        match tokio::time::timeout(wait, lines.next()).await {
+            Ok(line) => match line.map_err(|why| cut(why.to_string()))? {
+                Ok(News::List(delta)) => list = Some(News::List(delta)),
+                Ok(news) => {
+                    policies_due &= !matches!(news, News::Policies(_));
+                    hub.hear(&news);
+                }
+                Err(why) => return Err(cut(why)),
+            },
+            Err(_) => policies_due = false,
+        }
+        if let Some(news) = list.take_if(|_| !policies_due) {
+            hub.hear(&news);
+            if hub.state.borrow().again(service).is_some() {
+                return Ok(());
+            }
+        }
+    }
+}

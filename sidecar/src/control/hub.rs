@@ -1,0 +1,243 @@
+//! What the tasks of the control thread share: one thread, so cells and no locks.
+//!
+//! Tasks speak through here: what they know goes into the state and out to the workers in one step, and a
+//! [`Notify`] wakes whoever has to do something about it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use api::config::SidecarConfig;
+use api::message::{News, Watch, WatchMode};
+use api::{Instance, InstanceKey, Moment, Namespace, NodeName, ServiceKey, Span};
+use tokio::sync::{Notify, watch};
+
+use super::client::Client;
+use super::policies::Verdict;
+use super::state::State;
+use super::status::{ControlStatus, SnapshotStatus, StatusView};
+use crate::clock::{Clock, Dice};
+use crate::gate::Gate;
+use crate::local::asserted::Asserted;
+use crate::local::{BoundApp, Drain};
+use crate::publish::{Publisher, Update};
+
+/// A long poll is held for this: inside the idle limits of what may stand between.
+const HOLD: Span = Span::secs(30);
+
+/// What is said of an app on the status page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AppLine {
+    pub(crate) key: Option<InstanceKey>,
+    pub(crate) waits_for: String,
+}
+
+/// Shared by all tasks of the control thread.
+pub(crate) struct Hub {
+    pub(crate) config: Arc<SidecarConfig>,
+    pub(crate) node: NodeName,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Rc<Dice>,
+    pub(crate) gate: Gate,
+    /// `None` where the file names no control plane.
+    pub(crate) client: Option<Client>,
+    pub(crate) apps: Vec<BoundApp>,
+    pub(crate) drain: Drain,
+    pub(crate) state: RefCell<State>,
+    pub(crate) asserted: RefCell<Asserted>,
+    pub(crate) control: RefCell<ControlStatus>,
+    pub(crate) kept: RefCell<Option<SnapshotStatus>>,
+    pub(crate) view: StatusView,
+    lines: RefCell<Vec<AppLine>>,
+    publisher: Publisher,
+    /// There is something to say about this host's instances.
+    pub(crate) say: Notify,
+    /// Something that was said was confirmed.
+    pub(crate) confirmed: watch::Sender<()>,
+    /// The watch must be opened anew: its set changed, or what is held is not what there is.
+    pub(crate) rewatch: Notify,
+    /// The state changed: the snapshot is behind.
+    pub(crate) dirty: Notify,
+    /// Something the status page shows changed.
+    pub(crate) touched: Notify,
+}
+
+/// What a hub is made of.
+pub(crate) struct HubParts {
+    pub(crate) config: Arc<SidecarConfig>,
+    pub(crate) node: NodeName,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Rc<Dice>,
+    pub(crate) gate: Gate,
+    pub(crate) client: Option<Client>,
+    pub(crate) apps: Vec<BoundApp>,
+    pub(crate) drain: Drain,
+    pub(crate) state: State,
+    pub(crate) publisher: Publisher,
+    pub(crate) view: StatusView,
+}
+
+impl Hub {
+    pub(crate) fn new(parts: HubParts) -> Rc<Self> {
+        let lines = parts.apps.iter().map(|_| AppLine::default()).collect();
+        Rc::new(Self {
+            config: parts.config,
+            node: parts.node,
+            clock: parts.clock,
+            dice: parts.dice,
+            gate: parts.gate,
+            client: parts.client,
+            apps: parts.apps,
+            drain: parts.drain,
+            state: RefCell::new(parts.state),
+            asserted: RefCell::default(),
+            control: RefCell::default(),
+            kept: RefCell::default(),
+            view: parts.view,
+            lines: RefCell::new(lines),
+            publisher: parts.publisher,
+            say: Notify::new(),
+            confirmed: watch::Sender::new(()),
+            rewatch: Notify::new(),
+            dirty: Notify::new(),
+            touched: Notify::new(),
+        })
+    }
+
+    /// Now, in milliseconds since 1970.
+    pub(crate) fn wall(&self) -> u64 {
+        self.clock.wall(self.clock.now())
+    }
+
+    /// Tells the workers.
+    pub(crate) fn publish(&self, updates: &[Update]) {
+        updates.iter().for_each(|update| self.publisher.tell(update));
+        if !updates.is_empty() {
+            self.touched.notify_one();
+        }
+    }
+
+    /// Hears a piece of news: into the state, out to the workers.
+    pub(crate) fn hear(&self, news: &News) {
+        let now = self.clock.now();
+        self.control.borrow_mut().heard_at = Some(self.clock.wall(now));
+        match news {
+            News::Ping => return,
+            News::List(delta) => {
+                self.control.borrow_mut().store.clone_from(&delta.store);
+                let told = self.state.borrow_mut().tell_list(delta, now);
+                match told {
+                    Ok(updates) => self.publish(&updates),
+                    Err(_) => self.resync(&format!("a change of {} is of another list", delta.service)),
+                }
+            }
+            News::Policies(news) => {
+                let (verdict, updates) = self.state.borrow_mut().tell_policies(news);
+                self.publish(&updates);
+                self.tell_verdict(&news.namespace, news.revision, &verdict);
+            }
+        }
+        self.dirty.notify_one();
+        self.touched.notify_one();
+    }
+
+    fn tell_verdict(&self, namespace: &Namespace, revision: u64, verdict: &Verdict) {
+        match verdict {
+            Verdict::Taken => {
+                tracing::info!(%namespace, revision, "policies in force");
+                // The next beat says so; a policy that was pushed should not look unheard for a third of a lease.
+                self.say.notify_one();
+            }
+            Verdict::Refused(why) => {
+                tracing::error!(%namespace, revision, why, "policies refused; the old ones stay in force");
+                self.say.notify_one();
+            }
+            Verdict::Unadopted => {
+                tracing::warn!(%namespace, revision, "policies of a store nobody adopted; the old ones stay in force");
+            }
+            Verdict::Same | Verdict::Old => {}
+        }
+    }
+
+    /// What is held is not what there is: everything that differs is asked for again.
+    pub(crate) fn resync(&self, why: &str) {
+        tracing::warn!(why, "asking for everything that differs");
+        self.control.borrow_mut().resyncs += 1;
+        self.rewatch.notify_one();
+    }
+
+    /// What to watch, with what is held of it.
+    pub(crate) fn watch(&self, mode: WatchMode) -> Watch {
+        let state = self.state.borrow();
+        let policies = match state.policies().fixed() {
+            true => Default::default(),
+            false => state.namespaces(self.namespaces()),
+        };
+        Watch { lists: state.lists(), policies, mode, hold: HOLD }
+    }
+
+    /// Namespaces that matter here whatever is called.
+    fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        let apps = self.config.apps.iter().map(|app| &app.service.namespace);
+        apps.chain([&self.config.namespace])
+    }
+
+    /// The connection to the control plane works, or does not.
+    pub(crate) fn connected(&self, connected: bool, mode: &'static str, trouble: &str) {
+        let mut control = self.control.borrow_mut();
+        if control.connected != connected || control.since == 0 {
+            control.since = self.wall();
+            match connected {
+                true => tracing::info!(mode, "news arrive from the control plane"),
+                false => {
+                    tracing::warn!(trouble, "no news from the control plane; what is known stays in use")
+                }
+            }
+        }
+        (control.connected, control.mode) = (connected, mode);
+        control.trouble = trouble.to_owned();
+        self.touched.notify_one();
+    }
+
+    /// `instance` is to be listed as it is written here.
+    pub(crate) fn assert(&self, instance: Instance) {
+        self.asserted.borrow_mut().want(instance);
+        self.say.notify_one();
+        self.touched.notify_one();
+    }
+
+    /// Whether the sidecar is on its way out.
+    pub(crate) fn leaving(&self) -> bool {
+        self.drain.progress().since > 0
+    }
+
+    /// What the app at `index` waits for.
+    pub(crate) fn waits_for(&self, index: usize, what: String) {
+        let mut lines = self.lines.borrow_mut();
+        if lines[index].waits_for != what {
+            tracing::debug!(service = %self.apps[index].config.service, waits_for = what, "the app's registration");
+            lines[index].waits_for = what;
+            self.touched.notify_one();
+        }
+    }
+
+    /// The app at `index` is registered under `key`.
+    pub(crate) fn named(&self, index: usize, key: &InstanceKey) {
+        self.lines.borrow_mut()[index].key = Some(key.clone());
+    }
+
+    /// What is said of the app at `index`.
+    pub(crate) fn line(&self, index: usize) -> AppLine {
+        self.lines.borrow()[index].clone()
+    }
+
+    /// Sleeps until `at`.
+    pub(crate) async fn sleep_until(&self, at: Moment) {
+        tokio::time::sleep_until(self.clock.instant(at)).await;
+    }
+
+    /// `service` cannot be had.
+    pub(crate) fn no_such_service(&self, service: ServiceKey) {
+        self.publish(&[Update::Missing { service, reason: api::Reason::NoSuchService }]);
+    }
+}

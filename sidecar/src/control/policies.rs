@@ -1,0 +1,267 @@
+//! The policies this host runs, by namespace: what is in force, from which store, and what was refused.
+//!
+//! What cannot be read leaves the old in force. So does a store nobody adopted: a control plane that lost its
+//! disk must not take everybody's policies away.
+
+use std::collections::BTreeMap;
+
+use api::message::PolicyNews;
+use api::policy::{Policy, PolicySet, ServiceSettings};
+use api::schema::{Node, Problems, Shape};
+use api::{Digest, Namespace, ServiceKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What became of a piece of policy news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// They are in force from now on.
+    Taken,
+    /// They say what is in force already.
+    Same,
+    /// They are older than what is in force.
+    Old,
+    /// They come from a store that nobody adopted.
+    Unadopted,
+    /// They cannot be run; says why.
+    Refused(String),
+}
+
+/// The policies of one namespace.
+#[derive(Clone, Debug)]
+struct InForce {
+    set: PolicySet,
+    /// As they were told, for the snapshot and for comparing.
+    news: PolicyNews,
+    /// What was refused last, with the digest of what it was.
+    refused: Option<(Digest, String)>,
+    /// A store that waits for somebody to adopt it.
+    waiting: Option<String>,
+}
+
+/// The policies of all namespaces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policies {
+    namespaces: BTreeMap<Namespace, InForce>,
+    /// Whether they come from a file, and nobody else's are heard.
+    fixed: bool,
+}
+
+impl Policies {
+    /// The policies of a `--policy` file.
+    pub(crate) fn of_file(documents: Vec<Policy>) -> Result<Self, Vec<api::Problem>> {
+        let whole = PolicySet::new(documents)?;
+        let mut by_namespace: BTreeMap<Namespace, Vec<Policy>> = BTreeMap::new();
+        for document in whole.documents() {
+            by_namespace.entry(document.namespace.clone()).or_default().push(document.clone());
+        }
+        let mut policies = Self { namespaces: BTreeMap::new(), fixed: true };
+        for (namespace, documents) in by_namespace {
+            let set = PolicySet::new(documents)?;
+            let news = PolicyNews {
+                namespace: namespace.clone(),
+                digest: set.digest(),
+                revision: 1,
+                store: "file".into(),
+                adopted: true,
+                documents: set.documents().map(Shape::write).collect(),
+            };
+            policies.namespaces.insert(namespace, InForce { set, news, refused: None, waiting: None });
+        }
+        Ok(policies)
+    }
+
+    /// What they say for `service`.
+    pub(crate) fn settle(&self, service: &ServiceKey) -> ServiceSettings {
+        let none = PolicySet::default();
+        self.namespaces.get(&service.namespace).map_or(&none, |held| &held.set).settle(service)
+    }
+
+    /// Hears `news`.
+    pub(crate) fn tell(&mut self, news: &PolicyNews) -> Verdict {
+        if self.fixed {
+            return Verdict::Same;
+        }
+        let Some(held) = self.namespaces.get_mut(&news.namespace) else {
+            return self.take(news);
+        };
+        let (same_store, same) = (held.news.store == news.store, held.news.digest == news.digest);
+        if same_store && news.revision < held.news.revision {
+            return Verdict::Old;
+        }
+        // Nothing is lost where nothing was in force.
+        let something_to_lose = held.news.digest != Digest::EMPTY;
+        if !same_store && !same && !news.adopted && something_to_lose {
+            held.waiting = Some(news.store.clone());
+            return Verdict::Unadopted;
+        }
+        if same {
+            (held.refused, held.waiting) = (None, None);
+            let PolicyNews { revision, store, adopted, .. } = news.clone();
+            (held.news.revision, held.news.store, held.news.adopted) = (revision, store, adopted);
+            return Verdict::Same;
+        }
+        self.take(news)
+    }
+
+    fn take(&mut self, news: &PolicyNews) -> Verdict {
+        match read(news) {
+            Ok(set) => {
+                let held = InForce { set, news: news.clone(), refused: None, waiting: None };
+                self.namespaces.insert(news.namespace.clone(), held);
+                Verdict::Taken
+            }
+            Err(why) => {
+                let none = PolicyNews { digest: Digest::EMPTY, documents: Vec::new(), ..news.clone() };
+                let held = self.namespaces.entry(news.namespace.clone());
+                // The first that ever came may be bad: then nothing is in force, at the revision before it.
+                let held = held.or_insert_with(|| InForce {
+                    set: PolicySet::default(),
+                    news: PolicyNews { revision: 0, ..none },
+                    refused: None,
+                    waiting: None,
+                });
+                held.refused = Some((news.digest, why.clone()));
+                Verdict::Refused(why)
+            }
+        }
+    }
+
+    /// The digest to hold against the control plane's for `namespace`: what was heard last, run or refused, so
+    /// that the same refused words are not sent for ever. `None` where nothing was ever heard, and while the
+    /// policies of another store wait to be adopted: then they are to be told again.
+    pub(crate) fn heard(&self, namespace: &Namespace) -> Option<Digest> {
+        let held = self.namespaces.get(namespace).filter(|held| held.waiting.is_none())?;
+        Some(held.refused.as_ref().map_or(held.news.digest, |(digest, _)| *digest))
+    }
+
+    /// The digest of what is in force, by namespace.
+    pub(crate) fn running(&self) -> BTreeMap<Namespace, Digest> {
+        self.namespaces.iter().map(|(namespace, held)| (namespace.clone(), held.news.digest)).collect()
+    }
+
+    /// Whether the policies of `namespace` wait for their store to be adopted.
+    pub(crate) fn waiting(&self, namespace: &Namespace) -> bool {
+        self.namespaces.get(namespace).is_some_and(|held| held.waiting.is_some())
+    }
+
+    /// What could not be run, by namespace, with the reason.
+    pub(crate) fn rejected(&self) -> BTreeMap<Namespace, String> {
+        let refused = |(namespace, held): (&Namespace, &InForce)| {
+            let words = match (&held.refused, &held.waiting) {
+                (Some((_, why)), _) => why.clone(),
+                (None, Some(store)) => format!("store {store} is new here and nobody adopted it"),
+                (None, None) => return None,
+            };
+            Some((namespace.clone(), words))
+        };
+        self.namespaces.iter().filter_map(refused).collect()
+    }
+
+    /// What is in force, as it was told.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &PolicyNews> {
+        self.namespaces.values().map(|held| &held.news)
+    }
+
+    /// Whether they come from a file.
+    pub(crate) fn fixed(&self) -> bool {
+        self.fixed
+    }
+}
+
+/// Reads every document, or says all that is wrong.
+fn read(news: &PolicyNews) -> Result<PolicySet, String> {
+    let read = news.documents.iter().map(|document| one(document, &news.namespace));
+    let documents = read.collect::<Result<Vec<_>, _>>()?;
+    PolicySet::new(documents).map_err(|problems| joined(&problems))
+}
+
+fn one(document: &Value, namespace: &Namespace) -> Result<Policy, String> {
+    let named = document["name"].as_str().unwrap_or("without a name");
+    let wrong = |why: String| format!("policy {named:?}: {why}");
+    let node = Node::deserialize(document).map_err(|why| wrong(why.to_string()))?;
+    let mut problems = Problems::new();
+    let policy = Policy::read(&node, "", &mut problems);
+    let policy = problems.into_result(policy).map_err(|problems| wrong(joined(&problems)))?;
+    if policy.namespace != *namespace {
+        return Err(wrong(format!("it is of namespace {} and came with {namespace}", policy.namespace)));
+    }
+    Ok(policy)
+}
+
+fn joined(problems: &[api::Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use api::Span;
+    use serde_json::json;
+
+    /// `revision` of `store`, with one document that says `total`; none when it is empty.
+    fn news(store: &str, revision: u64, total: &str) -> PolicyNews {
+        let document = json!({ "kind": "Policy", "name": "checkout", "timeout": { "total": total } });
+        let documents = if total.is_empty() { Vec::new() } else { vec![document] };
+        let digest = match total {
+            "" => Digest::EMPTY,
+            _ => Digest::of(total.as_bytes()),
+        };
+        let (namespace, store) = (Namespace::default(), store.to_owned());
+        PolicyNews { namespace, digest, revision, store, adopted: false, documents }
+    }
+
+    fn total(policies: &Policies) -> Span {
+        policies.settle(&"checkout".parse().unwrap()).routes[0].settings.timeout.total
+    }
+
+    /// Tells `what` after 2s of store `a` at revision 5 are in force.
+    fn check(what: PolicyNews, verdict: &str, in_force: Span) -> Policies {
+        let mut policies = Policies::default();
+        assert_eq!(policies.tell(&news("a", 5, "2s")), Verdict::Taken);
+        let told = format!("{:?}", policies.tell(&what));
+        assert!(told.starts_with(verdict), "{told}");
+        assert_eq!(total(&policies), in_force);
+        policies
+    }
+
+    #[test]
+    fn the_old_stay_in_force_where_the_new_cannot_be_run() {
+        let two = Span::secs(2);
+        check(news("a", 6, "3s"), "Taken", Span::secs(3));
+        check(news("a", 6, "2s"), "Same", two);
+        check(news("a", 4, "3s"), "Old", two);
+        let policies = check(news("a", 6, "3"), "Refused", two);
+        assert!(policies.rejected()[&Namespace::default()].contains("timeout.total"));
+        assert_eq!(policies.heard(&Namespace::default()), Some(Digest::of(b"3")));
+        assert_eq!(policies.running()[&Namespace::default()], Digest::of(b"2s"));
+    }
+
+    #[test]
+    fn a_new_store_waits_until_it_is_adopted() {
+        let two = Span::secs(2);
+        let policies = check(news("b", 1, ""), "Unadopted", two);
+        assert!(policies.rejected()[&Namespace::default()].contains("nobody adopted"));
+        assert_eq!(policies.heard(&Namespace::default()), None);
+        check(news("b", 1, "9s"), "Unadopted", two);
+        check(news("b", 1, "2s"), "Same", two);
+        check(PolicyNews { adopted: true, ..news("b", 1, "9s") }, "Taken", Span::secs(9));
+    }
+
+    #[test]
+    fn where_nothing_was_in_force_any_store_is_welcome() {
+        let mut policies = Policies::default();
+        assert_eq!(policies.tell(&news("a", 1, "")), Verdict::Taken);
+        assert_eq!(policies.tell(&news("b", 1, "4s")), Verdict::Taken);
+        assert_eq!(total(&policies), Span::secs(4));
+    }
+
+    #[test]
+    fn a_bad_first_one_is_refused_and_mended_by_the_next() {
+        let mut policies = Policies::default();
+        assert!(matches!(policies.tell(&news("a", 1, "soon")), Verdict::Refused(_)));
+        assert_eq!(policies.tell(&news("a", 2, "4s")), Verdict::Taken);
+        assert_eq!(policies.rejected().len(), 0);
+    }
+}

@@ -1,0 +1,197 @@
+//! The session: who this sidecar is, that it lives, and which instances it stands beside.
+//!
+//! Every new session hears of every instance again. A control plane that does not answer changes nothing
+//! here but the time of the next try.
+
+use std::collections::BTreeSet;
+
+use api::message::{Beat, BeatHeard, OpenSession, Registered, SessionOpened};
+use api::{Moment, Policy};
+use hyper::Method;
+use sidecar_core::heart::{Freshness, Heart};
+
+use super::client::Client;
+use super::hub::Hub;
+use super::wire::Trouble;
+use crate::local::asserted::Deed;
+
+/// Names this run of the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Boot {
+    /// Drawn at the start.
+    pub(crate) id: String,
+    /// Milliseconds since 1970 at the start: the newest boot of a node wins.
+    pub(crate) epoch: u64,
+}
+
+/// Why a session is over.
+enum Over {
+    /// The control plane does not know it.
+    Unknown,
+    /// A call failed; the next one may go to another control plane, which may know the session.
+    Trouble(Trouble),
+}
+
+/// Keeps a session open for as long as the process lives.
+pub(crate) async fn run(hub: &Hub, client: &Client, boot: &Boot) {
+    loop {
+        match open(hub, client, boot).await {
+            Ok(opened) => live(hub, client, opened).await,
+            Err(trouble) => {
+                missed(hub, &trouble);
+                hub.sleep_until(client.failed(&trouble)).await;
+            }
+        }
+    }
+}
+
+/// Ends the session: whatever is still listed leaves as deregistered.
+pub(crate) async fn close(hub: &Hub, client: &Client) {
+    let id = hub.control.borrow().session.clone();
+    if !id.is_empty()
+        && let Err(why) = client.tell(Method::DELETE, &format!("/v1/sessions/{id}"), &()).await
+    {
+        tracing::info!(%why, "the session could not be closed; its lease will run out");
+    }
+}
+
+async fn open(hub: &Hub, client: &Client, boot: &Boot) -> Result<SessionOpened, Trouble> {
+    let instances = hub.asserted.borrow().all();
+    let words = OpenSession {
+        node: hub.node.clone(),
+        boot: boot.id.clone(),
+        epoch: boot.epoch,
+        capabilities: capabilities(),
+        instances: instances.clone(),
+    };
+    let opened: SessionOpened = client.call(Method::POST, "/v1/sessions", &words).await?;
+    client.opened();
+    hub.asserted.borrow_mut().opened_with(&instances);
+    hub.confirmed.send_replace(());
+    hub.control.borrow_mut().session.clone_from(&opened.session);
+    tracing::info!(session = opened.session, instances = instances.len(), "session open");
+    Ok(opened)
+}
+
+fn capabilities() -> BTreeSet<String> {
+    Policy::capabilities()
+}
+
+/// Beats and says what changed until the control plane no longer knows the session.
+async fn live(hub: &Hub, client: &Client, opened: SessionOpened) {
+    let SessionOpened { session, beat_every, .. } = opened;
+    let mut heart = Heart::new(hub.clock.now(), beat_every.duration() * 3);
+    heart.tell_heard(hub.clock.now(), beat_every.duration(), hub.dice.draw());
+    let mut said = None;
+    loop {
+        let step = step(hub, client, &session, &mut heart, &mut said).await;
+        hub.control.borrow_mut().lease = word(heart.freshness(hub.clock.now()));
+        match step {
+            Ok(()) => {}
+            Err(Over::Unknown) => {
+                tracing::warn!(session, "the control plane does not know this session; opening a new one");
+                hub.control.borrow_mut().session.clear();
+                return;
+            }
+            Err(Over::Trouble(trouble)) => {
+                missed(hub, &trouble);
+                heart.tell_missed(hub.clock.now(), hub.dice.draw());
+                hub.sleep_until(client.failed(&trouble)).await;
+            }
+        }
+    }
+}
+
+/// One call, or a wait for the reason of the next one. `said` is the beat the control plane heard last.
+async fn step(
+    hub: &Hub,
+    client: &Client,
+    session: &str,
+    heart: &mut Heart,
+    said: &mut Option<Beat>,
+) -> Result<(), Over> {
+    let now = hub.clock.now();
+    let words = beat(hub);
+    // Policies that were taken or refused are told at once, not at the next beat's time.
+    if heart.ask(now) || said.as_ref() != Some(&words) {
+        let path = format!("/v1/sessions/{session}");
+        let heard: BeatHeard = client.call(Method::PUT, &path, &words).await.map_err(over)?;
+        client.opened();
+        heart.tell_heard(now, heard.beat_every.duration(), hub.dice.draw());
+        *said = Some(words);
+        let mut asserted = hub.asserted.borrow_mut();
+        if heard.instances < asserted.confirmed_count() {
+            asserted.doubt();
+        }
+        return Ok(());
+    }
+    let deed = hub.asserted.borrow().next();
+    match deed {
+        Some(deed) => say(hub, client, session, said, &deed).await,
+        None => {
+            wait(hub, heart.wake_at()).await;
+            Ok(())
+        }
+    }
+}
+
+async fn say(
+    hub: &Hub,
+    client: &Client,
+    session: &str,
+    said: &mut Option<Beat>,
+    deed: &Deed,
+) -> Result<(), Over> {
+    let path = format!("/v1/sessions/{session}/instances");
+    let told = match deed {
+        Deed::Deregister(out) => client.tell(Method::DELETE, &path, out).await,
+        Deed::Register(instance) => {
+            // Its expiry may be shorter than the others': the next beat comes at once and tells how often.
+            *said = None;
+            client.call::<Registered>(Method::PUT, &path, instance).await.map(drop)
+        }
+    };
+    match told {
+        Ok(()) => hub.asserted.borrow_mut().done(deed),
+        Err(trouble) if !trouble.is_status(404) && trouble.is_final() => {
+            tracing::error!(%trouble, "the control plane refuses an instance");
+            hub.asserted.borrow_mut().refused(deed, &trouble.to_string());
+        }
+        Err(trouble) => return Err(over(trouble)),
+    }
+    hub.confirmed.send_replace(());
+    hub.touched.notify_one();
+    Ok(())
+}
+
+fn beat(hub: &Hub) -> Beat {
+    let state = hub.state.borrow();
+    Beat { policies: state.policies().running(), rejected: state.policies().rejected() }
+}
+
+async fn wait(hub: &Hub, until: Moment) {
+    tokio::select! {
+        () = hub.say.notified() => {}
+        () = hub.sleep_until(until) => {}
+    }
+}
+
+fn over(trouble: Trouble) -> Over {
+    if trouble.is_status(404) { Over::Unknown } else { Over::Trouble(trouble) }
+}
+
+fn missed(hub: &Hub, trouble: &Trouble) {
+    let mut control = hub.control.borrow_mut();
+    control.beats_missed += 1;
+    control.trouble = trouble.to_string();
+    tracing::debug!(%trouble, "the control plane did not hear this sidecar");
+    hub.touched.notify_one();
+}
+
+fn word(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Fresh => "fresh",
+        Freshness::Stale => "stale",
+        Freshness::Lost => "lost",
+    }
+}

@@ -1,0 +1,87 @@
+//! Writes the status down, about once a second and soon after a change.
+
+use std::time::Duration;
+
+use api::Moment;
+
+use super::hub::Hub;
+use super::state::ServiceLine;
+use super::status::{ControlStatus, InstanceStatus, PolicyStatus, ServiceStatus, Status};
+
+/// Ages and counts move on also while nothing happens.
+const EVERY: Duration = Duration::from_secs(1);
+/// A burst of changes is written once.
+const APART: Duration = Duration::from_millis(50);
+
+/// Writes for as long as the process lives.
+pub(crate) async fn run(hub: &Hub) {
+    loop {
+        write(hub);
+        tokio::time::sleep(APART).await;
+        tokio::select! {
+            () = hub.touched.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Writes it now.
+pub(crate) fn write(hub: &Hub) {
+    let state = hub.state.borrow();
+    let rejected = state.policies().rejected();
+    let policies = state.policies().each().map(|news| PolicyStatus {
+        namespace: news.namespace.clone(),
+        digest: news.digest,
+        revision: news.revision,
+        store: news.store.clone(),
+        rejected: rejected.get(&news.namespace).cloned().unwrap_or_default(),
+    });
+    let control = hub
+        .client
+        .as_ref()
+        .map(|client| ControlStatus { url: client.url().authority.clone(), ..hub.control.borrow().clone() });
+    hub.view.set(Status {
+        node: hub.node.to_string(),
+        control,
+        snapshot: hub.kept.borrow().clone(),
+        policies: policies.collect(),
+        services: state.each().map(|line| service(hub, line)).collect(),
+        instances: (0..hub.apps.len()).map(|index| instance(hub, index)).collect(),
+        drain: hub.drain.progress(),
+    });
+}
+
+fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
+    let ServiceLine { service, list, fixed, heard, told, missing } = line;
+    let from = match (fixed, heard, told) {
+        (true, ..) => "file",
+        (false, Some(_), _) => "control plane",
+        (false, None, true) => "snapshot",
+        (false, None, false) => "",
+    };
+    ServiceStatus {
+        service,
+        from,
+        revision: list.revision,
+        digest: list.digest,
+        endpoints: list.endpoints.len(),
+        held: list.endpoints.iter().filter(|endpoint| endpoint.held.is_some()).count(),
+        heard_at: heard.map(|at: Moment| hub.clock.wall(at)),
+        age: None,
+        missing,
+    }
+}
+
+fn instance(hub: &Hub, index: usize) -> InstanceStatus {
+    let (app, line) = (&hub.apps[index], hub.line(index));
+    let asserted = hub.asserted.borrow();
+    let said = line.key.as_ref().and_then(|key| asserted.line(key));
+    let refused = said.and_then(|(_, refused)| refused).map(ToOwned::to_owned);
+    InstanceStatus {
+        service: app.config.service.clone(),
+        readiness: said.map(|(readiness, _)| readiness),
+        registered: line.key.as_ref().is_some_and(|key| asserted.confirmed(key)),
+        key: line.key,
+        waits_for: refused.unwrap_or(line.waits_for),
+    }
+}

@@ -1,0 +1,271 @@
+//! What this host knows: policies, lists, and the services they make. Built from the snapshot or the file,
+//! then from the control plane; answers with [`Update`]s for the workers.
+//!
+//! Pure: no I/O, no clock, no dice. Nothing told here ever takes an endpoint away that still serves; the
+//! directory of each service decides about that.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use api::message::PolicyNews;
+use api::policy::ServiceSettings;
+use api::{Delta, Digest, List, Moment, Namespace, Reason, ServiceKey};
+use sidecar_core::directory::{Changes, Directory};
+use sidecar_core::plan::ServicePlan;
+use sidecar_core::service::ServiceCell;
+
+use super::policies::{Policies, Verdict};
+use crate::publish::{ServiceView, Update};
+use crate::snapshot::Snapshot;
+
+/// Services watched at most. Names come from clients, and a client may make up any number of them.
+pub(crate) const SERVICES_MAX: usize = 10_000;
+
+/// What the digest of "nothing was ever told" is: no list says it, so the first answer is always whole, also
+/// when it says that nobody is there.
+pub(crate) fn never_told() -> Digest {
+    Digest::of(b"never told")
+}
+
+/// A service of which this host knows something, or wants to.
+struct Known {
+    directory: Directory,
+    cell: Arc<ServiceCell>,
+    settings: ServiceSettings,
+    plan: Arc<ServicePlan>,
+    /// Whether its endpoints are written in the file.
+    fixed: bool,
+    /// When the control plane last spoke of it.
+    heard: Option<Moment>,
+    /// Whether anybody ever told its list: the file, the snapshot or the control plane.
+    told: bool,
+    /// What the workers were told in its place.
+    missing: Option<Reason>,
+}
+
+/// One service, for the status page.
+pub(crate) struct ServiceLine {
+    pub(crate) service: ServiceKey,
+    pub(crate) list: Arc<sidecar_core::endpoint::EndpointList>,
+    pub(crate) fixed: bool,
+    pub(crate) heard: Option<Moment>,
+    pub(crate) told: bool,
+    pub(crate) missing: Option<Reason>,
+}
+
+/// Everything this host knows.
+pub(crate) struct State {
+    own: Vec<SocketAddr>,
+    services: BTreeMap<ServiceKey, Known>,
+    policies: Policies,
+}
+
+impl State {
+    /// Knows nothing but `policies`. `own` are addresses of this process that must never be an endpoint.
+    pub(crate) fn new(own: Vec<SocketAddr>, policies: Policies) -> Self {
+        Self { own, services: BTreeMap::new(), policies }
+    }
+
+    /// Takes `service` into the watch. False when too many are watched already.
+    pub(crate) fn want(&mut self, service: &ServiceKey) -> bool {
+        if self.services.len() >= SERVICES_MAX && !self.services.contains_key(service) {
+            return false;
+        }
+        self.known(service);
+        true
+    }
+
+    /// The list of `service` is this one, whatever a control plane says: the file owns it.
+    pub(crate) fn fix(&mut self, list: List, now: Moment) -> Vec<Update> {
+        let known = self.known(&list.service.clone());
+        (known.fixed, known.told) = (true, true);
+        known.directory.replace(now, list);
+        vec![known.view()]
+    }
+
+    /// Starts from what a snapshot holds.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot, now: Moment) -> Vec<Update> {
+        for news in &snapshot.policies {
+            self.policies.tell(news);
+        }
+        let mut updates = Vec::new();
+        for list in snapshot.lists {
+            let known = self.known(&list.service.clone());
+            if !known.fixed {
+                known.told = true;
+                known.directory.replace(now, list);
+                updates.push(known.view());
+            }
+        }
+        updates
+    }
+
+    /// The control plane told a change of a list.
+    ///
+    /// # Errors
+    /// When the change is of another list than the one held: everything must be asked for again.
+    pub(crate) fn tell_list(&mut self, delta: &Delta, now: Moment) -> Result<Vec<Update>, Resync> {
+        let Some(known) = self.services.get_mut(&delta.service).filter(|known| !known.fixed) else {
+            return Ok(Vec::new());
+        };
+        let Ok(Changes { gone, .. }) = known.directory.tell(now, delta) else {
+            return Err(Resync);
+        };
+        for (endpoint, cause) in gone {
+            tracing::info!(service = %delta.service, endpoint = %endpoint.instance.address, %cause, "endpoint left");
+        }
+        known.heard = Some(now);
+        let empty = known.directory.current().endpoints.is_empty();
+        // A control plane that is warming up has not said no yet.
+        if !delta.known && empty {
+            return Ok(if delta.complete {
+                known.lack(&delta.service, Reason::NoSuchService)
+            } else {
+                Vec::new()
+            });
+        }
+        (known.told, known.missing) = (true, None);
+        Ok(vec![known.view()])
+    }
+
+    /// The control plane told the policies of a namespace.
+    pub(crate) fn tell_policies(&mut self, news: &PolicyNews) -> (Verdict, Vec<Update>) {
+        let verdict = self.policies.tell(news);
+        if verdict != Verdict::Taken {
+            return (verdict, Vec::new());
+        }
+        let mut updates = Vec::new();
+        for (service, known) in &mut self.services {
+            let settings = self.policies.settle(service);
+            if service.namespace != news.namespace || settings == known.settings {
+                continue;
+            }
+            let plan = ServicePlan::compile(service, &settings, known.cell.clone(), Some(&known.plan));
+            (known.plan, known.settings) = (Arc::new(plan), settings);
+            if known.told {
+                updates.push(known.view());
+            }
+        }
+        (verdict, updates)
+    }
+
+    /// Nobody answered for `service` in time; told to the workers unless something is known by now.
+    pub(crate) fn unanswered(&mut self, service: &ServiceKey) -> Vec<Update> {
+        let Some(known) = self.services.get_mut(service).filter(|known| !known.told) else {
+            return Vec::new();
+        };
+        let reason = known.missing.unwrap_or(Reason::NoSnapshot);
+        known.lack(service, reason)
+    }
+
+    /// What is known of `service`, once more: for a worker that asks later than others.
+    pub(crate) fn again(&self, service: &ServiceKey) -> Option<Update> {
+        let known = self.services.get(service)?;
+        if known.told {
+            return Some(known.view());
+        }
+        known.missing.map(|reason| Update::Missing { service: service.clone(), reason })
+    }
+
+    /// Held endpoints that stopped serving leave.
+    pub(crate) fn review(&mut self, now: Moment) -> Vec<Update> {
+        let known = self.services.values_mut();
+        known.filter_map(|known| known.directory.review(now).map(|_| known.view())).collect()
+    }
+
+    /// When to [`State::review`] next.
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
+        self.services.values().filter_map(|known| known.directory.wake_at()).min()
+    }
+
+    /// Every service that the control plane is asked about, with the digest of what it told of it.
+    pub(crate) fn lists(&self) -> BTreeMap<ServiceKey, Digest> {
+        let watched = self.services.iter().filter(|(_, known)| !known.fixed);
+        watched.map(|(service, known)| (service.clone(), known.digest())).collect()
+    }
+
+    /// Every namespace whose policies matter here, with the digest to hold against the control plane's.
+    pub(crate) fn namespaces<'a>(
+        &'a self,
+        more: impl Iterator<Item = &'a Namespace>,
+    ) -> BTreeMap<Namespace, Digest> {
+        let own = self.services.keys().map(|service| &service.namespace);
+        let digest = |namespace: &Namespace| self.policies.heard(namespace).unwrap_or_else(never_told);
+        own.chain(more).map(|namespace| (namespace.clone(), digest(namespace))).collect()
+    }
+
+    /// The control plane said that these lists are what it has.
+    pub(crate) fn agreed<'a>(&mut self, services: impl Iterator<Item = &'a ServiceKey>, now: Moment) {
+        for service in services {
+            if let Some(known) = self.services.get_mut(service) {
+                known.heard = Some(now);
+            }
+        }
+    }
+
+    /// The policies.
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// What to keep on disk: all but what the file says anyway. Held endpoints are kept too: they serve.
+    pub(crate) fn snapshot(&self, saved_at: u64) -> Snapshot {
+        let kept = self.services.values().filter(|known| known.told && !known.fixed);
+        let lists = kept.map(|known| {
+            let current = known.directory.current();
+            let instances = current.endpoints.iter().map(|endpoint| endpoint.instance.clone()).collect();
+            List::new(current.service.clone(), current.revision, instances)
+        });
+        let policies = self.policies.each().filter(|_| !self.policies.fixed()).cloned();
+        Snapshot { saved_at, lists: lists.collect(), policies: policies.collect() }
+    }
+
+    /// Each service.
+    pub(crate) fn each(&self) -> impl Iterator<Item = ServiceLine> {
+        self.services.iter().map(|(service, known)| ServiceLine {
+            service: service.clone(),
+            list: known.directory.current(),
+            fixed: known.fixed,
+            heard: known.heard,
+            told: known.told,
+            missing: known.missing,
+        })
+    }
+
+    fn known(&mut self, service: &ServiceKey) -> &mut Known {
+        let Self { services, policies, own } = self;
+        services.entry(service.clone()).or_insert_with(|| Known::new(service, policies, own.clone()))
+    }
+}
+
+/// A change is of another list than the one held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resync;
+
+impl Known {
+    fn new(service: &ServiceKey, policies: &Policies, own: Vec<SocketAddr>) -> Self {
+        let (cell, settings) = (ServiceCell::shared(), policies.settle(service));
+        let plan = Arc::new(ServicePlan::compile(service, &settings, cell.clone(), None));
+        let directory = Directory::new(service.clone(), own);
+        Self { directory, cell, settings, plan, fixed: false, heard: None, told: false, missing: None }
+    }
+
+    fn view(&self) -> Update {
+        let list = self.directory.current();
+        let (plan, cell) = (self.plan.clone(), self.cell.clone());
+        Update::Service(ServiceView { key: list.service.clone(), plan, list, cell })
+    }
+
+    /// The workers hear that it is missing, unless they did.
+    fn lack(&mut self, service: &ServiceKey, reason: Reason) -> Vec<Update> {
+        if self.missing.replace(reason) == Some(reason) {
+            return Vec::new();
+        }
+        vec![Update::Missing { service: service.clone(), reason }]
+    }
+
+    fn digest(&self) -> Digest {
+        if self.heard.is_none() && !self.told { never_told() } else { self.directory.told().digest }
+    }
+}

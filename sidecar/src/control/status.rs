@@ -1,0 +1,197 @@
+//! What the control thread can say of itself: a plain value for the admin page.
+//!
+//! Written by the control thread about once a second, read by anyone; never on the path of a request.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use api::{Digest, InstanceKey, Namespace, Readiness, Reason, ServiceKey};
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::local::{Progress, Step};
+
+/// Everything at one moment. Times are milliseconds since 1970, ages milliseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// The node.
+    pub node: String,
+    /// The control plane; `None` where the file names none.
+    pub control: Option<ControlStatus>,
+    /// The snapshot; `None` where none is kept.
+    pub snapshot: Option<SnapshotStatus>,
+    /// The policies of each namespace.
+    pub policies: Vec<PolicyStatus>,
+    /// Each service known or asked for.
+    pub services: Vec<ServiceStatus>,
+    /// The instances this sidecar stands beside.
+    pub instances: Vec<InstanceStatus>,
+    /// Whether and how far it is on its way out.
+    pub drain: Progress,
+}
+
+/// The connection to the control plane.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ControlStatus {
+    /// The one spoken to.
+    pub url: String,
+    /// Whether news arrive.
+    pub connected: bool,
+    /// Since when that is so.
+    pub since: u64,
+    /// How news travel: `stream` or `poll`.
+    pub mode: &'static str,
+    /// The session's id; empty while there is none.
+    pub session: String,
+    /// The store behind it.
+    pub store: String,
+    /// When it was last heard, be it a ping.
+    pub heard_at: Option<u64>,
+    /// How long ago that was.
+    pub age: Option<u64>,
+    /// Whether the lease is `fresh`, `stale` or `lost`.
+    pub lease: &'static str,
+    /// Beats and sessions that were not answered.
+    pub beats_missed: u64,
+    /// How often everything was asked for again because digests differed.
+    pub resyncs: u64,
+    /// News nobody could read.
+    pub unreadable: u64,
+    /// What went wrong last; empty once it answers.
+    pub trouble: String,
+}
+
+/// What is kept on disk.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SnapshotStatus {
+    /// Where.
+    pub path: String,
+    /// When the one this process started from was saved.
+    pub restored_from: Option<u64>,
+    /// When it was last saved by this process.
+    pub saved_at: Option<u64>,
+    /// Why it could not be read or saved; empty when it could.
+    pub trouble: String,
+}
+
+/// The policies of one namespace.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyStatus {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// What those in force say.
+    pub digest: Digest,
+    /// Their revision.
+    pub revision: u64,
+    /// Their store.
+    pub store: String,
+    /// Why newer ones are not in force; empty when these are the newest.
+    pub rejected: String,
+}
+
+/// One service.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceStatus {
+    /// The service.
+    pub service: ServiceKey,
+    /// Where its list is from: `file`, `snapshot` or `control plane`; empty while it has none.
+    pub from: &'static str,
+    /// The revision told last.
+    pub revision: u64,
+    /// What the list told last says.
+    pub digest: Digest,
+    /// Endpoints in use.
+    pub endpoints: usize,
+    /// Those of them that are no longer listed and kept because they serve.
+    pub held: usize,
+    /// When the control plane last spoke of it or confirmed its digest.
+    pub heard_at: Option<u64>,
+    /// How long ago that was.
+    pub age: Option<u64>,
+    /// Why it cannot be had.
+    pub missing: Option<Reason>,
+}
+
+/// One instance of this host.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstanceStatus {
+    /// Its service.
+    pub service: ServiceKey,
+    /// What identifies it; `None` before its address is known.
+    pub key: Option<InstanceKey>,
+    /// What it waits for, in words; empty once it is registered.
+    pub waits_for: String,
+    /// What its check says.
+    pub readiness: Option<Readiness>,
+    /// Whether the control plane lists it as it is.
+    pub registered: bool,
+}
+
+impl Status {
+    /// Whether what is to be known is known: from the control plane, from the snapshot, or from the file where
+    /// there is no control plane.
+    pub fn informed(&self) -> bool {
+        let heard = |control: &ControlStatus| control.connected || control.heard_at.is_some();
+        self.control.as_ref().is_none_or(heard) || self.restored()
+    }
+
+    /// From where it is known, or why it is not.
+    pub fn informed_by(&self) -> String {
+        match &self.control {
+            None => "by its file; there is no control plane".into(),
+            Some(control) if control.connected => format!("by the control plane {}", control.url),
+            Some(control) if control.heard_at.is_some() => {
+                format!("by the control plane, which is away: {}", control.trouble)
+            }
+            Some(control) if self.restored() => format!("by the snapshot; {}", control.trouble),
+            Some(control) => {
+                format!("no control plane has answered and there is no snapshot: {}", control.trouble)
+            }
+        }
+    }
+
+    /// Whether it is on its way out.
+    pub fn leaving(&self) -> bool {
+        self.drain.step != Step::Serving
+    }
+
+    fn restored(&self) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.restored_from.is_some())
+    }
+}
+
+/// Reads the status from any thread.
+#[derive(Clone, Debug)]
+pub struct StatusView {
+    // Locked for the time of a copy, about once a second; no request ever waits for it.
+    shared: Arc<Mutex<Status>>,
+    clock: Clock,
+}
+
+impl StatusView {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { shared: Arc::default(), clock }
+    }
+
+    /// The status, with ages as of now.
+    pub fn get(&self) -> Status {
+        let mut status = self.locked().clone();
+        let now = self.clock.wall(self.clock.now());
+        let age = |at: Option<u64>| at.map(|at| now.saturating_sub(at));
+        for service in &mut status.services {
+            service.age = age(service.heard_at);
+        }
+        if let Some(control) = &mut status.control {
+            control.age = age(control.heard_at);
+        }
+        status
+    }
+
+    pub(crate) fn set(&self, status: Status) {
+        *self.locked() = status;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Status> {
+        // A reader that panicked left the value whole: it is only ever replaced.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,110 @@
+//! The watch: news as they happen, applied before they are acknowledged.
+//!
+//! Opened with the digests of what is held, so that only what differs travels. When it breaks, what is known
+//! stays in use and the next one continues from there.
+
+use std::time::Duration;
+
+use api::message::{News, WatchMode};
+
+use super::client::Client;
+use super::hub::Hub;
+use super::lines::Lines;
+use super::way::Way;
+use super::wire::Trouble;
+
+/// The control plane pings every 10 s; three missed and the stream is dead, whatever TCP says.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Changes of what is watched are gathered for this long, so that a burst of first calls opens one watch.
+const GATHER: Duration = Duration::from_millis(100);
+/// Polls that bring nothing new are this far apart at least.
+const POLL_REST: Duration = Duration::from_millis(500);
+
+/// Watches for as long as the process lives.
+pub(crate) async fn run(hub: &Hub, client: &Client) {
+    let mut way = Way::default();
+    loop {
+        let mode = way.ask(hub.clock.now());
+        let trouble = match mode {
+            WatchMode::Stream => stream(hub, client, &mut way).await,
+            WatchMode::Poll => poll(hub, client).await,
+        };
+        match trouble {
+            Ok(()) => tokio::time::sleep(GATHER).await,
+            Err(why) => {
+                hub.connected(false, word(mode), &why.to_string());
+                hub.sleep_until(client.failed(&why)).await;
+            }
+        }
+    }
+}
+
+/// One held stream; `Ok` when it must be opened anew.
+async fn stream(hub: &Hub, client: &Client, way: &mut Way) -> Result<(), Trouble> {
+    let mut lines = match client.watch(&hub.watch(WatchMode::Stream)).await {
+        Ok(lines) => lines,
+        Err(why) => {
+            if why.is_final() {
+                way.tell_ended(hub.clock.now(), 0);
+            }
+            return Err(why);
+        }
+    };
+    client.opened();
+    hub.connected(true, word(WatchMode::Stream), "");
+    let mut count = 0;
+    let ended = loop {
+        tokio::select! {
+            () = hub.rewatch.notified() => return Ok(()),
+            line = next(&mut lines) => match line {
+                Ok(news) => {
+                    count += 1;
+                    heard(hub, news);
+                }
+                Err(why) => break why,
+            },
+        }
+    };
+    way.tell_ended(hub.clock.now(), count);
+    Err(Trouble::Foreign { url: client.url().authority.clone(), why: ended })
+}
+
+async fn next(lines: &mut Lines) -> Result<Result<News, String>, String> {
+    match tokio::time::timeout(SILENCE, lines.next()).await {
+        Ok(line) => line.map_err(|cut| cut.to_string()),
+        Err(_) => Err(format!("the held stream was silent for {SILENCE:?}")),
+    }
+}
+
+fn heard(hub: &Hub, news: Result<News, String>) {
+    match news {
+        Ok(news) => hub.hear(&news),
+        Err(why) => {
+            tracing::warn!(why, "a piece of news cannot be read; the digest check will find what it said");
+            hub.control.borrow_mut().unreadable += 1;
+        }
+    }
+}
+
+/// One long poll.
+async fn poll(hub: &Hub, client: &Client) -> Result<(), Trouble> {
+    let watch = hub.watch(WatchMode::Poll);
+    let news = tokio::select! {
+        () = hub.rewatch.notified() => return Ok(()),
+        news = client.poll(&watch) => news?,
+    };
+    client.opened();
+    hub.connected(true, word(WatchMode::Poll), "");
+    news.iter().for_each(|news| hub.hear(news));
+    if hub.watch(WatchMode::Poll) == watch {
+        tokio::time::sleep(POLL_REST).await;
+    }
+    Ok(())
+}
+
+fn word(mode: WatchMode) -> &'static str {
+    match mode {
+        WatchMode::Stream => "stream",
+        WatchMode::Poll => "poll",
+    }
+}

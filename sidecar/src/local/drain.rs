@@ -1,0 +1,148 @@
+//! Leaving in five steps: tell, refuse, wait, stop, and forced at a time-out.
+//!
+//! Callers hear of it first and go elsewhere while everything is still served; only then are new requests
+//! refused, and what is in flight may finish. Nothing in flight is cut before the time-out.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use api::{Cause, Moment};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::control::hub::Hub;
+
+/// How long telling may take: a control plane that does not answer must not hold up leaving.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
+/// How long everything is still served once the control plane was told: callers hear within a push, which
+/// leaves at once or after 100 ms.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How often the requests in flight are counted.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How far a sidecar is on its way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// It is not leaving.
+    #[default]
+    Serving,
+    /// The control plane is told; everything is still served.
+    Tell,
+    /// New requests are refused.
+    Refuse,
+    /// Requests in flight finish.
+    Wait,
+    /// Everything finished.
+    Stop,
+    /// The time-out came first: what is left is cut.
+    Forced,
+}
+
+/// The drain at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The step.
+    pub step: Step,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// When it was told to leave, in milliseconds since 1970; zero when it was not.
+    pub since: u64,
+}
+
+/// Starts the drain and watches it, from any thread.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    wanted: watch::Sender<bool>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Drain {
+    pub(crate) fn new() -> Self {
+        Self { wanted: watch::Sender::new(false), progress: watch::Sender::new(Progress::default()) }
+    }
+
+    /// Starts it; a second time changes nothing.
+    pub fn start(&self) {
+        self.wanted.send_replace(true);
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    /// Waits until somebody starts it.
+    pub(crate) async fn started(&self) {
+        let mut wanted = self.wanted.subscribe();
+        // The sender is this value's own: it outlives the wait.
+        _ = wanted.wait_for(|wanted| *wanted).await;
+    }
+
+    fn step(&self, hub: &Hub, step: Step, in_flight: usize) {
+        let since = match self.progress().since {
+            0 => hub.wall(),
+            since => since,
+        };
+        if self.progress().step != step {
+            tracing::info!(?step, in_flight, "leaving");
+        }
+        self.progress.send_replace(Progress { step, in_flight, since });
+        hub.touched.notify_one();
+    }
+}
+
+/// Runs the drain once it is started. Returns whether it was forced.
+pub(crate) async fn run(hub: &Rc<Hub>, drain: &Drain, in_flight: &(dyn Fn() -> usize + Send)) -> bool {
+    drain.started().await;
+    let deadline = hub.clock.now() + hub.config.drain.duration();
+    drain.step(hub, Step::Tell, in_flight());
+    hub.gate.close();
+    if tell(hub).await {
+        let until = (hub.clock.now() + SETTLE).min(deadline);
+        tokio::time::sleep_until(hub.clock.instant(until)).await;
+    }
+    drain.step(hub, Step::Refuse, in_flight());
+    hub.gate.refuse();
+    let whole = wait(hub, drain, in_flight, deadline).await;
+    drain.step(hub, if whole { Step::Stop } else { Step::Forced }, in_flight());
+    !whole
+}
+
+/// Tells the control plane. False when there was nobody to tell of.
+async fn tell(hub: &Hub) -> bool {
+    let mut confirmed = hub.confirmed.subscribe();
+    if hub.asserted.borrow().is_empty() {
+        return false;
+    }
+    hub.asserted.borrow_mut().leave(Cause::Drained);
+    hub.say.notify_one();
+    let told = async {
+        while hub.asserted.borrow().next().is_some() {
+            if confirmed.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(TELL_WITHIN, told).await.is_err() {
+        tracing::warn!(
+            "the control plane did not hear that this instance leaves; its callers find out by refusals"
+        );
+    }
+    true
+}
+
+/// Waits for what is in flight. False when the time ran out.
+async fn wait(hub: &Hub, drain: &Drain, in_flight: &(dyn Fn() -> usize + Send), deadline: Moment) -> bool {
+    loop {
+        let left = in_flight();
+        drain.step(hub, Step::Wait, left);
+        if left == 0 {
+            return true;
+        }
+        if hub.clock.now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

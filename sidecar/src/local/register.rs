@@ -1,0 +1,123 @@
+//! One app's way into the list: its address, its port and check, its registration, then its readiness.
+//!
+//! Registered only once the port is open and the check passes. Afterwards only its readiness changes; a
+//! control plane that is away is waited for, and an app that was listed once serves on whatever happens.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use api::config::OnRegisterFailure;
+use api::{Instance, Readiness};
+
+use super::address::{self, NoAddress};
+use super::check::{Row, Unwell, check};
+use super::{BoundApp, address::by_route};
+use crate::control::hub::Hub;
+
+/// How often an app that is not there yet is looked for: a start should not wait for the ordinary interval.
+const EAGER: Duration = Duration::from_millis(250);
+/// A check that takes longer than its interval, or than this, has failed.
+const CHECK_WITHIN: Duration = Duration::from_secs(2);
+
+/// It could not be registered in time, and its file says that the sidecar must then exit.
+#[derive(Debug)]
+pub(crate) struct CannotRegister(pub(crate) String);
+
+/// Leads the app at `index` of the hub's apps into the list and keeps its readiness there. Returns only to
+/// give up.
+pub(crate) async fn run(hub: Rc<Hub>, index: usize) -> CannotRegister {
+    let app = hub.apps[index].clone();
+    wait_until_well(&hub, index, &app).await;
+    let began = hub.clock.now();
+    let deadline = hub.clock.instant(began + app.config.register_within.duration());
+    let enter = enter(&hub, index, &app);
+    tokio::pin!(enter);
+    let instance = tokio::select! {
+        instance = &mut enter => instance,
+        () = tokio::time::sleep_until(deadline) => {
+            let within = app.config.register_within;
+            let told = format!("{} is not registered after {within}: {}", app.config.service, hub.line(index).waits_for);
+            if app.config.on_register_failure == OnRegisterFailure::Exit {
+                return CannotRegister(told);
+            }
+            tracing::warn!("{told}; it serves, and registering is tried on");
+            enter.await
+        }
+    };
+    tracing::info!(service = %app.config.service, address = %instance.address, "registered");
+    watch(&hub, index, &app, instance).await
+}
+
+async fn wait_until_well(hub: &Hub, index: usize, app: &BoundApp) {
+    let every = app.config.check_every.duration().min(EAGER);
+    while let Err(why) = checked(app).await {
+        hub.waits_for(index, format!("its app: {why}"));
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Finds the address, asserts the instance and waits until the control plane lists it.
+async fn enter(hub: &Hub, index: usize, app: &BoundApp) -> Instance {
+    let ip = loop {
+        match find(hub, app).await {
+            Ok(ip) => break ip,
+            Err(why) => {
+                hub.waits_for(index, format!("an address: {why}"));
+                tokio::time::sleep(EAGER.max(app.config.check_every.duration())).await;
+            }
+        }
+    };
+    let instance = address::instance(app, ip, &hub.config.zone);
+    hub.named(index, &instance.key);
+    hub.waits_for(index, "the control plane".into());
+    let mut confirmed = hub.confirmed.subscribe();
+    hub.assert(instance.clone());
+    while !hub.asserted.borrow().confirmed(&instance.key) {
+        if confirmed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+    hub.waits_for(index, String::new());
+    instance
+}
+
+async fn find(hub: &Hub, app: &BoundApp) -> Result<std::net::IpAddr, NoAddress> {
+    let route = match &hub.client {
+        Some(client) => match client.url().addresses().await {
+            Ok(found) => by_route(found[0]).await,
+            Err(why) => Err(why),
+        },
+        None => Err(std::io::Error::other("no control plane")),
+    };
+    address::choose(app, route)
+}
+
+/// Keeps its readiness in the list, for as long as the process lives.
+async fn watch(hub: &Hub, index: usize, app: &BoundApp, mut instance: Instance) -> CannotRegister {
+    let mut row = Row::default();
+    loop {
+        tokio::time::sleep(app.config.check_every.duration()).await;
+        if hub.leaving() {
+            return std::future::pending().await;
+        }
+        let told = checked(app).await;
+        if let Some(readiness) = row.tell(told.is_ok()) {
+            let why = told.err().map(|why| why.to_string()).unwrap_or_default();
+            tracing::info!(service = %app.config.service, %readiness, why, "the app's readiness changed");
+            instance.readiness = readiness;
+            hub.waits_for(
+                index,
+                if readiness == Readiness::Ready { String::new() } else { format!("its app: {why}") },
+            );
+            if !hub.leaving() {
+                hub.assert(instance.clone());
+            }
+        }
+    }
+}
+
+async fn checked(app: &BoundApp) -> Result<(), Unwell> {
+    let within = app.config.check_every.duration().min(CHECK_WITHIN).max(EAGER);
+    let late = |_| Err(Unwell::Late { app: app.config.app, within });
+    tokio::time::timeout(within, check(&app.config.check, app.config.app)).await.unwrap_or_else(late)
+}

@@ -1,0 +1,67 @@
+//! What the control thread tells the workers, and what they ask it.
+//!
+//! A service's plan and list are separate `Arc`s, so that each is swapped alone. Nothing here decides; it
+//! never waits either, because a worker's inbox has no bound of its own: it holds at most what changed.
+
+use std::sync::Arc;
+
+use api::{Reason, ServiceKey};
+use sidecar_core::endpoint::EndpointList;
+use sidecar_core::plan::ServicePlan;
+use sidecar_core::service::ServiceCell;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A service as a worker runs it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServiceView {
+    /// Which service.
+    pub key: ServiceKey,
+    /// Its compiled policies.
+    pub plan: Arc<ServicePlan>,
+    /// Its endpoints.
+    pub list: Arc<EndpointList>,
+    /// What is counted of it on this host, whatever its plan and list.
+    pub cell: Arc<ServiceCell>,
+}
+
+/// News for the workers.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// A service is known, or its plan or list changed.
+    Service(ServiceView),
+    /// A service that was asked for cannot be had for now. An [`Update::Service`] follows when it can.
+    Missing {
+        /// Which service.
+        service: ServiceKey,
+        /// [`Reason::NoSuchService`] or [`Reason::NoSnapshot`].
+        reason: Reason,
+    },
+}
+
+/// A worker asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The first call of a service nobody knows here yet.
+    Service(ServiceKey),
+}
+
+/// The workers' inboxes.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    workers: Vec<UnboundedSender<Update>>,
+}
+
+impl Publisher {
+    /// Tells each of `workers` everything.
+    pub fn new(workers: Vec<UnboundedSender<Update>>) -> Self {
+        Self { workers }
+    }
+
+    /// Tells every worker. One that ended hears nothing more, and nobody minds.
+    pub fn tell(&self, update: &Update) {
+        for worker in &self.workers {
+            // A worker that is gone serves nobody who could miss this.
+            _ = worker.send(update.clone());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What this host knew, kept on disk: lists and policies in one checksummed file.
+//!
+//! The order at boot is memory, then snapshot, then control plane: a sidecar that restarts while no control
+//! plane answers serves from here. The file is disposable: one that is torn or foreign is set aside with a
+//! warning and never half believed.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use api::message::PolicyNews;
+use api::{Digest, List};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The first word of the file.
+const MAGIC: &str = "outrigger-snapshot";
+/// Rises when an older reader would misread a newer file.
+const VERSION: &str = "1";
+/// The file's name within the state directory.
+const NAME: &str = "sidecar.snapshot";
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// When it was saved, in milliseconds since 1970.
+    pub saved_at: u64,
+    /// The list of each service, with the endpoints that were held because they served.
+    pub lists: Vec<List>,
+    /// The policies in force of each namespace, with the store they came from.
+    pub policies: Vec<PolicyNews>,
+}
+
+/// A file that is not a whole snapshot.
+#[derive(Debug, Error)]
+#[error("snapshot {path} is not used: {why}; it was set aside as {aside}")]
+pub struct Refused {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Where it is now.
+    pub aside: String,
+}
+
+/// Where the snapshot is kept.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile {
+    directory: PathBuf,
+}
+
+impl SnapshotFile {
+    /// The snapshot within `directory`, which is made when the first one is saved.
+    pub fn within(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The file itself.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(NAME)
+    }
+
+    /// Reads it; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file is torn, foreign or unreadable. It is then renamed, so that it can be looked at and is
+    /// not met again.
+    pub fn load(&self) -> Result<Option<Snapshot>, Refused> {
+        let path = self.path();
+        let read = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error.to_string()),
+            Ok(bytes) => decode(&bytes),
+        };
+        read.map(Some).map_err(|why| {
+            let aside = path.with_extension("refused");
+            let aside = match fs::rename(&path, &aside) {
+                Ok(()) => aside.display().to_string(),
+                Err(error) => format!("itself ({error})"),
+            };
+            Refused { path: path.display().to_string(), why, aside }
+        })
+    }
+
+    /// Replaces it. After a crash at any moment either the old or the new snapshot is there, whole: written
+    /// beside it, made durable, renamed over it, and the rename made durable.
+    ///
+    /// # Errors
+    /// Those of the file system; the old snapshot is then still there.
+    pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let path = self.path();
+        let beside = path.with_extension("new");
+        let mut file = File::create(&beside)?;
+        file.write_all(&encode(snapshot)?)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+/// One header line (magic, version, length and checksum of the rest), then JSON.
+fn encode(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(snapshot)?;
+    let mut bytes = format!("{MAGIC} {VERSION} {} {}\n", body.len(), Digest::of(&body)).into_bytes();
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<Snapshot, String> {
+    let end = bytes.iter().position(|b| *b == b'\n').ok_or("it has no header line")?;
+    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "its header is not text")?;
+    let body = &bytes[end + 1..];
+    let words: Vec<&str> = header.split(' ').collect();
+    let [MAGIC, version, length, checksum] = words[..] else {
+        return Err("it is not a snapshot of a sidecar".into());
+    };
+    if version != VERSION {
+        return Err(format!("it has version {version}, and this sidecar reads version {VERSION}"));
+    }
+    if length != body.len().to_string() {
+        return Err(format!("it announces {length} bytes and holds {}", body.len()));
+    }
+    if checksum != Digest::of(body).to_string() {
+        return Err("its checksum does not match".into());
+    }
+    serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use api::Instance;
+
+    fn snapshot() -> Snapshot {
+        let service: api::ServiceKey = "checkout".parse().unwrap();
+        let instance = Instance::at(service.clone(), ([10, 0, 0, 1], 80).into());
+        Snapshot { saved_at: 7, lists: vec![List::new(service, 3, vec![instance])], policies: Vec::new() }
+    }
+
+    /// What `load` says after `spoil` touched a good file's bytes.
+    fn check(spoil: impl Fn(&mut Vec<u8>), wanted: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SnapshotFile::within(folder.path());
+        file.save(&snapshot()).unwrap();
+        let mut bytes = fs::read(file.path()).unwrap();
+        spoil(&mut bytes);
+        fs::write(file.path(), bytes).unwrap();
+        let told = file.load().unwrap_err().to_string();
+        assert!(told.contains(wanted), "{told}");
+        assert!(!file.path().exists(), "it was not set aside");
+        assert_eq!(file.load().unwrap(), None, "it was met again");
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SnapshotFile::within(&folder.path().join("new/state"));
+        assert_eq!(file.load().unwrap(), None);
+        file.save(&Snapshot::default()).unwrap();
+        file.save(&snapshot()).unwrap();
+        assert_eq!(file.load().unwrap(), Some(snapshot()));
+    }
+
+    #[test]
+    fn a_torn_or_foreign_snapshot_is_set_aside() {
+        check(|bytes| bytes.truncate(bytes.len() - 1), "holds");
+        check(|bytes| *bytes.last_mut().unwrap() ^= 1, "checksum");
+        check(|bytes| bytes.clear(), "no header line");
+        check(|bytes| bytes.splice(..MAGIC.len(), *b"PNG").for_each(drop), "not a snapshot");
+        check(|bytes| bytes[MAGIC.len() + 1] = b'9', "version 9");
+    }
+}
