@@ -23,7 +23,7 @@ use crate::admin::{self, AdminParts, Condition};
 use crate::clock::Clock;
 use crate::control::{self, Drain, Ended};
 use crate::gate::Gate;
-use crate::local::BoundApp;
+use crate::local::{BoundApp, Step};
 use crate::log::{self, AccessLog};
 use crate::metrics::Meters;
 use crate::publish::{Publisher, ServiceView};
@@ -235,8 +235,8 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
     meters.limit(Limit::KeptBody, crate::proxy::KEPT_BY_ALL_MAX as f64);
     let (host, connections) = (Arc::clone(&shared.host), Arc::clone(&shared.connections));
     meters.watch(move |levels| {
-        levels.set(catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));
-        levels.set(catalogue::CONNECTIONS_OPEN, &[], connections.load(Ordering::Relaxed) as f64);
+        levels.set(&catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));
+        levels.set(&catalogue::CONNECTIONS, &["client"], connections.load(Ordering::Relaxed) as f64);
     });
 }
 
@@ -244,9 +244,19 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
 /// Never "an endpoint is healthy".
 fn conditions(status: &control::StatusView) -> Vec<Condition> {
     let status = status.get();
+    let control = status.control.as_ref();
+    let heard = control.is_none_or(|control| control.heard_at.is_some());
+    let restored = status.snapshot.as_ref().is_some_and(|snapshot| snapshot.restored_from.is_some());
+    let informed = match (control, heard, restored) {
+        (None, ..) => "by its file",
+        (_, true, _) => "by the control plane",
+        (_, false, true) => "by its snapshot",
+        (_, false, false) => "not yet: no control plane answered and there is no snapshot",
+    };
+    let staying = status.drain.step == Step::Serving;
     vec![
         Condition { name: "listening", ok: true, detail: "every way in is open".into() },
-        Condition { name: "informed", ok: status.informed(), detail: status.informed_by() },
-        Condition { name: "staying", ok: !status.leaving(), detail: "not draining".into() },
+        Condition { name: "informed", ok: heard || restored, detail: informed.into() },
+        Condition { name: "staying", ok: staying, detail: format!("{:?}", status.drain.step).to_lowercase() },
     ]
 }

@@ -1,14 +1,23 @@
 //! The sidecar process: wires, the line, pools, the control client, the local app.
 //!
-//! Everything here acts; what decides is `sidecar-core`. `boot` is the one place that sees all parts.
+//! Everything here acts; what decides is `sidecar-core`. [`boot`] is the one place that sees all parts, and
+//! [`run`] is how the verb `outrigger sidecar` comes in.
 
 pub mod accept;
+pub mod admin;
+pub mod boot;
 pub mod clock;
 pub mod control;
 pub mod gate;
 pub mod local;
 pub mod log;
 pub mod metrics;
+pub mod pool;
+mod proxy;
 pub mod publish;
+pub mod rooms;
+pub mod run;
 pub mod snapshot;
+pub mod wheel;
 pub mod wire;
+pub mod worker;

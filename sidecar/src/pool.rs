@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use api::Moment;
@@ -43,8 +44,9 @@ impl Pool {
     }
 
     /// The youngest usable connection to `address`. None that was idle for longer than `limit`, the server's
-    /// own limit where it is known, and none on which the kernel already holds an end or unasked bytes.
-    pub fn take(&self, address: SocketAddr, limit: Option<Duration>, now: Moment) -> Option<Conn> {
+    /// own limit where it is known, and none that is known to be closed. `careful` asks the kernel as well:
+    /// one system call, for a request that could not be sent again.
+    pub fn take(&self, address: SocketAddr, limit: Option<Duration>, now: Moment, careful: bool) -> Option<Conn> {
         let longest = limit.map_or(self.longest, |limit| limit.min(self.longest));
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&address)?;
@@ -54,7 +56,9 @@ impl Pool {
                 stack.clear();
                 return None;
             }
-            if !wire.is_stale() {
+            let mut cx = Context::from_waker(Waker::noop());
+            let closed = wire.poll_idle_closed(&mut cx).is_ready() || (careful && wire.is_stale());
+            if !closed {
                 return Some(Conn { wire, reused: true });
             }
         }

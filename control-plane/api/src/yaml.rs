@@ -84,6 +84,12 @@ fn malformed(why: &serde_yaml::Error) -> Problem {
     Problem { place, ..Problem::at("", what).hint(hint) }
 }
 
+/// Adds to each of `problems`, found in what the first document of `text` says, the place where it stands.
+pub fn place(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
+    let places = places(text);
+    problems.into_iter().map(|problem| placed(problem, places.first())).collect()
+}
+
 fn placed(problem: Problem, places: Option<&HashMap<String, Place>>) -> Problem {
     let place = places.and_then(|places| places.get(&problem.path).copied());
     let path = problem.path.trim_end_matches("#2").to_owned();

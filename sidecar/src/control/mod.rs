@@ -336,3 +336,6 @@ async fn tend(hub: Rc<Hub>) {
 
 /// How often it is looked whether endpoints are held at all.
 const REVIEW: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,8 @@ pub(super) async fn connect<D: Downstream>(
     let endpoint = attempt.endpoint();
     let address = endpoint.instance.address;
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
-    let pooled = if ongoing.stale { None } else { world.pool.take(address, endpoint.cell.idle_limit(), now) };
+    let limit = endpoint.cell.idle_limit();
+    let pooled = if ongoing.stale { None } else { world.pool.take(address, limit, now, ongoing.only_once) };
     let conn = match pooled {
         Some(conn) => conn,
         None => dial(world, ongoing, address, attempt.connect_until()).await?,
