@@ -1,0 +1,364 @@
+//! The line with simulated hands: the five deciding stages in the order and with the values of
+//! `sidecar/src/proxy/mod.rs`; connecting, sending and waiting are events.
+//!
+//! A request is owned here while nothing happens to it. Each deed names the turn it belongs to, so that what
+//! comes too late (a timer, an answer to an attempt that is over) finds that it is meant for nobody.
+
+use std::time::Duration;
+
+use api::{Moment, Reason};
+use sidecar_core::admit::admit;
+use sidecar_core::attempt::Attempt;
+use sidecar_core::choose::{Call, choose};
+use sidecar_core::classify::{Next, classify};
+use sidecar_core::exchange::Exchange;
+use sidecar_core::flight::InFlight;
+use sidecar_core::judge::conclude;
+use sidecar_core::limit::{Admission, limit};
+use sidecar_core::outcome::{Answer, Body, End, Fault, FaultKind, Outcome, Sent};
+use sidecar_core::queue::{Ticket, Verdict};
+use sidecar_core::record::{Finish, Record};
+use sidecar_core::route::{Route, route};
+use sidecar_core::scratch::Scratch;
+
+use crate::network::Link;
+use crate::world::{Event, World};
+
+/// A place freed by another worker is noticed this soon, as in `sidecar/src/proxy/wait.rs`.
+const LOOK_AGAIN: Duration = Duration::from_millis(4);
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upload {
+    /// No body.
+    None,
+    /// A body that is kept for another try.
+    Kept,
+    /// More than is kept: gone once it was sent.
+    Large,
+}
+
+/// Which question a waiting request asks next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Limit,
+    Choose,
+}
+
+/// One thing that happens to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// Its wait is over: it asks again.
+    Ask(Asks),
+    /// There is a connection.
+    Connected,
+    /// The attempt failed.
+    Lost(FaultKind, Sent),
+    /// The head of an answer came; says how its body will end.
+    Answered(Answer, End),
+    /// The answer's body ended.
+    Ended(End),
+    /// The client left.
+    Leave,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) number: u64,
+    pub(crate) node: usize,
+    pub(crate) worker: usize,
+    pub(crate) service: usize,
+    pub(crate) method: &'static str,
+    pub(crate) upload: Upload,
+    pub(crate) body_gone: bool,
+    pub(crate) exchange: Exchange,
+    pub(crate) scratch: Scratch,
+    pub(crate) room: Option<InFlight>,
+    pub(crate) route: Option<Route>,
+    pub(crate) admission: Option<Admission>,
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) turn: u32,
+    pub(crate) waits: Option<Ticket>,
+    pub(crate) stale: bool,
+    pub(crate) reused: bool,
+    /// The status passed on, once the head of an answer was.
+    pub(crate) answer: Option<u16>,
+}
+
+impl World {
+    /// Stages 2 and 3: room on this host, and the route.
+    pub(crate) fn admit(&mut self, mut request: Request) {
+        let node = &self.nodes[request.node];
+        match admit(&node.host) {
+            Ok(room) => request.room = Some(room),
+            Err(refusal) => return self.finish(request, 0, Some(refusal.reason)),
+        }
+        let view = &node.workers[request.worker].views[request.service];
+        let Some(plan) = view.plan.clone() else {
+            return self.finish(request, 0, Some(Reason::NoSnapshot));
+        };
+        request.route = Some(route(&plan, &request.exchange, request.method, "/", |_| None));
+        self.ask(request, Asks::Limit);
+    }
+
+    /// Something happens to a request, if it is still at that turn.
+    pub(crate) fn deed(&mut self, number: u64, turn: u32, deed: Deed) {
+        let left = matches!(deed, Deed::Leave);
+        if !self.requests.get(&number).is_some_and(|request| left || request.turn == turn) {
+            return;
+        }
+        let Some(mut request) = self.requests.remove(&number) else { return };
+        self.say(format_args!("n{} request {number} turn {turn}: {deed:?}", request.node));
+        if let Some(ticket) = request.waits.take() {
+            self.nodes[request.node].workers[request.worker].rooms[request.service].leave(ticket);
+        }
+        match deed {
+            Deed::Ask(asks) => self.ask(request, asks),
+            Deed::Connected => self.forward(request),
+            Deed::Lost(kind, sent) => self.lost(request, kind, sent),
+            Deed::Answered(answer, end) => self.outcome(request, Outcome::Answer(answer), end),
+            Deed::Ended(end) => self.ended(request, end),
+            Deed::Leave => self.leave(request),
+        }
+    }
+
+    fn ask(&mut self, request: Request, asks: Asks) {
+        match asks {
+            Asks::Limit => self.limit(request),
+            Asks::Choose => self.choose(request),
+        }
+    }
+
+    /// Stage 4.
+    fn limit(&mut self, mut request: Request) {
+        let now = self.nodes[request.node].local(self.now);
+        let Some(route) = &request.route else { return };
+        match limit(route, &request.exchange, &mut request.scratch, now) {
+            Verdict::Now(admission) => {
+                let budget = admission.settings().retry.clone();
+                self.checks.budget.request(&request, self.now, &budget);
+                request.admission = Some(admission);
+                self.choose(request);
+            }
+            Verdict::Wait { until, .. } => self.wait(request, until, Asks::Limit),
+            Verdict::Refuse(refusal) => self.finish(request, 0, Some(refusal.reason)),
+        }
+    }
+
+    /// Stage 5.
+    fn choose(&mut self, mut request: Request) {
+        let (now, dice) = (self.nodes[request.node].local(self.now), self.dice.next());
+        let list = self.nodes[request.node].workers[request.worker].views[request.service].list.clone();
+        let Some(admission) = &request.admission else { return };
+        let call = Call { exchange: &request.exchange, admission, list: &list };
+        let seen = self.checks.before_choice(&call, now, &request.scratch);
+        match choose(&call, &mut request.scratch, now, dice) {
+            Verdict::Now(attempt) => {
+                self.chosen(&request, &attempt, &seen, now);
+                request.attempt = Some(attempt);
+                self.connect(request);
+            }
+            Verdict::Wait { until, .. } => self.wait(request, until, Asks::Choose),
+            Verdict::Refuse(refusal) => self.finish(request, 0, Some(refusal.reason)),
+        }
+    }
+
+    /// Waits for room, at most until `until`.
+    fn wait(&mut self, mut request: Request, until: Moment, asks: Asks) {
+        request.turn += 1;
+        let node = &mut self.nodes[request.node];
+        let now = node.local(self.now);
+        let rooms = &mut node.workers[request.worker].rooms[request.service];
+        request.waits = rooms.join(request.exchange.priority, until, (request.number, asks));
+        let soon = until.min(now + LOOK_AGAIN);
+        self.later(request, soon, Deed::Ask(asks));
+    }
+
+    /// Keeps `request` and does `deed` at `at` of its node's clock.
+    fn later(&mut self, request: Request, at: Moment, deed: Deed) {
+        let event = Event::Deed { request: request.number, turn: request.turn, deed };
+        let at = self.nodes[request.node].global(at);
+        self.requests.insert(request.number, request);
+        self.at(at, event);
+    }
+
+    /// Step 6: a pooled connection, or one dialled anew.
+    fn connect(&mut self, mut request: Request) {
+        request.turn += 1;
+        let Some(attempt) = &request.attempt else { return };
+        let address = attempt.endpoint().instance.address;
+        let node = &self.nodes[request.node];
+        let now = node.local(self.now);
+        let until = attempt.connect_until();
+        let limit = attempt.endpoint().cell.idle_limit();
+        let Some(at) = self.app_at(address) else { return };
+        let link = self.network.between(request.node, self.apps[at].node);
+        let pool = &mut self.nodes[request.node].workers[request.worker].pool;
+        let pooled = if request.stale { None } else { pool.take(at, limit, now) };
+        if let Some(idle) = pooled {
+            request.reused = true;
+            let closed = idle.life != self.apps[at].life;
+            if closed && self.dice.chance(500) {
+                // Its end was seen before anything was written.
+                let idle_for = now.since(idle.since);
+                attempt.endpoint().cell.tell_idle_close(idle_for);
+                return self.later(request, now, Deed::Lost(FaultKind::StaleConnection, Sent::None));
+            }
+            return self.later(request, now, Deed::Connected);
+        }
+        request.reused = false;
+        let rtt = link.delay(&mut self.dice) * 2;
+        let deed = match link {
+            Link::Cut => {
+                return self.later(request, until, Deed::Lost(FaultKind::ConnectTimeout, Sent::None));
+            }
+            _ if !self.apps[at].listens() => Deed::Lost(FaultKind::ConnectRefused, Sent::None),
+            Link::Bad if self.dice.chance(60) => Deed::Lost(FaultKind::ConnectFailed, Sent::None),
+            _ => Deed::Connected,
+        };
+        if now + rtt >= until {
+            return self.later(request, until, Deed::Lost(FaultKind::ConnectTimeout, Sent::None));
+        }
+        self.later(request, now + rtt, deed);
+    }
+
+    /// Step 7: the request leaves; its answer is awaited until the attempt's time is over.
+    fn forward(&mut self, mut request: Request) {
+        let now = self.nodes[request.node].local(self.now);
+        request.turn += 1;
+        let Some(attempt) = &mut request.attempt else { return };
+        attempt.connected(now, request.reused);
+        let (address, until) = (attempt.endpoint().instance.address, attempt.until());
+        let Some(at) = self.app_at(address) else { return };
+        let link = self.network.between(request.node, self.apps[at].node);
+        if request.upload == Upload::Large {
+            request.body_gone = true;
+        }
+        let (number, turn, life) = (request.number, request.turn, self.apps[at].life);
+        if let Some(delay) = link.carry(&mut self.dice).first().copied() {
+            if request.upload != Upload::None && link == Link::Bad && self.dice.chance(50) {
+                // Cut in the midst of the body: the app got a part and executes nothing.
+                let deed = Deed::Lost(FaultKind::ResetBeforeHead, Sent::Some);
+                self.after(delay, Event::Deed { request: number, turn, deed });
+            } else {
+                self.after(delay, Event::Reached { request: number, turn, app: at, life });
+            }
+        }
+        match until {
+            Some(until) => self.later(request, until, Deed::Lost(FaultKind::AttemptTimeout, Sent::All)),
+            None => {
+                self.requests.insert(number, request);
+            }
+        }
+    }
+
+    fn lost(&mut self, request: Request, kind: FaultKind, sent: Sent) {
+        let reused = request.reused;
+        let fault = Fault { kind, sent, reused, answer_byte: kind == FaultKind::AnswerCut };
+        self.outcome(request, Outcome::Fault(fault), End::Cut);
+    }
+
+    /// Stage 8.
+    fn outcome(&mut self, mut request: Request, outcome: Outcome, end: End) {
+        let (now, dice) = (self.nodes[request.node].local(self.now), self.dice.next());
+        request.turn += 1;
+        let list = self.nodes[request.node].workers[request.worker].views[request.service].list.clone();
+        let (Some(admission), Some(mut attempt)) = (&request.admission, request.attempt.take()) else {
+            return;
+        };
+        let body = if request.body_gone { Body::Gone } else { Body::Whole };
+        let call = Call { exchange: &request.exchange, admission, list: &list };
+        let before = self.checks.before_verdict(&call);
+        let next = classify(&call, &mut request.scratch, &mut attempt, &outcome, body, now, dice);
+        self.ejections(&request, &before);
+        self.resend(&request, &attempt, &outcome, body, &next);
+        self.say(format_args!(
+            "n{} request {} at {}: {outcome:?} -> {next:?}",
+            request.node,
+            request.number,
+            attempt.endpoint().instance.address
+        ));
+        match next {
+            Next::Done => {
+                request.answer = match &outcome {
+                    Outcome::Answer(answer) => Some(answer.status),
+                    _ => None,
+                };
+                request.attempt = Some(attempt);
+                let takes = if request.exchange.streaming { 2_000_000 } else { 3_000 };
+                let takes = self.dice.micros(0, takes);
+                self.later(request, now + takes, Deed::Ended(end));
+            }
+            Next::Again { at, .. } => {
+                request.stale = matches!(&outcome, Outcome::Fault(fault) if fault.reused);
+                drop(attempt);
+                self.freed(request.node, request.worker, request.service);
+                self.later(request, at, Deed::Ask(Asks::Choose));
+            }
+            Next::GiveUp(refusal) => {
+                drop(attempt);
+                self.finish(request, 0, Some(refusal.reason));
+            }
+        }
+    }
+
+    /// The answer's body ended: the request does too.
+    fn ended(&mut self, mut request: Request, end: End) {
+        let (now, dice) = (self.nodes[request.node].local(self.now), self.dice.next());
+        let list = self.nodes[request.node].workers[request.worker].views[request.service].list.clone();
+        if let (Some(admission), Some(attempt)) = (&request.admission, &mut request.attempt) {
+            let call = Call { exchange: &request.exchange, admission, list: &list };
+            let before = self.checks.before_verdict(&call);
+            conclude(&call, attempt, end, now, dice);
+            let address = attempt.endpoint().instance.address;
+            self.ejections(&request, &before);
+            if let (End::Whole, Some(app)) = (end, self.app_at(address)) {
+                let life = self.apps[app].life;
+                self.nodes[request.node].workers[request.worker].pool.give(app, life, now);
+            }
+        }
+        let reason = match end {
+            End::Whole => None,
+            End::Cut => Some(Reason::AnswerCut),
+            End::ClientGone => Some(Reason::ClientGone),
+        };
+        let status = request.answer.unwrap_or(0);
+        self.finish(request, status, reason);
+    }
+
+    /// The client left: half of the time the line notices and says so, half of the time it is dropped whole.
+    fn leave(&mut self, request: Request) {
+        if request.answer.is_some() {
+            return self.ended(request, End::ClientGone);
+        }
+        if request.attempt.is_some() && self.dice.chance(500) {
+            return self.outcome(request, Outcome::Cancelled, End::ClientGone);
+        }
+        self.finish(request, 0, Some(Reason::ClientGone));
+    }
+
+    /// Step 10: one record, and everything that was held is given back.
+    pub(crate) fn finish(&mut self, mut request: Request, status: u16, reason: Option<Reason>) {
+        let now = self.nodes[request.node].local(self.now);
+        let finish = Finish { now, status, reason, ..Finish::default() };
+        let record = Record::of(&request.exchange, request.route.as_ref(), &request.scratch, finish);
+        self.recorded(&request, &record);
+        request.attempt = None;
+        request.admission = None;
+        request.room = None;
+        self.freed(request.node, request.worker, request.service);
+    }
+
+    /// A place was freed: the first who waits for one asks again.
+    fn freed(&mut self, node: usize, worker: usize, service: usize) {
+        let place = &mut self.nodes[node];
+        let now = place.local(self.now);
+        let Some((number, asks)) = place.workers[worker].rooms[service].freed(now) else { return };
+        if let Some(waiter) = self.requests.get_mut(&number) {
+            waiter.waits = None;
+            let turn = waiter.turn;
+            self.at(self.now, Event::Deed { request: number, turn, deed: Deed::Ask(asks) });
+        }
+    }
+}
