@@ -1,0 +1,67 @@
+//! `outrigger diff`: what applying would change, computed where the policies live.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use api::schema::Shape;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::apply::{By, NO_CONTROL, path};
+use crate::documents;
+use crate::failed::{Failed, NO};
+
+/// Show what applying a file would change; exits with 1 when it would change anything.
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    /// A file of policy documents.
+    #[arg(short, value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Debug, Deserialize)]
+struct DryRun {
+    changes: Vec<Change>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Change {
+    path: String,
+    from: Option<Value>,
+    to: Option<Value>,
+}
+
+impl Diff {
+    /// Shows it.
+    pub(crate) fn run(self) -> Result<ExitCode, Failed> {
+        let mut differs = false;
+        for policy in documents::policies(&self.file)? {
+            let path = format!("{}?dry_run=true", path(&policy));
+            let body = policy.write().to_string();
+            let answer = self.by.control.ask(NO_CONTROL, ("PUT", &path), &self.by.headers(), &body)?;
+            let DryRun { changes } = answer.json()?;
+            let mut text = format!("policy {}/{}\n", policy.namespace, policy.name);
+            for Change { path, from, to } in &changes {
+                for (sign, value) in [('-', from), ('+', to)] {
+                    if let Some(value) = value {
+                        text.push_str(&format!("{sign}   {path}: {}\n", shown(value)));
+                    }
+                }
+            }
+            if changes.is_empty() {
+                text.push_str("    no change\n");
+            }
+            differs |= !changes.is_empty();
+            super::say(&text)?;
+        }
+        Ok(if differs { NO.into() } else { ExitCode::SUCCESS })
+    }
+}
+
+/// A value as a policy would write it.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
