@@ -39,8 +39,7 @@ fn write(place: &Place, file: &str, node: &str, own: &str, contacts: &Contacts) 
     let Contacts { control, admin } = contacts;
     let state = place.data(file);
     let text = format!(
-        "node: {node}\nstate: {:?}\n{own}control: {{ urls: [\"http://{control}\"] }}\nadmin: {{ listen: {admin} }}\n",
-        state.display().to_string()
+        "node: {node}\nstate: {state:?}\n{own}control: {{ urls: [\"http://{control}\"] }}\nadmin: {{ listen: {admin} }}\n"
     );
     let path = place.data(&format!("{file}.yaml"));
     fs::write(&path, text)?;

@@ -1,0 +1,23 @@
+//! The product from outside: processes of the built binary, real sockets, real apps and clients.
+//!
+//! Nothing here judges speed: a slow machine makes these tests slow, never wrong.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod alone;
+mod apps;
+mod clients;
+mod demo;
+mod drain;
+mod outage;
+mod policy;
+mod refusals;
+mod start;
+mod websocket;
+
+use outrigger_tests::Fleet;
+
+/// A fleet of the binary under test.
+fn fleet() -> Fleet {
+    Fleet::new(env!("CARGO_BIN_EXE_outrigger"))
+}
