@@ -14,10 +14,20 @@ use super::client::Client;
 use super::hub::Hub;
 use super::wire::Trouble;
 
-/// How often it is asked: linkerd/linkerd2#10491 and its kin show stale lists that lasted until a restart.
-pub(crate) const EVERY: Duration = Duration::from_secs(30);
-/// A difference younger than this may be news on their way: a push waits up to 1 s.
-const SETTLE: Duration = Duration::from_secs(3);
+/// When it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How often: linkerd/linkerd2#10491 and its kin show stale lists that lasted until a restart.
+    pub(crate) every: Duration,
+    /// A difference younger than this may be news on their way: a push waits up to 1 s.
+    pub(crate) settle: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(30), settle: Duration::from_secs(3) }
+    }
+}
 
 /// What differs: held here, and there.
 #[derive(Debug, Default, PartialEq)]
@@ -40,25 +50,25 @@ impl Differences {
 }
 
 /// Checks for as long as the process lives.
-pub(crate) async fn run(hub: &Hub, client: &Client) {
+pub(crate) async fn run(hub: &Hub, client: &Client, pace: Pace) {
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(pace.every).await;
         if !hub.control.borrow().connected {
             continue;
         }
-        if let Err(trouble) = once(hub, client).await {
+        if let Err(trouble) = once(hub, client, pace.settle).await {
             // The watch and the session notice by themselves, and they decide what to do about it.
             tracing::debug!(%trouble, "no digest check");
         }
     }
 }
 
-async fn once(hub: &Hub, client: &Client) -> Result<(), Trouble> {
+async fn once(hub: &Hub, client: &Client, settle: Duration) -> Result<(), Trouble> {
     let first = ask(hub, client).await?;
     if first.is_empty() {
         return Ok(());
     }
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(settle).await;
     let lasting = first.lasting(&ask(hub, client).await?);
     let waiting = |namespace: &Namespace| hub.state.borrow().policies().waiting(namespace);
     if !lasting.lists.is_empty() || lasting.policies.keys().any(|namespace| !waiting(namespace)) {

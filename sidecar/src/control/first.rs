@@ -9,21 +9,18 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use api::message::{News, Watch, WatchMode};
-use api::{ServiceKey, Span};
+use api::ServiceKey;
+use api::message::WatchMode;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 
 use super::client::Client;
 use super::hub::Hub;
-use super::state::never_told;
 use super::wire::Trouble;
 use crate::publish::Ask;
 
 /// A control plane that refused a first call's watch is asked again after this, while the request still waits.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Policies travel beside the list; the first request should not run without them for want of this long.
-const POLICIES_WITHIN: Duration = Duration::from_millis(50);
 
 /// Answers the workers for as long as there are any.
 pub(crate) async fn run(hub: Rc<Hub>, mut asks: UnboundedReceiver<Ask>) {
@@ -82,33 +79,14 @@ async fn hear_of(hub: &Hub, client: &Client, service: &ServiceKey) {
 }
 
 async fn ask(hub: &Hub, client: &Client, service: &ServiceKey) -> Result<(), Trouble> {
-    let all = hub.watch(WatchMode::Stream);
-    let policies: std::collections::BTreeMap<_, _> =
-        all.policies.into_iter().filter(|(namespace, _)| *namespace == service.namespace).collect();
-    let mut policies_due = policies.values().any(|digest| *digest == never_told());
-    let lists = [(service.clone(), never_told())].into();
-    let watch = Watch { lists, policies, mode: WatchMode::Stream, hold: Span::secs(1) };
+    let mut watch = hub.watch(WatchMode::Stream);
+    watch.lists.retain(|watched, _| watched == service);
+    watch.policies.retain(|namespace, _| *namespace == service.namespace);
     let mut lines = client.watch(&watch).await?;
-    let mut list = None;
-    loop {
-        let wait = if list.is_some() { POLICIES_WITHIN } else { Duration::MAX };
-        let cut = |why: String| Trouble::Foreign { url: client.url().authority.clone(), why };
-        match tokio::time::timeout(wait, lines.next()).await {
-            Ok(line) => match line.map_err(|why| cut(why.to_string()))? {
-                Ok(News::List(delta)) => list = Some(News::List(delta)),
-                Ok(news) => {
-                    policies_due &= !matches!(news, News::Policies(_));
-                    hub.hear(&news);
-                }
-                Err(why) => return Err(cut(why)),
-            },
-            Err(_) => policies_due = false,
-        }
-        if let Some(news) = list.take_if(|_| !policies_due) {
-            hub.hear(&news);
-            if hub.state.borrow().again(service).is_some() {
-                return Ok(());
-            }
-        }
+    while hub.state.borrow().again(service).is_none() {
+        let foreign = |why| Trouble::Foreign { url: client.url().authority.clone(), why };
+        let news = lines.next().await.map_err(|cut| foreign(cut.to_string()))?;
+        hub.hear(&news.map_err(foreign)?);
     }
+    Ok(())
 }

@@ -35,6 +35,7 @@ use tokio::sync::watch as signal;
 use tokio::task::{JoinSet, LocalSet};
 
 use self::client::Client;
+use self::digests::Pace;
 use self::hub::{Hub, HubParts};
 use self::policies::Policies;
 use self::session::Boot;
@@ -147,6 +148,10 @@ pub fn check(config: &SidecarConfig) -> Result<(), Vec<Problem>> {
 /// # Errors
 /// What [`check`] would have said, or when there is no thread to be had.
 pub fn spawn(parts: Parts) -> io::Result<Handle> {
+    spawn_at(parts, Pace::default())
+}
+
+fn spawn_at(parts: Parts, pace: Pace) -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, drain) = (StatusView::new(parts.clock), Drain::new());
     let (told, ended) = signal::channel(None);
@@ -160,7 +165,7 @@ pub fn spawn(parts: Parts) -> io::Result<Handle> {
                 Ok(prepared) => {
                     // Whoever started this waits for it; if it does not, the stop below is seen.
                     _ = ready.send(Ok(()));
-                    run(prepared, told, stopped).await;
+                    run(prepared, pace, told, stopped).await;
                 }
                 Err(why) => _ = ready.send(Err(why)),
             }
@@ -259,13 +264,18 @@ fn joined(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-async fn run(prepared: Prepared, told: signal::Sender<Option<Ended>>, mut stopped: signal::Receiver<bool>) {
+async fn run(
+    prepared: Prepared,
+    pace: Pace,
+    told: signal::Sender<Option<Ended>>,
+    mut stopped: signal::Receiver<bool>,
+) {
     let Prepared { hub, boot, file, in_flight, asks } = prepared;
     let mut tasks = JoinSet::new();
     tasks.spawn_local(tend(hub.clone()));
     tasks.spawn_local(first::run(hub.clone(), asks));
     if hub.client.is_some() {
-        tasks.spawn_local(with_client(hub.clone(), boot));
+        tasks.spawn_local(with_client(hub.clone(), boot, pace));
     }
     if let Some(file) = file.clone() {
         let hub = hub.clone();
@@ -313,9 +323,13 @@ async fn finish(hub: &Rc<Hub>, file: Option<&SnapshotFile>) {
 }
 
 /// What is done with a control plane, side by side.
-async fn with_client(hub: Rc<Hub>, boot: Boot) {
+async fn with_client(hub: Rc<Hub>, boot: Boot, pace: Pace) {
     let Some(client) = &hub.client else { return };
-    tokio::join!(session::run(&hub, client, &boot), watch::run(&hub, client), digests::run(&hub, client));
+    tokio::join!(
+        session::run(&hub, client, &boot),
+        watch::run(&hub, client),
+        digests::run(&hub, client, pace)
+    );
 }
 
 /// What is done anyway: the status, and held endpoints.

@@ -158,6 +158,11 @@ impl Policies {
         self.namespaces.iter().filter_map(refused).collect()
     }
 
+    /// Whether nothing was ever heard of `namespace`, and something may be.
+    pub(crate) fn unheard(&self, namespace: &Namespace) -> bool {
+        !self.fixed && !self.namespaces.contains_key(namespace)
+    }
+
     /// What is in force, as it was told.
     pub(crate) fn each(&self) -> impl Iterator<Item = &PolicyNews> {
         self.namespaces.values().map(|held| &held.news)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::message::PolicyNews;
 use api::policy::ServiceSettings;
@@ -42,7 +43,13 @@ struct Known {
     told: bool,
     /// What the workers were told in its place.
     missing: Option<Reason>,
+    /// Since when its list waits for the policies of its namespace.
+    waits: Option<Moment>,
 }
+
+/// A new list waits this long for policies that were never heard: they travel beside it, and the first request
+/// should not run without them.
+const POLICIES_WITHIN: Duration = Duration::from_millis(50);
 
 /// One service, for the status page.
 pub(crate) struct ServiceLine {
@@ -126,24 +133,29 @@ impl State {
             });
         }
         (known.told, known.missing) = (true, None);
+        if self.policies.unheard(&delta.service.namespace) {
+            known.waits.get_or_insert(now);
+            return Ok(Vec::new());
+        }
         Ok(vec![known.view()])
     }
 
     /// The control plane told the policies of a namespace.
     pub(crate) fn tell_policies(&mut self, news: &PolicyNews) -> (Verdict, Vec<Update>) {
         let verdict = self.policies.tell(news);
-        if verdict != Verdict::Taken {
-            return (verdict, Vec::new());
-        }
         let mut updates = Vec::new();
         for (service, known) in &mut self.services {
-            let settings = self.policies.settle(service);
-            if service.namespace != news.namespace || settings == known.settings {
+            if service.namespace != news.namespace {
                 continue;
             }
-            let plan = ServicePlan::compile(service, &settings, known.cell.clone(), Some(&known.plan));
-            (known.plan, known.settings) = (Arc::new(plan), settings);
-            if known.told {
+            let settings = self.policies.settle(service);
+            let waited = known.waits.take().is_some();
+            let changed = settings != known.settings;
+            if changed {
+                let plan = ServicePlan::compile(service, &settings, known.cell.clone(), Some(&known.plan));
+                (known.plan, known.settings) = (Arc::new(plan), settings);
+            }
+            if known.told && (changed || waited) {
                 updates.push(known.view());
             }
         }
@@ -163,15 +175,19 @@ impl State {
     pub(crate) fn again(&self, service: &ServiceKey) -> Option<Update> {
         let known = self.services.get(service)?;
         if known.told {
-            return Some(known.view());
+            return known.waits.is_none().then(|| known.view());
         }
         known.missing.map(|reason| Update::Missing { service: service.clone(), reason })
     }
 
-    /// Held endpoints that stopped serving leave.
+    /// Held endpoints that stopped serving leave, and lists that waited long enough are told.
     pub(crate) fn review(&mut self, now: Moment) -> Vec<Update> {
-        let known = self.services.values_mut();
-        known.filter_map(|known| known.directory.review(now).map(|_| known.view())).collect()
+        let review = |known: &mut Known| {
+            let left = known.directory.review(now).is_some();
+            let late = known.waits.take_if(|since| now.since(*since) >= POLICIES_WITHIN).is_some();
+            (late || left && known.waits.is_none()).then(|| known.view())
+        };
+        self.services.values_mut().filter_map(review).collect()
     }
 
     /// When to [`State::review`] next.
@@ -248,7 +264,17 @@ impl Known {
         let (cell, settings) = (ServiceCell::shared(), policies.settle(service));
         let plan = Arc::new(ServicePlan::compile(service, &settings, cell.clone(), None));
         let directory = Directory::new(service.clone(), own);
-        Self { directory, cell, settings, plan, fixed: false, heard: None, told: false, missing: None }
+        Self {
+            directory,
+            cell,
+            settings,
+            plan,
+            fixed: false,
+            heard: None,
+            told: false,
+            missing: None,
+            waits: None,
+        }
     }
 
     fn view(&self) -> Update {

@@ -36,7 +36,8 @@ struct Sidecar {
 impl Sidecar {
     /// Starts one; `words` is more of its file.
     fn start(state: &TempDir, control: Option<SocketAddr>, words: &str) -> Self {
-        let control = control.map(|at| format!("control: {{ urls: ['http://{at}'], retry_at_most: 50ms }}\n"));
+        let control =
+            control.map(|at| format!("control: {{ urls: ['http://{at}'], retry_at_most: 50ms }}\n"));
         let state = state.path().display();
         let text = format!("node: web-1\nstate: {state}\n{}{words}", control.unwrap_or_default());
         let words: SidecarConfigWords = yaml::read_one(&text).unwrap();
@@ -47,7 +48,7 @@ impl Sidecar {
         let (gate, in_flight) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let probe = in_flight.clone();
         let apps = config.apps.iter().map(|app| BoundApp { config: app.clone(), inbound: None }).collect();
-        let handle = spawn(Parts {
+        let parts = Parts {
             config: Arc::new(config),
             clock: Clock::start(),
             apps,
@@ -56,12 +57,18 @@ impl Sidecar {
             in_flight: Box::new(move || probe.load(Ordering::Relaxed)),
             publisher: Publisher::new(vec![worker]),
             asks: asked,
-        });
-        Self { handle: handle.unwrap(), updates, asks, gate, in_flight }
+        };
+        let pace = Pace { every: Duration::from_millis(300), settle: Duration::from_millis(100) };
+        Self { handle: spawn_at(parts, pace).unwrap(), updates, asks, gate, in_flight }
     }
 
     fn ask(&self, service: &str) {
         self.asks.send(Ask::Service(service.parse().unwrap())).unwrap();
+    }
+
+    /// Whether requests of other hosts are refused.
+    fn refuses(&self) -> bool {
+        self.gate.ask(&crate::accept::Way::Inbound("cart".parse().unwrap())).is_err()
     }
 
     /// The next update.
@@ -137,8 +144,13 @@ async fn a_first_call_is_answered_with_list_and_policies() {
     assert_eq!((ports(&view), total(&view)), (vec![1, 2], Span::secs(3)));
     // Afterwards the held watch brings what changes.
     sidecar.status(|status| status.control.as_ref().unwrap().connected).await;
-    until(|| fake.heard("POST /v1/watch").iter().any(|watch| watch["lists"].get("checkout").is_some()).then_some(()))
-        .await;
+    until(|| {
+        fake.heard("POST /v1/watch")
+            .iter()
+            .any(|watch| watch["lists"].get("checkout").is_some())
+            .then_some(())
+    })
+    .await;
     fake.list("checkout", &[1, 2, 3]);
     let cell = view.cell;
     let view = sidecar.view(|view| ports(view) == [1, 2, 3]).await;
@@ -153,7 +165,13 @@ async fn an_unknown_service_is_said_to_be_none_and_published_once_it_appears() {
     let mut sidecar = Sidecar::start(&state, Some(fake.address), "");
     sidecar.ask("checkout");
     assert_eq!(sidecar.missing().await, Reason::NoSuchService);
-    until(|| fake.heard("POST /v1/watch").iter().any(|watch| watch["lists"].as_object()?.len() == 1).then_some(()));
+    until(|| {
+        fake.heard("POST /v1/watch")
+            .iter()
+            .any(|watch| watch["lists"].as_object().unwrap().len() == 1)
+            .then_some(())
+    })
+    .await;
     fake.list("checkout", &[1]);
     sidecar.view(|view| ports(view) == [1]).await;
 }
@@ -176,7 +194,8 @@ async fn the_file_is_all_there_is_without_a_control_plane() {
     let state = folder();
     let policy = state.path().join("policy.yaml");
     std::fs::write(&policy, "name: all\ntimeout: { total: 4s }\n").unwrap();
-    let words = format!("policy: {}\nservices: {{ checkout: {{ endpoints: [10.0.0.1:7] }} }}\n", policy.display());
+    let words =
+        format!("policy: {}\nservices: {{ checkout: {{ endpoints: [10.0.0.1:7] }} }}\n", policy.display());
     let mut sidecar = Sidecar::start(&state, None, &words);
     // What is fixed is there before anything runs.
     let Ok(Update::Service(view)) = sidecar.updates.try_recv() else { panic!("not published at the start") };
@@ -199,7 +218,8 @@ async fn a_bad_policy_leaves_the_old_in_force_and_says_so() {
     let said = |beat: &Value| beat["rejected"]["default"].as_str().map(ToOwned::to_owned);
     let rejected = until(|| fake.heard("PUT /v1/sessions").iter().find_map(said)).await;
     assert!(rejected.contains("timeout.total"), "{rejected}");
-    let status = sidecar.status(|status| status.policies.iter().any(|policy| !policy.rejected.is_empty())).await;
+    let status =
+        sidecar.status(|status| status.policies.iter().any(|policy| !policy.rejected.is_empty())).await;
     assert_eq!(status.policies[0].revision, 1);
     fake.policy(3, "5s");
     sidecar.view(|view| total(view) == Span::secs(5)).await;
@@ -218,7 +238,8 @@ async fn a_control_plane_that_returns_empty_takes_nothing_away() {
     let fake = Fake::at(address, "b").await;
     let status = sidecar.status(|status| status.control.as_ref().unwrap().store == "b").await;
     assert_eq!((status.services[0].endpoints, status.services[0].held), (3, 3));
-    let status = sidecar.status(|status| status.policies.iter().any(|p| p.rejected.contains("adopted"))).await;
+    let status =
+        sidecar.status(|status| status.policies.iter().any(|p| p.rejected.contains("adopted"))).await;
     assert_eq!((status.policies[0].revision, status.policies[0].store.as_str()), (1, "a"));
     // And one that then says otherwise by somebody's will is heard.
     fake.list("checkout", &[1, 2, 3, 4]);
@@ -296,9 +317,9 @@ async fn leaving_tells_first_refuses_later_and_waits_for_what_is_in_flight() {
     drain.start();
     let out = until(|| fake.heard("DELETE /v1/sessions/s1/instances").pop()).await;
     assert_eq!(out["cause"], "drained");
-    assert!(drain.progress().step <= Step::Tell && !sidecar.gate.refusing(), "refused before callers heard");
+    assert!(drain.progress().step <= Step::Tell && !sidecar.refuses(), "refused before callers heard");
     until(|| (drain.progress().step == Step::Wait).then_some(())).await;
-    assert!(sidecar.gate.refusing());
+    assert!(sidecar.refuses());
     sidecar.in_flight.store(0, Ordering::Relaxed);
     assert_eq!(sidecar.handle.ended().await, Ended::Drained { forced: false });
     assert_eq!(drain.progress().step, Step::Stop);

@@ -156,7 +156,8 @@ impl World {
     /// What differs from what `watch` holds.
     fn news(&self, watch: &Watch) -> Vec<News> {
         let lists = watch.lists.iter().map(|(service, held)| (whole(self, service), held));
-        let mut news: Vec<News> = lists.filter(|(d, held)| d.digest != **held).map(|(d, _)| News::List(d)).collect();
+        let mut news: Vec<News> =
+            lists.filter(|(d, held)| d.digest != **held).map(|(d, _)| News::List(d)).collect();
         for (namespace, held) in &watch.policies {
             let none = PolicyNews {
                 namespace: namespace.clone(),
@@ -238,7 +239,10 @@ impl hyper::body::Body for Held {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(cx).map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }
