@@ -4,6 +4,10 @@
 
 mod cli;
 mod demo;
+mod documents;
+mod failed;
+mod pages;
+mod peer;
 
 use std::process::ExitCode;
 

@@ -63,7 +63,8 @@ impl Apply {
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
         for policy in documents::policies(&self.file)? {
             let body = policy.write().to_string();
-            let answer = self.by.control.ask(NO_CONTROL, ("PUT", &path(&policy)), &self.by.headers(), &body)?;
+            let answer =
+                self.by.control.ask(NO_CONTROL, ("PUT", &path(&policy)), &self.by.headers(), &body)?;
             let Kept { revision } = answer.json()?;
             super::say(&format!("applied {}/{} as revision {revision}\n", policy.namespace, policy.name))?;
         }

@@ -118,6 +118,9 @@ mod tests {
         let mut text = String::new();
         origins(&SidecarConfigWords::schema(), &written, "", "s.yaml", &mut text);
         assert!(text.contains("limits.requests = 7  (s.yaml)\n"), "{text}");
-        assert!(text.contains("drain = \"30s\"  (default: Kubernetes waits as long before it kills)\n"), "{text}");
+        assert!(
+            text.contains("drain = \"30s\"  (default: Kubernetes waits as long before it kills)\n"),
+            "{text}"
+        );
     }
 }

@@ -45,7 +45,8 @@ impl Get {
             What::Services => self.listed("/v1/services", services)?,
             What::Policies => self.listed("/v1/policies", policies)?,
             What::Instances { service } => {
-                let path = format!("/v1/namespaces/{}/services/{}/instances", service.namespace, service.name);
+                let path =
+                    format!("/v1/namespaces/{}/services/{}/instances", service.namespace, service.name);
                 self.listed(&path, instances)?
             }
         };
@@ -53,7 +54,11 @@ impl Get {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn listed<T: DeserializeOwned>(&self, path: &str, rows: fn(T) -> Vec<Vec<String>>) -> Result<String, Failed> {
+    fn listed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        rows: fn(T) -> Vec<Vec<String>>,
+    ) -> Result<String, Failed> {
         let answer = self.control.ask(NO_CONTROL, ("GET", path), &[("accept", "application/json")], "")?;
         if self.json {
             let value: Value = answer.json()?;

@@ -20,7 +20,10 @@ impl Reasons {
     /// Says it.
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
         let text = match self.word {
-            None => TABLE.iter().map(|row| format!("{:<22} {}  {}\n", row.reason, row.status, row.meaning)).collect(),
+            None => TABLE
+                .iter()
+                .map(|row| format!("{:<22} {}  {}\n", row.reason, row.status, row.meaning))
+                .collect(),
             Some(word) => match word.parse::<Reason>() {
                 Ok(reason) => told(reason.row()),
                 Err(_) => return Err(unknown(&word)),

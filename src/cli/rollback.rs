@@ -38,7 +38,9 @@ impl Rollback {
         let answer = self.by.control.ask(NO_CONTROL, ("POST", &path), &self.by.headers(), &body)?;
         let Kept { revision } = answer.json()?;
         let Self { namespace, policy, .. } = &self;
-        super::say(&format!("{namespace}/{policy} says again what revision {to} said, as revision {revision}\n"))?;
+        super::say(&format!(
+            "{namespace}/{policy} says again what revision {to} said, as revision {revision}\n"
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
 use ::sidecar::boot::CannotStart;
 use ::sidecar::control::Ended;
 use ::sidecar::run::{self, Options};
+use clap::Args;
 
 /// `EX_CONFIG` of sysexits.h: the words are wrong; nothing was started, and starting again helps nobody.
 const BAD_CONFIG: u8 = 78;
