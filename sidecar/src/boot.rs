@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::config::SidecarConfig;
-use api::policy::{ServiceSettings, Settings};
+use api::policy::{ServiceSettings, Settings, StrategyKind};
 use api::schema::Switch;
 use api::{Caller, Digest, Instance, Proof, ServiceKey, Span};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
@@ -211,7 +211,7 @@ const INBOUND_TOTAL: Span = Span::secs(3600);
 /// elsewhere, and nothing is ever ejected, because it is the last one.
 fn inbound(config: &SidecarConfig) -> HashMap<ServiceKey, ServiceView> {
     let mut settings = Settings::default();
-    settings.retry.attempts = 1;
+    settings.strategy.kind = StrategyKind::Failfast;
     settings.timeout.total = INBOUND_TOTAL;
     let settings = ServiceSettings::of(settings);
     let view = |app: &api::config::AppConfig| {

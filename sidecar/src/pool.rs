@@ -46,7 +46,13 @@ impl Pool {
     /// The youngest usable connection to `address`. None that was idle for longer than `limit`, the server's
     /// own limit where it is known, and none that is known to be closed. `careful` asks the kernel as well:
     /// one system call, for a request that could not be sent again.
-    pub fn take(&self, address: SocketAddr, limit: Option<Duration>, now: Moment, careful: bool) -> Option<Conn> {
+    pub fn take(
+        &self,
+        address: SocketAddr,
+        limit: Option<Duration>,
+        now: Moment,
+        careful: bool,
+    ) -> Option<Conn> {
         let longest = limit.map_or(self.longest, |limit| limit.min(self.longest));
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&address)?;

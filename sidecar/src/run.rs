@@ -104,7 +104,8 @@ pub fn until_told(running: &Running) -> Result<Ended, CannotStart> {
 fn read(path: &Path) -> Result<SidecarConfigWords, BadConfig> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| {
-        let hint = "it never starts with silent defaults; for a run without a file: sidecar --listen ADDR --to A,B";
+        let hint =
+            "it never starts with silent defaults; for a run without a file: sidecar --listen ADDR --to A,B";
         BadConfig(format!("error: cannot read {name}: {why}\n  {hint}\n"))
     })?;
     yaml::read_one(&text).map_err(|problems| BadConfig(problem::render(&name, &text, &problems)))
@@ -113,7 +114,9 @@ fn read(path: &Path) -> Result<SidecarConfigWords, BadConfig> {
 /// One service on one port. Its name is the one that the policy file speaks of, so that the same document
 /// serves with and without a control plane.
 fn without_file(options: &Options) -> Result<SidecarConfigWords, BadConfig> {
-    let missing = |what| BadConfig(format!("error: {what} is missing: write --config FILE, or --listen ADDR --to A,B\n"));
+    let missing = |what| {
+        BadConfig(format!("error: {what} is missing: write --config FILE, or --listen ADDR --to A,B\n"))
+    };
     let listen = options.listen.ok_or_else(|| missing("--listen"))?;
     if options.to.is_empty() {
         return Err(missing("--to"));
@@ -185,4 +188,3 @@ fn lay(under: &mut Value, over: Value) {
         (under, over) => *under = over,
     }
 }
-

@@ -118,12 +118,16 @@ fn resend(
     if !call.admission.deadline().allows(now) {
         return Then::NoTime;
     }
-    if resend == Resend::Free && scratch.free < FREE_MAX {
+    // A request that may be tried once goes elsewhere or not at all; waiting for a host that refuses is its
+    // caller's choice to make.
+    let failfast = settings.strategy.kind == StrategyKind::Failfast;
+    let here_again = connecting_failed(outcome) && !elsewhere(call, scratch);
+    if resend == Resend::Free && scratch.free < FREE_MAX && !(failfast && here_again) {
         budget.tell_free();
         return Then::AgainFree;
     }
     let paid = u32::from(scratch.attempted.saturating_sub(scratch.free));
-    if settings.strategy.kind == StrategyKind::Failfast || paid >= settings.retry.attempts {
+    if failfast || paid >= settings.retry.attempts {
         return Then::NoAttemptLeft;
     }
     let yes = budget.ask(now, &settings.retry);
@@ -150,12 +154,23 @@ fn safety(call: &Call<'_>, attempt: &Attempt, outcome: &Outcome) -> Resend {
     }
 }
 
-/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff.
-fn again_at(call: &Call<'_>, scratch: &Scratch, outcome: &Outcome, now: Moment, dice: u64) -> Moment {
+fn connecting_failed(outcome: &Outcome) -> bool {
+    use FaultKind::{ConnectFailed, ConnectRefused, ConnectTimeout};
+    let Outcome::Fault(fault) = outcome else { return false };
+    matches!(fault.kind, ConnectRefused | ConnectTimeout | ConnectFailed)
+}
+
+/// Whether an endpoint that this request has not tried takes traffic.
+fn elsewhere(call: &Call<'_>, scratch: &Scratch) -> bool {
     let fresh = |e: &Arc<Endpoint>| {
         !scratch.tried.contains(&e.id) && e.instance.weight > 0 && !e.cell.health.ask().is_out()
     };
-    if call.list.endpoints.iter().any(fresh) {
+    call.list.endpoints.iter().any(fresh)
+}
+
+/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff.
+fn again_at(call: &Call<'_>, scratch: &Scratch, outcome: &Outcome, now: Moment, dice: u64) -> Moment {
+    if elsewhere(call, scratch) {
         return now;
     }
     if let Outcome::Answer(Answer { retry_after: Some(after), .. }) = outcome {

@@ -29,7 +29,10 @@ pub(super) fn arrive<'c, D: Downstream>(
     let arrived = world.clock.now();
     let kept = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
     let id = kept.unwrap_or_else(|| {
-        RequestId::mint(world.clock.wall(arrived), u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw()))
+        RequestId::mint(
+            world.clock.wall(arrived),
+            u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw()),
+        )
     });
     let upgrade = head.upgrade().map(str::to_owned);
     let service = match way {

@@ -7,7 +7,7 @@ use sidecar_core::judge::conclude;
 use sidecar_core::outcome::End;
 use sidecar_core::record::{Finish, Record};
 
-use super::{Answered, Ongoing, Ended};
+use super::{Answered, Ended, Ongoing};
 use crate::wire::Downstream;
 use crate::worker::World;
 
@@ -15,7 +15,12 @@ use crate::worker::World;
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Tells the machines how the answer's body ended, gives the connection back, and writes the request down.
-pub(super) fn finish<D: Downstream>(world: &World, ongoing: Ongoing<'_, D>, answered: Option<Answered>, ended: &Ended) {
+pub(super) fn finish<D: Downstream>(
+    world: &World,
+    ongoing: Ongoing<'_, D>,
+    answered: Option<Answered>,
+    ended: &Ended,
+) {
     let now = world.clock.now();
     let admission = answered.as_ref().map(|answered| &answered.admission);
     let finish = Finish {

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use sidecar_core::attempt::Attempt;
-use sidecar_core::outcome::{Fault, FaultKind};
 use sidecar_core::head::ResponseHead;
+use sidecar_core::outcome::{Fault, FaultKind};
 
 use super::connect::left;
 use super::{Ongoing, Stop};
@@ -103,10 +103,5 @@ fn switched<D>(ongoing: &Ongoing<'_, D>, head: &ResponseHead) -> bool {
 }
 
 pub(super) fn fault(kind: FaultKind, conn: &Conn) -> Fault {
-    Fault {
-        kind,
-        sent: conn.wire.sent(),
-        reused: conn.reused,
-        answer_byte: conn.wire.any_byte_received(),
-    }
+    Fault { kind, sent: conn.wire.sent(), reused: conn.reused, answer_byte: conn.wire.any_byte_received() }
 }

@@ -86,7 +86,11 @@ enum Stop {
 }
 
 /// Steps 2 to 8: from an exchange to the head of an answer, or a refusal.
-async fn line<D: Downstream>(world: &World, way: &Way, ongoing: &mut Ongoing<'_, D>) -> Result<Answered, Refusal> {
+async fn line<D: Downstream>(
+    world: &World,
+    way: &Way,
+    ongoing: &mut Ongoing<'_, D>,
+) -> Result<Answered, Refusal> {
     let room = admit(&world.host)?;
     let view = wait::known(world, way, ongoing).await?;
     let head = &ongoing.head;
@@ -99,7 +103,9 @@ async fn line<D: Downstream>(world: &World, way: &Way, ongoing: &mut Ongoing<'_,
         let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
         ongoing.tell_next_hop(&admission, &attempt);
         let answer = match connect::connect(world, ongoing, &mut attempt).await {
-            Ok(mut conn) => forward::forward(world, ongoing, &attempt, &mut conn).await.map(|head| (head, conn)),
+            Ok(mut conn) => {
+                forward::forward(world, ongoing, &attempt, &mut conn).await.map(|head| (head, conn))
+            }
             Err(stop) => Err(stop),
         };
         let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
@@ -107,7 +113,9 @@ async fn line<D: Downstream>(world: &World, way: &Way, ongoing: &mut Ongoing<'_,
         let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
         let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
         match (next, answer) {
-            (Next::Done, Ok((head, conn))) => return Ok(Answered { head, conn, attempt, admission, view, room }),
+            (Next::Done, Ok((head, conn))) => {
+                return Ok(Answered { head, conn, attempt, admission, view, room });
+            }
             (_, Err(Stop::Client(Broken::Request(reason, detail)))) => {
                 return Err(Refusal::of(reason).detail(detail));
             }
@@ -118,7 +126,9 @@ async fn line<D: Downstream>(world: &World, way: &Way, ongoing: &mut Ongoing<'_,
                 world.rooms.freed(&ongoing.exchange.service, now);
                 wait::retry(world, ongoing, at).await?;
             }
-            (Next::Done, Err(_)) => return Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer")),
+            (Next::Done, Err(_)) => {
+                return Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer"));
+            }
         }
     }
 }

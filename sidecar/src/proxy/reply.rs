@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use api::{Reason, message::header};
 use bytes::Bytes;
-use sidecar_core::outcome::End;
 use sidecar_core::head::ResponseHead;
+use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
-use super::{Answered, Ongoing, Ended};
+use super::{Answered, Ended, Ongoing};
 use crate::accept::Way;
 use crate::wire::{BodyKind, Downstream, Piece, Upstream};
 use crate::worker::World;
@@ -28,7 +28,9 @@ pub(super) async fn answer<D: Downstream>(
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
     answered.head.strip_hop_by_hop();
-    answered.head.drop_where(|field| field.name.len() > 12 && field.name[..12].eq_ignore_ascii_case(b"x-outrigger-"));
+    answered
+        .head
+        .drop_where(|field| field.name.len() > 12 && field.name[..12].eq_ignore_ascii_case(b"x-outrigger-"));
     if let (101, Some(protocol)) = (status, &ongoing.upgrade) {
         answered.head.append("upgrade", protocol);
     }
@@ -85,7 +87,10 @@ impl Pump {
     ) -> Poll<End> {
         let upstream = &mut answered.conn.wire;
         if upstream.response_body() == BodyKind::Tunnel {
-            return ongoing.client.poll_flush(cx).map(|sent| if sent.is_ok() { End::Whole } else { End::ClientGone });
+            return ongoing
+                .client
+                .poll_flush(cx)
+                .map(|sent| if sent.is_ok() { End::Whole } else { End::ClientGone });
         }
         let before = ongoing.upload.bytes;
         // What the client still sends is of use only while the endpoint takes it; a failure either way is told
@@ -137,7 +142,13 @@ pub(super) async fn refusal<D: Downstream>(
     let reason = refusal.reason;
     if matches!(reason, Reason::ClientGone) {
         ongoing.client.abort();
-        return Ended { head: None, status: reason.status(), reason: Some(reason), bytes_out: 0, end: End::ClientGone };
+        return Ended {
+            head: None,
+            status: reason.status(),
+            reason: Some(reason),
+            bytes_out: 0,
+            end: End::ClientGone,
+        };
     }
     let passed = world.clock.now();
     let answer = refusal.answer(ongoing.exchange.id, ongoing.grpc);

@@ -7,9 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use api::Reason;
-use sidecar_core::outcome::End;
 use sidecar_core::exchange::RequestId;
 use sidecar_core::head::RequestHead;
+use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
 use super::arrive::arrive;

@@ -86,7 +86,11 @@ pub(super) async fn attempt<D: Downstream>(
 }
 
 /// Until a place may be free, or `until`.
-async fn room<D: Downstream>(world: &World, ongoing: &mut Ongoing<'_, D>, until: Moment) -> Result<(), Refusal> {
+async fn room<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    until: Moment,
+) -> Result<(), Refusal> {
     let soon = until.min(world.clock.now() + LOOK_AGAIN);
     let place = world.rooms.enter(&ongoing.exchange, until);
     self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await

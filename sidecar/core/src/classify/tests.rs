@@ -201,3 +201,18 @@ fn an_attempt_that_is_dropped_gives_everything_back() {
     assert_eq!((bench.cell(0).in_flight(), bench.plan.cell.in_flight()), (0, 0));
     assert_eq!(bench.plan.cell.cancelled(), 1);
 }
+
+#[test]
+fn what_may_be_tried_once_does_not_wait_for_a_host_that_refuses() {
+    let mut bench = Bench::of(
+        vec![Instance::at(bench::service(), ([10, 0, 0, 1], 1).into())],
+        "strategy: { kind: failfast }",
+    );
+    let exchange = bench.exchange(false);
+    let admission = bench.admission(&exchange);
+    for (fault, wanted) in [(REFUSED, Then::NoAttemptLeft), (STALE, Then::NotSafe)] {
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.classify(&exchange, &admission, &mut attempt, &Outcome::Fault(fault), Body::Whole);
+        assert_eq!(bench.scratch.last_attempt().unwrap().then, wanted);
+    }
+}
