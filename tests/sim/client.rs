@@ -12,7 +12,7 @@ use crate::world::{Event, World};
 pub(crate) struct Ledger {
     /// How often an app executed it.
     pub(crate) executed: u8,
-    /// Whether it must not run twice.
+    /// Whether it must not run twice, as its policy has it.
     pub(crate) once: bool,
     /// How many records were written of it.
     pub(crate) records: u8,
@@ -33,7 +33,7 @@ impl World {
         let now = self.nodes[node].local(self.now);
         let request = self.draw(node, now);
         let id = request.number;
-        self.checks.ledger.push(Ledger { once: !request.exchange.idempotent, ..Ledger::default() });
+        self.checks.ledger.push(Ledger::default());
         if self.dice.chance(40) {
             let patience = self.dice.millis(0, 400);
             self.after(patience, Event::Deed { request: id, turn: u32::MAX, deed: Deed::Leave });

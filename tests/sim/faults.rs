@@ -25,6 +25,7 @@ pub(crate) enum Trouble {
     AppDies(usize),
     AppReturns(usize),
     AppDrains(usize),
+    AppLeaves(usize),
     AppWanted(usize),
     AppWeight(usize, u16),
     Between(usize, usize, Link),
@@ -110,7 +111,7 @@ impl World {
         match trouble {
             Trouble::AppMood(app, mood) => self.apps[app].mood = mood,
             Trouble::AppDies(app) => self.kill_app(app),
-            Trouble::AppReturns(app) => self.apps[app].up = true,
+            Trouble::AppReturns(app) => self.apps[app].up = self.apps[app].wanted,
             Trouble::AppDrains(app) => {
                 let service = self.apps[app].service;
                 // Somebody stays.
@@ -118,9 +119,16 @@ impl World {
                     self.apps.iter().filter(|other| other.service == service && other.wanted).count();
                 if others > 1 {
                     (self.apps[app].wanted, self.apps[app].draining) = (false, true);
+                    let settles = self.dice.millis(1_000, 4_000);
+                    self.after(settles, Event::Trouble(Trouble::AppLeaves(app)));
                 }
             }
-            Trouble::AppWanted(app) => (self.apps[app].wanted, self.apps[app].draining) = (true, false),
+            // Nobody waits for it any more: its process ends, unless it was wanted again meanwhile.
+            Trouble::AppLeaves(app) if self.apps[app].draining => self.kill_app(app),
+            Trouble::AppWanted(app) => {
+                let app = &mut self.apps[app];
+                (app.wanted, app.draining, app.up) = (true, false, true);
+            }
             Trouble::AppWeight(app, weight) => self.apps[app].instance.weight = weight,
             Trouble::Between(a, b, link) => self.network.set_between(a, b, link),
             Trouble::ToControl(node, link) => self.network.set_control(node, link),
@@ -142,7 +150,8 @@ impl World {
                 self.put_policy(policy);
             }
             Trouble::Calm => self.calm(),
-            Trouble::NodeDies(_)
+            Trouble::AppLeaves(_)
+            | Trouble::NodeDies(_)
             | Trouble::NodeReturns(..)
             | Trouble::ControlStops(_)
             | Trouble::ControlStarts => {}
@@ -171,7 +180,7 @@ impl World {
             (0..self.scenario.nodes).for_each(|b| self.network.set_between(a, b, Link::Good));
         }
         for app in &mut self.apps {
-            (app.up, app.mood) = (true, Mood::Fast);
+            (app.up, app.mood) = (app.wanted || app.draining, Mood::Fast);
         }
         self.control.stalled_until = self.control.stalled_until.min(self.now);
         if self.control.core.is_none() {

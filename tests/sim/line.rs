@@ -138,6 +138,8 @@ impl World {
             Verdict::Now(admission) => {
                 let budget = admission.settings().retry.clone();
                 self.checks.budget.request(&request, self.now, &budget);
+                let once = !request.exchange.may_repeat(admission.settings());
+                self.checks.ledger[request.number as usize].once = once;
                 request.admission = Some(admission);
                 self.choose(request);
             }

@@ -7,13 +7,14 @@ use std::fmt;
 
 use api::Moment;
 
-/// So many lines are shown of a failure: the last second or so before it.
+/// So many lines are shown of a failure: the last second or so before it. `OUTRIGGER_SIM_LINES=N` shows more.
 const SHOWN: usize = 40;
 
 /// The trace of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    words: bool,
+    /// How many lines are kept; `None` when none is written out.
+    keeps: Option<usize>,
     hash: u64,
     lines: VecDeque<String>,
 }
@@ -21,7 +22,8 @@ pub(crate) struct Trace {
 impl Trace {
     /// An empty trace; `words` says whether lines are written out and hashed as text.
     pub(crate) fn new(words: bool) -> Self {
-        Self { words, ..Self::default() }
+        let asked = std::env::var("OUTRIGGER_SIM_LINES").ok().and_then(|text| text.parse().ok());
+        Self { keeps: words.then(|| asked.unwrap_or(SHOWN)), ..Self::default() }
     }
 
     /// Mixes `number` into the hash.
@@ -31,12 +33,10 @@ impl Trace {
 
     /// Adds a line.
     pub(crate) fn line(&mut self, now: Moment, line: fmt::Arguments<'_>) {
-        if !self.words {
-            return;
-        }
+        let Some(keeps) = self.keeps else { return };
         let line = format!("{now}  {line}");
         line.bytes().for_each(|byte| self.mix(u64::from(byte)));
-        if self.lines.len() == SHOWN {
+        if self.lines.len() == keeps {
             self.lines.pop_front();
         }
         self.lines.push_back(line);

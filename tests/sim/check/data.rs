@@ -75,9 +75,10 @@ impl World {
             .contains(&endpoint.instance.key);
         self.must(!gone, "nobody chooses a gone endpoint", || format!("request {number} chose {at}"));
         let twin = |other: &Request| {
-            let attempt = other.attempt.as_ref();
+            // A trial is over when the head of its answer came.
+            let (attempt, waits) = (other.attempt.as_ref(), other.answer.is_none());
             attempt.is_some_and(|other| {
-                other.how() == How::Trial
+                waits && other.how() == How::Trial
                     && Arc::ptr_eq(&other.endpoint().cell, &endpoint.cell)
                     && matches!(endpoint.cell.health.ask(), Condition::OnTrial { .. })
             })
@@ -169,7 +170,7 @@ impl World {
         self.must(one, "every request has exactly one record", || format!("request {number}"));
         let (reason, status) = (record.finish.reason, record.finish.status);
         self.say(format_args!("n{} request {number} ends: {status} {reason:?}", request.node));
-        let quiet = self.scenario.kind == Kind::Control || self.scenario.is_calm(self.now);
+        let quiet = self.scenario.kind == Kind::Control || self.scenario.is_calm(self.nodes[request.node].global(request.exchange.arrived));
         let excused = match reason {
             None => status < 500,
             Some(Reason::OutcomeUnknown) => !request.exchange.idempotent && request.reused,
@@ -209,10 +210,11 @@ impl World {
         let rooms = mine().filter(|request| request.room.is_some()).count();
         let host = differs(&|| "host".into(), node.host.in_flight(), rooms);
         let mut at_cell: BTreeMap<*const _, (usize, usize)> = BTreeMap::new();
-        for attempt in mine().filter_map(|request| request.attempt.as_ref()) {
+        for request in mine() {
+            let Some(attempt) = &request.attempt else { continue };
             let (all, trials) = at_cell.entry(Arc::as_ptr(&attempt.endpoint().cell)).or_default();
             *all += 1;
-            *trials += usize::from(attempt.how() == How::Trial);
+            *trials += usize::from(attempt.how() == How::Trial && request.answer.is_none());
         }
         let services = node.services.iter().enumerate().find_map(|(number, service)| {
             let admitted = |request: &&Request| request.service == number && request.admission.is_some();
