@@ -1,7 +1,8 @@
 //! Calls to the control plane: a tower stack (at once, retry, time-out) over the wire.
 //!
 //! Every call here may be repeated: the API's verbs say what shall be, never what to add. Which of several
-//! control planes is spoken to, and when to try the next, is decided by [`Reconnect`], not here.
+//! control planes is spoken to is one thing for all tasks; how long a task waits after its own failures is
+//! its own, in a [`Reconnect`].
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -60,7 +61,6 @@ pub(crate) struct Client {
     /// How long one try may take.
     timeout: Duration,
     longest_wait: Duration,
-    reconnect: RefCell<Reconnect>,
     clock: Clock,
     dice: Rc<Dice>,
 }
@@ -79,7 +79,6 @@ impl Client {
             true => Some(super::tls::trusting(&config.ca_file)?),
             false => None,
         };
-        let reconnect = RefCell::new(Reconnect::new(urls.len()));
         let wire = Wire(Rc::new(Dialler { urls, tls, current: Cell::new(0), idle: RefCell::default() }));
         let timeout = config.timeout.duration();
         let stack = ServiceBuilder::new()
@@ -88,7 +87,7 @@ impl Client {
             .timeout(timeout)
             .service(wire.clone());
         let longest_wait = config.retry_at_most.duration();
-        Ok(Self { stack, wire, timeout, longest_wait, reconnect, clock, dice })
+        Ok(Self { stack, wire, timeout, longest_wait, clock, dice })
     }
 
     /// The control plane spoken to now.
@@ -136,35 +135,36 @@ impl Client {
     /// Asks on a connection of its own: a held answer would block every call behind it.
     async fn hold(&self, watch: &Watch, within: Duration) -> Result<Response<Incoming>, Trouble> {
         let call = self.written(Method::POST, "/v1/watch", watch)?;
+        let late = self.late();
         let open = async {
-            let mut sender = self.wire.0.dial().await?;
-            self.wire.0.send(&mut sender, &call).await
+            let (at, mut sender) = self.wire.0.dial().await?;
+            self.wire.0.send(at, &mut sender, &call).await
         };
-        tokio::time::timeout(within, open).await.unwrap_or_else(|_| Err(self.late()))
+        tokio::time::timeout(within, open).await.unwrap_or(Err(late))
     }
 
-    /// Something failed on the way to `url`: returns the moment until which nobody should try. The next try
-    /// goes to the next control plane.
-    pub(crate) fn failed(&self, trouble: &Trouble) -> Moment {
+    /// For a task that calls: counts its failures in a row.
+    pub(crate) fn reconnect(&self) -> Reconnect {
+        Reconnect::new(self.wire.0.urls.len())
+    }
+
+    /// A task's call failed: from now on everyone speaks to the next control plane, unless somebody noticed
+    /// before. Returns the moment until which the task should wait.
+    pub(crate) fn failed(&self, task: &mut Reconnect, trouble: &Trouble) -> Moment {
         let now = self.clock.now();
-        let mut reconnect = self.reconnect.borrow_mut();
-        let at = reconnect.tell_failed(now, trouble.retry_after(), self.dice.draw());
-        self.wire.0.current.set(reconnect.ask());
-        self.wire.0.idle.take();
-        at.min(now + self.longest_wait.max(trouble.retry_after().unwrap_or_default()))
-    }
-
-    /// A control plane answers: the next failure starts from short pauses again.
-    pub(crate) fn opened(&self) {
-        self.reconnect.borrow_mut().tell_opened();
+        let wanted = trouble.retry_after();
+        let at = task.tell_failed(now, wanted, self.dice.draw());
+        self.wire.0.leave(trouble.url());
+        at.min(now + self.longest_wait.max(wanted.unwrap_or_default()))
     }
 
     async fn send(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Bytes, Trouble> {
         let call = self.written(method, path, body)?;
+        let late = self.late();
         let answer = self.stack.clone().oneshot(call).await;
         answer.map_err(|why| match why.downcast::<Trouble>() {
             Ok(trouble) => *trouble,
-            Err(why) if why.is::<Elapsed>() => self.late(),
+            Err(why) if why.is::<Elapsed>() => late,
             Err(why) => self.foreign(why.to_string()),
         })
     }
@@ -214,8 +214,8 @@ struct Dialler {
     tls: Option<Arc<ClientConfig>>,
     /// Which of the URLs is spoken to.
     current: Cell<usize>,
-    /// A connection whose last call is complete.
-    idle: RefCell<Option<Sender>>,
+    /// A connection whose last call is complete, with the URL it leads to.
+    idle: RefCell<Option<(usize, Sender)>>,
 }
 
 impl Service<Call> for Wire {
@@ -235,30 +235,38 @@ impl Service<Call> for Wire {
 
 impl Dialler {
     fn url(&self) -> &Url {
-        &self.urls[self.current.get() % self.urls.len()]
+        &self.urls[self.current.get()]
     }
 
-    async fn dial(&self) -> Result<Sender, Trouble> {
-        dial(self.url(), self.tls.as_ref()).await
+    /// The control plane called `url` failed.
+    fn leave(&self, url: &str) {
+        if self.url().authority == url {
+            self.current.set((self.current.get() + 1) % self.urls.len());
+        }
+    }
+
+    async fn dial(&self) -> Result<(usize, Sender), Trouble> {
+        let at = self.current.get();
+        Ok((at, dial(&self.urls[at], self.tls.as_ref()).await?))
     }
 
     async fn exchange(&self, call: &Call) -> Result<Bytes, Trouble> {
-        let idle = self.idle.take().filter(|sender| !sender.is_closed());
-        let mut sender = match idle {
-            Some(sender) => sender,
+        let usable = |(at, sender): &(usize, Sender)| *at == self.current.get() && !sender.is_closed();
+        let (at, mut sender) = match self.idle.take().filter(usable) {
+            Some(idle) => idle,
             None => self.dial().await?,
         };
-        let answer = self.send(&mut sender, call).await?;
+        let answer = self.send(at, &mut sender, call).await?;
         let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        let body =
-            body.map_err(|why| Trouble::Foreign { url: self.url().authority.clone(), why: why.to_string() })?;
-        self.idle.replace(Some(sender));
+        let url = &self.urls[at].authority;
+        let body = body.map_err(|why| Trouble::Foreign { url: url.clone(), why: why.to_string() })?;
+        self.idle.replace(Some((at, sender)));
         Ok(body.to_bytes())
     }
 
     /// Sends `call` and returns the head of a good answer.
-    async fn send(&self, sender: &mut Sender, call: &Call) -> Result<Response<Incoming>, Trouble> {
-        let url = self.url().authority.clone();
+    async fn send(&self, at: usize, sender: &mut Sender, call: &Call) -> Result<Response<Incoming>, Trouble> {
+        let url = self.urls[at].authority.clone();
         let broken = |why| Trouble::Broken { url: url.clone(), why };
         let request = Request::builder()
             .method(call.method.clone())

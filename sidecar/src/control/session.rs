@@ -4,11 +4,12 @@
 //! here but the time of the next try.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use api::message::{Beat, BeatHeard, OpenSession, Registered, SessionOpened};
 use api::{Moment, Policy};
 use hyper::Method;
-use sidecar_core::heart::{Freshness, Heart};
+use sidecar_core::heart::{Freshness, Heart, Reconnect};
 
 use super::client::Client;
 use super::hub::Hub;
@@ -24,6 +25,9 @@ pub(crate) struct Boot {
     pub(crate) epoch: u64,
 }
 
+/// A session that was never known again after it was opened is opened anew after this at the earliest.
+const SPIN: Duration = Duration::from_secs(1);
+
 /// Why a session is over.
 enum Over {
     /// The control plane does not know it.
@@ -34,12 +38,19 @@ enum Over {
 
 /// Keeps a session open for as long as the process lives.
 pub(crate) async fn run(hub: &Hub, client: &Client, boot: &Boot) {
+    let mut reconnect = client.reconnect();
     loop {
         match open(hub, client, boot).await {
-            Ok(opened) => live(hub, client, opened).await,
+            Ok(opened) => {
+                if !live(hub, client, opened, &mut reconnect).await {
+                    // Opened here and unknown there: replicas that share nothing. Opening at once would spin.
+                    let now = hub.clock.now();
+                    hub.sleep_until(reconnect.tell_failed(now, Some(SPIN), hub.dice.draw())).await;
+                }
+            }
             Err(trouble) => {
                 missed(hub, &trouble);
-                hub.sleep_until(client.failed(&trouble)).await;
+                hub.sleep_until(client.failed(&mut reconnect, &trouble)).await;
             }
         }
     }
@@ -65,7 +76,6 @@ async fn open(hub: &Hub, client: &Client, boot: &Boot) -> Result<SessionOpened, 
         instances: instances.clone(),
     };
     let opened: SessionOpened = client.call(Method::POST, "/v1/sessions", &words).await?;
-    client.opened();
     hub.asserted.borrow_mut().opened_with(&instances);
     hub.confirmed.send_replace(());
     hub.control.borrow_mut().session.clone_from(&opened.session);
@@ -77,26 +87,29 @@ fn capabilities() -> BTreeSet<String> {
     Policy::capabilities()
 }
 
-/// Beats and says what changed until the control plane no longer knows the session.
-async fn live(hub: &Hub, client: &Client, opened: SessionOpened) {
+/// Beats and says what changed until the control plane no longer knows the session. Returns whether it ever did.
+async fn live(hub: &Hub, client: &Client, opened: SessionOpened, reconnect: &mut Reconnect) -> bool {
     let SessionOpened { session, beat_every, .. } = opened;
     let mut heart = Heart::new(hub.clock.now(), beat_every.duration() * 3);
     heart.tell_heard(hub.clock.now(), beat_every.duration(), hub.dice.draw());
-    let mut said = None;
+    let (mut said, mut known) = (None, false);
     loop {
         let step = step(hub, client, &session, &mut heart, &mut said).await;
         hub.control.borrow_mut().lease = word(heart.freshness(hub.clock.now()));
+        known |= step.is_ok();
         match step {
+            // A beat may be heard while what there is to say is not.
+            Ok(()) if hub.asserted.borrow().next().is_none() => reconnect.tell_opened(),
             Ok(()) => {}
             Err(Over::Unknown) => {
                 tracing::warn!(session, "the control plane does not know this session; opening a new one");
                 hub.control.borrow_mut().session.clear();
-                return;
+                return known;
             }
             Err(Over::Trouble(trouble)) => {
                 missed(hub, &trouble);
                 heart.tell_missed(hub.clock.now(), hub.dice.draw());
-                hub.sleep_until(client.failed(&trouble)).await;
+                hub.sleep_until(client.failed(reconnect, &trouble)).await;
             }
         }
     }
@@ -116,7 +129,6 @@ async fn step(
     if heart.ask(now) || said.as_ref() != Some(&words) {
         let path = format!("/v1/sessions/{session}");
         let heard: BeatHeard = client.call(Method::PUT, &path, &words).await.map_err(over)?;
-        client.opened();
         heart.tell_heard(now, heard.beat_every.duration(), hub.dice.draw());
         *said = Some(words);
         let mut asserted = hub.asserted.borrow_mut();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use api::config::{SidecarConfig, SidecarConfigWords};
 use api::schema::Words;
-use api::{Reason, Span, yaml};
+use api::{Digest, Reason, Span, yaml};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -281,6 +281,33 @@ async fn an_app_is_registered_once_its_port_is_open_and_again_on_every_new_sessi
     let again = until(|| fake.heard("POST /v1/sessions").into_iter().nth(1)).await;
     assert_eq!(again["instances"][0]["address"], at.to_string());
     assert_eq!(again["boot"], fake.heard("POST /v1/sessions")[0]["boot"]);
+}
+
+#[tokio::test]
+async fn with_several_control_planes_the_next_one_is_spoken_to() {
+    let (state, second) = (folder(), Fake::start("a").await);
+    second.list("checkout", &[1]);
+    let words = format!(
+        "control: {{ urls: ['http://{}', 'http://{}'] }}\nservices: {{ checkout: {{}} }}\n",
+        nobody().await,
+        second.address
+    );
+    let mut sidecar = Sidecar::start(&state, None, &words);
+    sidecar.view(|view| ports(view) == [1]).await;
+    let status = sidecar.status(|status| !status.control.as_ref().unwrap().session.is_empty()).await;
+    assert_eq!(status.control.unwrap().url, second.address.to_string());
+}
+
+#[tokio::test]
+async fn beats_go_on_and_say_what_is_in_force() {
+    let (state, fake) = (folder(), Fake::start("a").await);
+    fake.policy(1, "3s");
+    let _sidecar = Sidecar::start(&state, Some(fake.address), "");
+    let digest = Digest::of(b"3s").to_string();
+    let says = |beat: &Value| beat["policies"]["default"] == digest.as_str();
+    until(|| (fake.heard("PUT /v1/sessions").iter().filter(|beat| says(beat)).count() > 3).then_some(()))
+        .await;
+    assert_eq!(fake.heard("POST /v1/sessions").len(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use api::message::{News, WatchMode};
+use sidecar_core::heart::Reconnect;
 
 use super::client::Client;
 use super::hub::Hub;
@@ -22,25 +23,25 @@ const POLL_REST: Duration = Duration::from_millis(500);
 
 /// Watches for as long as the process lives.
 pub(crate) async fn run(hub: &Hub, client: &Client) {
-    let mut way = Way::default();
+    let (mut way, mut reconnect) = (Way::default(), client.reconnect());
     loop {
         let mode = way.ask(hub.clock.now());
         let trouble = match mode {
-            WatchMode::Stream => stream(hub, client, &mut way).await,
-            WatchMode::Poll => poll(hub, client).await,
+            WatchMode::Stream => stream(hub, client, &mut way, &mut reconnect).await,
+            WatchMode::Poll => poll(hub, client, &mut reconnect).await,
         };
         match trouble {
             Ok(()) => tokio::time::sleep(GATHER).await,
             Err(why) => {
                 hub.connected(false, word(mode), &why.to_string());
-                hub.sleep_until(client.failed(&why)).await;
+                hub.sleep_until(client.failed(&mut reconnect, &why)).await;
             }
         }
     }
 }
 
 /// One held stream; `Ok` when it must be opened anew.
-async fn stream(hub: &Hub, client: &Client, way: &mut Way) -> Result<(), Trouble> {
+async fn stream(hub: &Hub, client: &Client, way: &mut Way, reconnect: &mut Reconnect) -> Result<(), Trouble> {
     let mut lines = match client.watch(&hub.watch(WatchMode::Stream)).await {
         Ok(lines) => lines,
         Err(why) => {
@@ -50,7 +51,7 @@ async fn stream(hub: &Hub, client: &Client, way: &mut Way) -> Result<(), Trouble
             return Err(why);
         }
     };
-    client.opened();
+    let url = client.url().authority.clone();
     hub.connected(true, word(WatchMode::Stream), "");
     let mut count = 0;
     let ended = loop {
@@ -59,6 +60,8 @@ async fn stream(hub: &Hub, client: &Client, way: &mut Way) -> Result<(), Trouble
             line = next(&mut lines) => match line {
                 Ok(news) => {
                     count += 1;
+                    // Only what says something has opened: a gateway may answer and stay dumb.
+                    reconnect.tell_opened();
                     heard(hub, news);
                 }
                 Err(why) => break why,
@@ -66,7 +69,7 @@ async fn stream(hub: &Hub, client: &Client, way: &mut Way) -> Result<(), Trouble
         }
     };
     way.tell_ended(hub.clock.now(), count);
-    Err(Trouble::Foreign { url: client.url().authority.clone(), why: ended })
+    Err(Trouble::Foreign { url, why: ended })
 }
 
 async fn next(lines: &mut Lines) -> Result<Result<News, String>, String> {
@@ -87,13 +90,13 @@ fn heard(hub: &Hub, news: Result<News, String>) {
 }
 
 /// One long poll.
-async fn poll(hub: &Hub, client: &Client) -> Result<(), Trouble> {
+async fn poll(hub: &Hub, client: &Client, reconnect: &mut Reconnect) -> Result<(), Trouble> {
     let watch = hub.watch(WatchMode::Poll);
     let news = tokio::select! {
         () = hub.rewatch.notified() => return Ok(()),
         news = client.poll(&watch) => news?,
     };
-    client.opened();
+    reconnect.tell_opened();
     hub.connected(true, word(WatchMode::Poll), "");
     news.iter().for_each(|news| hub.hear(news));
     if hub.watch(WatchMode::Poll) == watch {

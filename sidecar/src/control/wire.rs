@@ -43,6 +43,15 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// Which control plane it was.
+    pub(crate) fn url(&self) -> &str {
+        match self {
+            Self::TimedOut(url) => url,
+            Self::Unreachable { url, .. } | Self::Broken { url, .. } => url,
+            Self::Refused { url, .. } | Self::Foreign { url, .. } => url,
+        }
+    }
+
     /// Whether the control plane answered `status`.
     pub(crate) fn is_status(&self, wanted: u16) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == wanted)

@@ -1,0 +1,107 @@
+//! The life of the control thread: its tasks side by side, and its last words.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+
+use super::begin::Prepared;
+use super::digests::{self, Pace};
+use super::hub::Hub;
+use super::session::{self, Boot};
+use super::{Ended, first, keep, show, watch};
+use crate::local::register::CannotRegister;
+use crate::local::{drain, register};
+use crate::snapshot::SnapshotFile;
+
+/// How long the session's end may take at the very end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs until the drain is over, an app cannot be registered, or somebody says stop.
+pub(crate) async fn run(
+    prepared: Prepared,
+    pace: Pace,
+    told: signal::Sender<Option<Ended>>,
+    mut stopped: signal::Receiver<bool>,
+) {
+    let Prepared { hub, boot, file, in_flight, asks } = prepared;
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(tend(hub.clone()));
+    tasks.spawn_local(first::run(hub.clone(), asks));
+    if hub.client.is_some() {
+        tasks.spawn_local(with_client(hub.clone(), boot, pace));
+    }
+    if let Some(file) = file.clone() {
+        let hub = hub.clone();
+        tasks.spawn_local(async move { keep::run(&hub, &file).await });
+    }
+    let mut apps = JoinSet::new();
+    for index in 0..hub.apps.len() {
+        // Without a control plane there is nobody to register with.
+        if hub.client.is_some() {
+            apps.spawn_local(register::run(hub.clone(), index));
+        }
+    }
+    let end = async {
+        let ended = tokio::select! {
+            forced = drain::run(&hub, &hub.drain, &*in_flight) => Ended::Drained { forced },
+            Some(Ok(CannotRegister(why))) = apps.join_next() => Ended::CannotRegister(why),
+        };
+        apps.shutdown().await;
+        // Nobody may open a new session behind the last words.
+        tasks.shutdown().await;
+        finish(&hub, file.as_ref()).await;
+        told.send_replace(Some(ended));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = end => {}
+        // Also when the handle was dropped.
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// The last words, each for a bounded time.
+async fn finish(hub: &Rc<Hub>, file: Option<&SnapshotFile>) {
+    if let Some(client) = &hub.client
+        && tokio::time::timeout(CLOSE_WITHIN, session::close(hub, client)).await.is_err()
+    {
+        tracing::info!("the session could not be closed in time; its lease will run out");
+    }
+    if let Some(file) = file
+        && tokio::time::timeout(CLOSE_WITHIN, keep::save(hub, file)).await.is_err()
+    {
+        tracing::warn!("the last snapshot could not be saved in time");
+    }
+    show::write(hub);
+}
+
+/// What is done with a control plane, side by side.
+async fn with_client(hub: Rc<Hub>, boot: Boot, pace: Pace) {
+    let Some(client) = &hub.client else { return };
+    tokio::join!(
+        session::run(&hub, client, &boot),
+        watch::run(&hub, client),
+        digests::run(&hub, client, pace)
+    );
+}
+
+/// What is done anyway: the status, and held endpoints.
+async fn tend(hub: Rc<Hub>) {
+    let review = async {
+        loop {
+            let at = hub.state.borrow().wake_at().unwrap_or(hub.clock.now() + REVIEW);
+            hub.sleep_until(at).await;
+            let updates = hub.state.borrow_mut().review(hub.clock.now());
+            if !updates.is_empty() {
+                hub.dirty.notify_one();
+            }
+            hub.publish(&updates);
+        }
+    };
+    tokio::join!(show::run(&hub), review);
+}
+
+/// How often it is looked whether endpoints are held at all.
+const REVIEW: Duration = Duration::from_secs(1);
