@@ -139,7 +139,10 @@ impl World {
             Trouble::NodeReturns(node, disk) if !self.nodes[node].up => self.revive_node(node, disk),
             Trouble::ControlStops(kept) if self.control.core.is_some() => self.lose(kept),
             Trouble::ControlStarts if self.control.core.is_none() => self.start_control(),
-            Trouble::ControlStalls(span) => self.control.stalled_until = self.now + span,
+            // One stall at a time, so that what waits for its end keeps its order.
+            Trouble::ControlStalls(span) if self.control.stalled_until <= self.now => {
+                self.control.stalled_until = (self.now + span).min(self.scenario.troubles.1);
+            }
             Trouble::ControlLeaps(span) => {
                 self.control.leap += span;
                 self.after_control();
@@ -151,6 +154,7 @@ impl World {
             }
             Trouble::Calm => self.calm(),
             Trouble::AppLeaves(_)
+            | Trouble::ControlStalls(_)
             | Trouble::NodeDies(_)
             | Trouble::NodeReturns(..)
             | Trouble::ControlStops(_)
@@ -180,9 +184,8 @@ impl World {
             (0..self.scenario.nodes).for_each(|b| self.network.set_between(a, b, Link::Good));
         }
         for app in &mut self.apps {
-            (app.up, app.mood) = (app.wanted || app.draining, Mood::Fast);
+            (app.up, app.mood) = (app.up || app.wanted, Mood::Fast);
         }
-        self.control.stalled_until = self.control.stalled_until.min(self.now);
         if self.control.core.is_none() {
             self.start_control();
         }

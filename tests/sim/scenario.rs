@@ -83,9 +83,10 @@ impl Scenario {
         self.troubles.1 + self.settle
     }
 
-    /// Whether troubles are over for longer than it takes to forget them.
+    /// Whether troubles are over for longer than it takes to forget them: the longest deadline, and the
+    /// breaker that its last failure opened.
     pub(crate) fn is_calm(&self, now: Moment) -> bool {
-        now > self.troubles.1 + self.settle / 2
+        now > self.troubles.1 + Duration::from_secs(21)
     }
 }
 

@@ -67,8 +67,9 @@ pub(crate) struct Session {
     retry_at: Moment,
     out: BTreeMap<Kind, (u64, Moment)>,
     calls: u64,
-    /// What the control plane acknowledged of each instance in this session.
-    acknowledged: BTreeMap<InstanceKey, Instance>,
+    /// What the control plane acknowledged of each instance in this session; `None` after a call that was
+    /// not answered, because it may yet take effect.
+    acknowledged: BTreeMap<InstanceKey, Option<Instance>>,
     stream: Option<(u64, Moment)>,
     compare_at: Moment,
     poll: bool,
@@ -151,6 +152,9 @@ impl World {
         let kinds: Vec<Kind> = session.out.iter().filter(late).map(|(kind, _)| kind.clone()).collect();
         for kind in kinds {
             session.out.remove(&kind);
+            if let Kind::Instance(key) = &kind {
+                session.acknowledged.insert(key.clone(), None);
+            }
             if kind == Kind::Session {
                 let dice = self.dice.next();
                 if session.id.is_some() {
@@ -193,7 +197,7 @@ impl World {
         let acknowledged = &self.nodes[at].session.acknowledged;
         let stale = acknowledged.keys().filter(|key| !wanted.iter().any(|instance| instance.key == **key));
         let stale: Vec<InstanceKey> = stale.cloned().collect();
-        let new = |instance: &Instance| acknowledged.get(&instance.key) != Some(instance);
+        let new = |instance: &Instance| acknowledged.get(&instance.key).and_then(Option::as_ref) != Some(instance);
         let new: Vec<Instance> = wanted.into_iter().filter(new).collect();
         for key in stale {
             let out = Deregister { key: key.clone(), cause: Cause::Drained };
@@ -309,7 +313,7 @@ impl World {
                 }
             }
             (_, Reply::Registered(instance)) => {
-                session.acknowledged.insert(instance.key.clone(), instance);
+                session.acknowledged.insert(instance.key.clone(), Some(instance));
             }
             (_, Reply::Deregistered(out)) => {
                 session.acknowledged.remove(&out.key);

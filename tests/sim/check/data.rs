@@ -210,11 +210,10 @@ impl World {
         let rooms = mine().filter(|request| request.room.is_some()).count();
         let host = differs(&|| "host".into(), node.host.in_flight(), rooms);
         let mut at_cell: BTreeMap<*const _, (usize, usize)> = BTreeMap::new();
-        for request in mine() {
-            let Some(attempt) = &request.attempt else { continue };
+        for attempt in mine().filter_map(|request| request.attempt.as_ref()) {
             let (all, trials) = at_cell.entry(Arc::as_ptr(&attempt.endpoint().cell)).or_default();
             *all += 1;
-            *trials += usize::from(attempt.how() == How::Trial && request.answer.is_none());
+            *trials += usize::from(attempt.how() == How::Trial);
         }
         let services = node.services.iter().enumerate().find_map(|(number, service)| {
             let admitted = |request: &&Request| request.service == number && request.admission.is_some();
