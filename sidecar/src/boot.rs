@@ -110,7 +110,8 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
         asks,
         log: AccessLog::new(&writer, &config.log),
     };
-    let meters = Meters::new();
+    let meters = Meters::new(clock);
+    writer.watch(&meters);
     watch(&meters, &shared);
 
     let mut publish = Vec::new();
@@ -154,6 +155,8 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
         tracing::info!(way = "admin", %address, "listening");
     }
     let (status, ready, drain) = (control.status(), control.status(), control.drain());
+    let counted = control.status();
+    meters.watch(move |sheet| crate::metrics::control::collect(&counted.get(), sheet));
     admin::start(AdminParts {
         listen: admin_tcp.map(|(socket, _)| socket),
         unix: admin_unix,
@@ -231,12 +234,13 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
     let limits = &shared.limits;
     meters.limit(Limit::Requests, f64::from(limits.requests));
     meters.limit(Limit::Connections, f64::from(limits.connections));
+    meters.limit(Limit::HeadTime, limits.head.duration().as_secs_f64());
     meters.limit(Limit::Pool, f64::from(limits.pool));
     meters.limit(Limit::KeptBody, crate::proxy::KEPT_BY_ALL_MAX as f64);
     let (host, connections) = (Arc::clone(&shared.host), Arc::clone(&shared.connections));
-    meters.watch(move |levels| {
-        levels.set(&catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));
-        levels.set(&catalogue::CONNECTIONS, &["client"], connections.load(Ordering::Relaxed) as f64);
+    meters.watch(move |sheet| {
+        sheet.set(&catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));
+        sheet.set(&catalogue::CONNECTIONS, &["client"], connections.load(Ordering::Relaxed) as f64);
     });
 }
 

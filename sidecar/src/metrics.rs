@@ -5,8 +5,9 @@
 
 pub mod catalogue;
 pub mod cell;
-mod control;
+pub mod control;
 mod finished;
+mod levels;
 mod limits;
 mod process;
 mod service;
@@ -15,19 +16,22 @@ mod sheet;
 mod tests;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use api::ServiceKey;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 
-pub use control::ControlMeters;
 pub use limits::Limit;
 pub use service::{EndpointMeters, RouteMeters};
 pub use sheet::Sheet;
 pub use worker::{ENDPOINTS_MAX, SERVICES_MAX, WorkerMeters};
 
+use self::levels::Published;
 use self::worker::WorkerCells;
+use crate::clock::Clock;
 
 /// Fills in what is not counted but looked at: called at each scrape.
 type Source = Box<dyn Fn(&mut Sheet) + Send + Sync>;
@@ -38,41 +42,45 @@ pub struct Meters {
     registry: Registry,
 }
 
-#[derive(Default)]
 struct Cells {
+    clock: Clock,
     workers: Mutex<Vec<Arc<WorkerCells>>>,
-    control: ControlMeters,
+    published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
     sources: Mutex<Vec<Source>>,
+}
+
+/// Takes a lock that is held for moments and never by a request. Whoever panicked while holding one left nothing
+/// half-done.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Meters {
     /// Meters that count nothing yet.
-    pub fn new() -> Arc<Self> {
-        let cells = Arc::new(Cells::default());
+    pub fn new(clock: Clock) -> Arc<Self> {
+        let (workers, published, sources) = Default::default();
+        let cells = Arc::new(Cells { clock, workers, published, sources });
         let registry = Registry::new();
         let scraped = Scraped { descs: descs(), cells: Arc::clone(&cells) };
         // Refused only when two families share a name, which a test of the catalogue rules out.
         if let Err(error) = registry.register(Box::new(scraped)) {
             tracing::error!(%error, "metrics cannot be scraped");
         }
-        Arc::new(Self { cells, registry })
+        let meters = Self { cells, registry };
+        meters.limit(Limit::Labels, SERVICES_MAX as f64);
+        Arc::new(meters)
     }
 
     /// The meters of one more worker.
     pub fn worker(&self) -> WorkerMeters {
         let cells = Arc::new(WorkerCells::default());
-        self.cells.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cells));
-        WorkerMeters::new(cells)
-    }
-
-    /// The meters of the control thread, and of no other.
-    pub fn control(&self) -> &ControlMeters {
-        &self.cells.control
+        lock(&self.cells.workers).push(Arc::clone(&cells));
+        WorkerMeters::new(cells, Arc::clone(&self.cells.published))
     }
 
     /// Has `source` looked at with each scrape.
     pub fn watch(&self, source: impl Fn(&mut Sheet) + Send + Sync + 'static) {
-        self.cells.sources.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(source));
+        lock(&self.cells.sources).push(Box::new(source));
     }
 
     /// Says what a limit is set to.
@@ -110,12 +118,14 @@ impl Collector for Scraped {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut sheet = Sheet::default();
         sheet.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
-        for worker in &*self.cells.workers.lock().unwrap_or_else(PoisonError::into_inner) {
+        for worker in &*lock(&self.cells.workers) {
             worker.collect(&mut sheet);
         }
-        self.cells.control.collect(&mut sheet);
+        for (service, published) in &*lock(&self.cells.published) {
+            published.collect(&service.to_string(), self.cells.clock.now(), &mut sheet);
+        }
         process::collect(&mut sheet);
-        for source in &*self.cells.sources.lock().unwrap_or_else(PoisonError::into_inner) {
+        for source in &*lock(&self.cells.sources) {
             source(&mut sheet);
         }
         sheet.families()

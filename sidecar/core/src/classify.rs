@@ -68,7 +68,7 @@ pub fn classify(
 ) -> Next {
     let settings = call.admission.settings();
     let judged = judge::of(outcome, attempt.endpoint(), settings);
-    scratch.effects = judge::tell(call, attempt, outcome, judged, now, dice);
+    scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
     let wanted = matches!(outcome, Outcome::Fault(_)) || wants_another(outcome, judged, settings);
     let then = if wanted { resend(call, scratch, (attempt, outcome), body, now) } else { Then::Answered };
     if let Some(note) = scratch.last_attempt() {

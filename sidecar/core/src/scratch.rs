@@ -165,6 +165,19 @@ pub struct Effects {
     pub returned: bool,
 }
 
+impl Effects {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            ejected: self.ejected || other.ejected,
+            spared: self.spared || other.spared,
+            breaker_opened: self.breaker_opened || other.breaker_opened,
+            returned: self.returned || other.returned,
+        }
+    }
+}
+
 /// An endpoint while a choice weighs it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scored {
@@ -195,7 +208,7 @@ pub struct Scratch {
     pub free: u8,
     /// Where the load budget stood when it was last asked.
     pub balance: Option<Balance>,
-    /// What the last outcome brought about.
+    /// What its outcomes brought about.
     pub effects: Effects,
     pub(crate) patience: Patience,
     pub(crate) pool: Vec<Scored>,

@@ -11,6 +11,7 @@ use sidecar_core::scratch::Scratch;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
+use crate::clock::Clock;
 
 fn record(n: u64) -> Record {
     let exchange = Exchange {
@@ -67,7 +68,7 @@ fn face() -> Face {
     let parts = AdminParts {
         listen: Some(tcp),
         unix: Some(UnixListener::bind(&unix).unwrap()),
-        meters: Meters::new(),
+        meters: Meters::new(Clock::start()),
         workers: vec![worker(), worker()],
         ready: Arc::new(move || {
             vec![Condition { name: "informed", ok: ready.load(Relaxed), detail: "by nobody".into() }]

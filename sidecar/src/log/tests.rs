@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use std::io::{self, Write};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use api::config::LogConfig;
@@ -95,7 +95,7 @@ fn one_in_a_hundred_successes_is_told_by_default() {
 }
 
 /// A sink that lets the first line wait until it is told.
-struct Stuck(Sender<()>, std::sync::mpsc::Receiver<()>);
+struct Stuck(SyncSender<()>, std::sync::mpsc::Receiver<()>);
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -111,7 +111,7 @@ impl Write for Stuck {
 
 #[test]
 fn a_slow_sink_costs_lines_and_never_a_request() {
-    let ((began, begun), (go, gone)) = (channel(), channel());
+    let ((began, begun), (go, gone)) = (sync_channel(1), sync_channel::<()>(1));
     let writer = Writer::onto(LogFormat::Logfmt, Stuck(began, gone)).unwrap();
     writer.say("first\n".into());
     begun.recv().unwrap();

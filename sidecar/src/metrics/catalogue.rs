@@ -119,10 +119,14 @@ families! {
         "When the control plane was last heard, as a Unix time.";
     CONTROL_RESYNCS = "outrigger_control_resyncs_total", Counter, "", [],
         "Times that a digest check found a difference and everything was fetched anew.";
-    POLICIES_REJECTED = "outrigger_control_policies_rejected_total", Counter, "", [],
-        "Policy sets from the control plane that could not be run; the ones before stayed in force.";
-    LIST_UPDATES = "outrigger_control_list_updates_total", Counter, "", [],
-        "Changes of lists that reached the workers.";
+    BEATS_MISSED = "outrigger_control_beats_missed_total", Counter, "", [],
+        "Heartbeats and sessions that were not answered.";
+    NEWS_UNREADABLE = "outrigger_control_news_unreadable_total", Counter, "", [],
+        "News from the control plane that nobody could read.";
+    POLICIES_REJECTED = "outrigger_control_policies_rejected", Gauge, "", [],
+        "Namespaces whose newest policies cannot be run; the ones before are in force.";
+    LIST_AGE = "outrigger_list_age_seconds", Gauge, "seconds", ["service"],
+        "How long ago the control plane last spoke of a service's list or confirmed it.";
     REGISTERED = "outrigger_registered_instances", Gauge, "", [],
         "Local instances that are registered.";
     // The sidecar itself.

@@ -1,61 +1,24 @@
-//! What the control thread counts: it is the only writer of these.
+//! The control thread's status as metrics: it keeps its own numbers, a scrape only reads them.
 
 use super::catalogue as c;
-use super::cell::Count;
 use super::sheet::Sheet;
+use crate::control::Status;
 
-/// The control thread's meters.
-#[derive(Debug, Default)]
-pub struct ControlMeters {
-    connected: Count,
-    synced_millis: Count,
-    resyncs: Count,
-    rejected: Count,
-    updates: Count,
-    registered: Count,
-}
-
-impl ControlMeters {
-    /// Whether a session is open.
-    pub fn connected(&self, yes: bool) {
-        self.connected.set(yes.into());
-    }
-
-    /// The control plane was heard at `millis` since 1970.
-    pub fn synced(&self, millis: u64) {
-        self.synced_millis.set(millis);
-    }
-
-    /// Everything was fetched anew because a digest differed.
-    pub fn resync(&self) {
-        self.resyncs.add(1);
-    }
-
-    /// A policy set could not be run.
-    pub fn policy_rejected(&self) {
-        self.rejected.add(1);
-    }
-
-    /// A change of a list went to the workers.
-    pub fn list_updated(&self) {
-        self.updates.add(1);
-    }
-
-    /// So many local instances are registered.
-    pub fn registered(&self, instances: usize) {
-        self.registered.set(instances as u64);
-    }
-
-    pub(super) fn collect(&self, sheet: &mut Sheet) {
-        sheet.set(&c::CONTROL_SYNC, &[], self.synced_millis.get() as f64 / 1e3);
-        for (family, count) in [
-            (&c::CONTROL_CONNECTED, &self.connected),
-            (&c::CONTROL_RESYNCS, &self.resyncs),
-            (&c::POLICIES_REJECTED, &self.rejected),
-            (&c::LIST_UPDATES, &self.updates),
-            (&c::REGISTERED, &self.registered),
-        ] {
-            sheet.set(family, &[], count.get() as f64);
+/// Puts what `status` says into `sheet`.
+pub fn collect(status: &Status, sheet: &mut Sheet) {
+    let registered = status.instances.iter().filter(|instance| instance.registered).count();
+    sheet.set(&c::REGISTERED, &[], registered as f64);
+    let rejected = status.policies.iter().filter(|policies| !policies.rejected.is_empty()).count();
+    sheet.set(&c::POLICIES_REJECTED, &[], rejected as f64);
+    for service in &status.services {
+        if let Some(age) = service.age {
+            sheet.set(&c::LIST_AGE, &[&service.service.to_string()], age as f64 / 1e3);
         }
     }
+    let Some(control) = &status.control else { return };
+    sheet.set(&c::CONTROL_CONNECTED, &[], f64::from(u8::from(control.connected)));
+    sheet.set(&c::CONTROL_SYNC, &[], control.heard_at.unwrap_or(0) as f64 / 1e3);
+    sheet.set(&c::CONTROL_RESYNCS, &[], control.resyncs as f64);
+    sheet.set(&c::BEATS_MISSED, &[], control.beats_missed as f64);
+    sheet.set(&c::NEWS_UNREADABLE, &[], control.unreadable as f64);
 }

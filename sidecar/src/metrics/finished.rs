@@ -2,7 +2,7 @@
 
 use api::{Reason, ServiceKey};
 use sidecar_core::record::Record;
-use sidecar_core::scratch::{AttemptNote, Then};
+use sidecar_core::scratch::{AttemptNote, Effects, Then};
 
 use super::limits::Limit;
 use super::service::RouteMeters;
@@ -12,8 +12,8 @@ use super::worker::WorkerMeters;
 const NOWHERE: &[Reason] = &[Reason::UnknownHost, Reason::NoSuchService, Reason::NoSnapshot];
 
 impl WorkerMeters {
-    /// A request ended, whichever way.
-    pub fn finished(&self, record: &Record) {
+    /// A request ended, whichever way; `effects` is what its outcomes brought about.
+    pub fn finished(&self, record: &Record, effects: Effects) {
         let finish = &record.finish;
         let nowhere = finish.reason.is_some_and(|reason| NOWHERE.contains(&reason));
         let route = match nowhere {
@@ -28,6 +28,7 @@ impl WorkerMeters {
                 self.limit_hit(limit);
             }
         }
+        route.effects(effects);
         let Some(first) = record.attempts.first() else { return };
         route.queued(first.began.since(record.arrived));
         let elsewhere = record.attempts.iter().filter_map(|a| Some(a.ended?.since(a.began))).sum();
@@ -38,6 +39,7 @@ impl WorkerMeters {
     }
 
     fn attempt(&self, service: &ServiceKey, route: &RouteMeters, attempt: &AttemptNote) {
+        self.connection(attempt.reused, attempt.connected.is_some());
         if let Some(ended) = attempt.ended.filter(|_| attempt.status > 0) {
             route.first_byte(ended.since(attempt.began));
         }

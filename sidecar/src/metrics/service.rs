@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Label, Reason};
@@ -11,6 +11,7 @@ use sidecar_core::scratch::Effects;
 use super::catalogue as c;
 use super::cell::{Count, Durations};
 use super::limits::{OF_ATTEMPTS, SHED};
+use super::lock;
 use super::sheet::Sheet;
 
 /// The `route` label of requests that no route of the policy matches.
@@ -166,7 +167,7 @@ impl EndpointMeters {
 
 impl ServiceCells {
     pub(super) fn route(self: &Arc<Self>, route: Option<&Label>) -> Arc<RouteMeters> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         let fresh = || {
             let (codes, took) = (Default::default(), Durations::default());
             Arc::new(RouteMeters { service: Arc::clone(self), codes, took })
@@ -176,7 +177,7 @@ impl ServiceCells {
 
     /// The handles of `address`; `None` when `most` others have theirs.
     pub(super) fn endpoint(&self, address: SocketAddr, most: usize) -> Option<Arc<EndpointMeters>> {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = lock(&self.endpoints);
         if endpoints.len() >= most && !endpoints.contains_key(&address) {
             return None;
         }
@@ -185,7 +186,7 @@ impl ServiceCells {
 
     /// Forgets the endpoints that `listed` does not know.
     pub(super) fn retain(&self, listed: impl Fn(&SocketAddr) -> bool) {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = lock(&self.endpoints);
         endpoints.retain(|address, _| listed(address));
     }
 
@@ -213,14 +214,14 @@ impl ServiceCells {
     }
 
     fn collect_parts(&self, service: &str, sheet: &mut Sheet) {
-        for (route, meters) in &*self.routes.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (route, meters) in &*lock(&self.routes) {
             let route = route.as_ref().map_or(NO_ROUTE, Label::as_str);
             for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&meters.codes) {
                 sheet.add(&c::REQUESTS, &[service, route, class], count.get() as f64);
             }
             sheet.note(&c::REQUEST_DURATION, &[service, route], &meters.took);
         }
-        for (address, meters) in &*self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (address, meters) in &*lock(&self.endpoints) {
             let address = address.to_string();
             for (outcome, count) in
                 [("ok", &meters.ok), ("failed", &meters.failed), ("cancelled", &meters.cancelled)]

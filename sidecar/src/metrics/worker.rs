@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use api::{Label, Reason, ServiceKey};
 use sidecar_core::endpoint::EndpointList;
@@ -11,7 +11,9 @@ use sidecar_core::plan::ServicePlan;
 
 use super::catalogue as c;
 use super::cell::Count;
+use super::levels::Published;
 use super::limits::Limit;
+use super::lock;
 use super::service::{ByReason, EndpointMeters, RouteMeters, ServiceCells};
 use super::sheet::Sheet;
 
@@ -45,6 +47,7 @@ pub(super) struct WorkerCells {
 #[derive(Debug)]
 pub struct WorkerMeters {
     cells: Arc<WorkerCells>,
+    published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
     resolved: RefCell<HashMap<ServiceKey, Resolved>>,
 }
 
@@ -56,13 +59,17 @@ struct Resolved {
 }
 
 impl WorkerMeters {
-    pub(super) fn new(cells: Arc<WorkerCells>) -> Self {
-        Self { cells, resolved: RefCell::default() }
+    pub(super) fn new(
+        cells: Arc<WorkerCells>,
+        published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
+    ) -> Self {
+        Self { cells, published, resolved: RefCell::default() }
     }
 
     /// Resolves every handle that requests of `plan`'s service will need, all at zero, and forgets the endpoints
     /// that are not in `list` any more.
     pub fn resolve(&self, plan: &ServicePlan, list: &EndpointList) {
+        lock(&self.published).insert(plan.service.clone(), Published::new(plan, list));
         for route in &plan.routes {
             self.route(&plan.service, route.name.as_ref());
         }
@@ -115,7 +122,7 @@ impl WorkerMeters {
         if let Some(known) = resolved.get_mut(service) {
             return get(known);
         }
-        let mut services = self.cells.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut services = lock(&self.cells.services);
         let cells = if services.len() < SERVICES_MAX {
             Arc::clone(services.entry(service.clone()).or_default())
         } else {
@@ -161,15 +168,14 @@ impl WorkerMeters {
         self.cells.kept_body.set(bytes as u64);
     }
 
-    /// A connection to an endpoint was dialled, in vain or not.
-    pub fn connection_opened(&self, opened: bool) {
-        let count = if opened { &self.cells.opened } else { &self.cells.not_opened };
+    /// An attempt rode on a pooled connection, got one of its own, or got none.
+    pub(super) fn connection(&self, reused: bool, opened: bool) {
+        let count = match (reused, opened) {
+            (true, _) => &self.cells.reused,
+            (false, true) => &self.cells.opened,
+            (false, false) => &self.cells.not_opened,
+        };
         count.add(1);
-    }
-
-    /// An attempt rides on a pooled connection.
-    pub fn connection_reused(&self) {
-        self.cells.reused.add(1);
     }
 
     /// A limit acted.
@@ -180,7 +186,7 @@ impl WorkerMeters {
 
 impl WorkerCells {
     pub(super) fn collect(&self, sheet: &mut Sheet) {
-        for (service, cells) in &*self.services.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (service, cells) in &*lock(&self.services) {
             cells.collect(&service.to_string(), sheet);
         }
         self.other.collect(OTHER, sheet);

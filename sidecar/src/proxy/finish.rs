@@ -18,10 +18,15 @@ const SLOW: Duration = Duration::from_secs(1);
 pub(super) fn finish<D: Downstream>(
     world: &World,
     ongoing: Ongoing<'_, D>,
-    answered: Option<Answered>,
+    mut answered: Option<Answered>,
     ended: &Ended,
 ) {
     let now = world.clock.now();
+    let mut effects = ongoing.scratch.effects;
+    if let Some(Answered { attempt, admission, view, .. }) = &mut answered {
+        let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
+        effects = effects.and(conclude(&call, attempt, ended.end, now, world.dice.draw()));
+    }
     let admission = answered.as_ref().map(|answered| &answered.admission);
     let finish = Finish {
         now,
@@ -33,12 +38,12 @@ pub(super) fn finish<D: Downstream>(
         bytes_out: ended.bytes_out,
     };
     let record = Record::of(&ongoing.exchange, admission.map(|a| a.route()), &ongoing.scratch, finish);
-    world.meters.finished(&record);
+    world.meters.finished(&record, effects);
     world.log.finished(&record, ongoing.head.method_name(), ongoing.head.path());
     world.rings.borrow_mut().keep(record, SLOW, world.dice.draw());
-    if let Some(Answered { conn, mut attempt, admission, view, .. }) = answered {
-        let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
-        conclude(&call, &mut attempt, ended.end, now, world.dice.draw());
+    // What is held goes back before somebody who waits for it is woken.
+    if let Some(answered) = answered {
+        let Answered { conn, attempt, .. } = answered;
         if ended.end == End::Whole {
             world.pool.give(attempt.endpoint().instance.address, conn, now);
         }

@@ -1,0 +1,53 @@
+//! What is looked at and not counted: the endpoints of each service by state, and its load budget.
+
+use std::sync::Arc;
+
+use api::policy::Retry;
+use api::{Moment, Readiness};
+use sidecar_core::endpoint::{Endpoint, EndpointList};
+use sidecar_core::plan::ServicePlan;
+use sidecar_core::service::ServiceCell;
+
+use super::catalogue as c;
+use super::sheet::Sheet;
+
+/// An endpoint's states, as the label `state` says them.
+const STATES: [&str; 5] = ["ready", "unready", "draining", "ejected", "held"];
+
+/// A service as it was last published. Host-wide: whichever worker heard of it last put it here.
+#[derive(Debug)]
+pub(super) struct Published {
+    cell: Arc<ServiceCell>,
+    /// The settings of what no route matches: the budget's, as most requests see them.
+    retry: Option<Retry>,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl Published {
+    pub(super) fn new(plan: &ServicePlan, list: &EndpointList) -> Self {
+        let retry = plan.routes.last().map(|route| route.everyone.settings.retry.clone());
+        Self { cell: Arc::clone(&plan.cell), retry, endpoints: list.endpoints.clone() }
+    }
+
+    pub(super) fn collect(&self, service: &str, now: Moment, sheet: &mut Sheet) {
+        for wanted in STATES {
+            let count = self.endpoints.iter().filter(|endpoint| state(endpoint) == wanted).count();
+            sheet.set(&c::ENDPOINTS, &[service, wanted], count as f64);
+        }
+        if let Some(retry) = &self.retry {
+            let balance = self.cell.budget.balance(now, retry);
+            let ratio = balance.spent as f64 / balance.allowed.max(1) as f64;
+            sheet.set(&c::BUDGET_RATIO, &[service], ratio);
+        }
+    }
+}
+
+fn state(endpoint: &Endpoint) -> &'static str {
+    match endpoint.instance.readiness {
+        _ if endpoint.cell.health.ask().is_out() => "ejected",
+        _ if endpoint.held.is_some() => "held",
+        Readiness::Ready => "ready",
+        Readiness::Unready => "unready",
+        Readiness::Draining => "draining",
+    }
+}
