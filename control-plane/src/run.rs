@@ -122,3 +122,43 @@ impl From<StartError> for Failure {
         Self { exit, text: format!("outrigger control-plane: {why}\n") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn checked(text: &str) -> Result<ControlPlaneConfig, Failure> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cp.yaml");
+        std::fs::write(&path, text).unwrap();
+        check(&Options { config: Some(path), admin: Some(([127, 0, 0, 1], 9).into()), ..Options::default() })
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() {
+        let config = checked("admin: 127.0.0.1:1\nlease: { expiry: 30s }\n").unwrap();
+        assert_eq!(config.admin.port(), 9);
+        assert_eq!(config.lease.expiry, api::Span::secs(30));
+        assert_eq!(config.listen.port(), 7400);
+        assert_eq!(checked("# nothing said\n").unwrap().push, Default::default());
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_told_at_once() {
+        let failure = checked("lisen: 127.0.0.1:1\nlease: { expiry: 30 }\n").unwrap_err();
+        assert_eq!(failure.exit, 78);
+        for words in
+            ["did you mean \"listen\"?", "cp.yaml:2:10", "has no unit", "2 problems; nothing was started"]
+        {
+            assert!(failure.text.contains(words), "{}", failure.text);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_a_bad_configuration() {
+        let options = Options { config: Some("/nowhere/cp.yaml".into()), ..Options::default() };
+        let failure = check(&options).unwrap_err();
+        assert_eq!((failure.exit, failure.text.contains("cannot read /nowhere/cp.yaml")), (78, true));
+    }
+}

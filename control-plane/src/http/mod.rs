@@ -162,3 +162,69 @@ fn by(headers: &HeaderMap, peer: Peer) -> By {
     };
     By { author: said("x-author"), origin: peer.0.ip().to_string(), message: said("x-message") }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::signal::signal;
+    use crate::store::snapshot::SnapshotFile;
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::thread::{StoreThread, Stores};
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use tower::ServiceExt;
+
+    /// An app whose state is never loaded and whose desk never answers.
+    fn loading(
+        directory: &std::path::Path,
+    ) -> (Arc<App>, (crate::desk::Inbox, crate::signal::Raise, crate::signal::Raise)) {
+        let policies = Box::new(SqliteStore::open(&directory.join("p"), "store").unwrap());
+        let instances = Box::new(SnapshotFile::at(directory.join("r")));
+        let stores = StoreThread::start(Stores { policies, instances }).unwrap();
+        let (desk, inbox) = DeskHandle::new();
+        let ((loaded, ready), (stopping, stop)) = (signal(), signal());
+        let app = App {
+            writer: Writer::start(desk.clone(), stores, stop.clone()),
+            desk,
+            store: "store".into(),
+            ready,
+            stop,
+            ping: std::time::Duration::from_secs(10),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            clock: Clock::start(),
+        };
+        (Arc::new(app), (inbox, loaded, stopping))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_answered_before_state_is_loaded_but_how_the_process_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (app, _kept) = loading(directory.path());
+        for (path, wanted) in [
+            ("/v1/services", 503),
+            ("/v1/namespaces/default/services/checkout/instances", 503),
+            ("/readyz", 503),
+            ("/livez", 200),
+            ("/metrics", 200),
+            ("/nothing", 404),
+        ] {
+            for router in [nodes(Arc::clone(&app)), admin(Arc::clone(&app))] {
+                let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+                let answer = router.oneshot(request).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::from_u16(wanted).unwrap(), "{path}");
+                assert_eq!(answer.headers().contains_key("retry-after"), wanted == 503, "{path}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_nobody_answers_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let (app, (_inbox, loaded, _stopping)) = loading(directory.path());
+        loaded.raise();
+        let request = Request::builder().uri("/v1/services").body(Body::empty()).unwrap();
+        let answer = nodes(app).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

@@ -1,0 +1,9 @@
+//! The native API over real sockets: one process's worth of control plane per test, on ports the system picks.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod plane;
+mod policies;
+mod registry;
+mod restart;
+mod rules;
+mod watch;
