@@ -82,6 +82,11 @@ impl<'de> Visitor<'de> for AnyNode {
         Ok(Node::Scalar(Kind::Null, String::new()))
     }
 
+    /// What `serde_yaml` makes of a text that holds only comments.
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Kind::Null, String::new()))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = from.next_element()? {
