@@ -1,26 +1,19 @@
-//! Calls to the control plane: a tower stack (at once, retry, time-out) over the wire.
+//! Calls to the control plane: a tower stack (how many at once, retry, time-out) over one connection.
 //!
 //! Every call here may be repeated: the API's verbs say what shall be, never what to add. Which of several
 //! control planes is spoken to is one thing for all tasks; how long a task waits after its own failures is
 //! its own, in a [`Reconnect`].
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::Moment;
 use api::config::ControlConfig;
-use api::message::{API_VERSION, News, ProblemBody, Watch, header};
+use api::message::{News, Watch};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
-use hyper::{Method, Request, Response};
-use rustls::ClientConfig;
+use hyper::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sidecar_core::heart::Reconnect;
@@ -28,29 +21,18 @@ use tower::limit::ConcurrencyLimit;
 use tower::retry::{Policy, Retry};
 use tower::timeout::Timeout;
 use tower::timeout::error::Elapsed;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 
+use super::dialler::{ANSWER_MAX, Call, Dialler, Wire};
 use super::lines::Lines;
 use super::url::Url;
-use super::wire::{Sender, Trouble, dial};
+use super::wire::Trouble;
 use crate::clock::{Clock, Dice};
 
 /// Calls in flight at most: session, digests and first calls side by side, and no storm from one host.
 const CALLS_AT_ONCE: usize = 4;
-/// An answer may have this many bytes: a list of 100,000 instances, and then something is wrong.
-const ANSWER_MAX: usize = 64 << 20;
 /// A call that found no connection, or a stale one, is repeated once after this: a listener that restarts.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-
-/// One call.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    method: Method,
-    path: String,
-    body: Bytes,
-    /// How often it was sent.
-    sent: u32,
-}
 
 type Stack = ConcurrencyLimit<Retry<Again, Timeout<Wire>>>;
 
@@ -79,7 +61,7 @@ impl Client {
             true => Some(super::tls::trusting(&config.ca_file)?),
             false => None,
         };
-        let wire = Wire(Rc::new(Dialler { urls, tls, current: Cell::new(0), idle: RefCell::default() }));
+        let wire = Wire(Rc::new(Dialler::new(urls, tls)));
         let timeout = config.timeout.duration();
         let stack = ServiceBuilder::new()
             .concurrency_limit(CALLS_AT_ONCE)
@@ -145,7 +127,7 @@ impl Client {
 
     /// For a task that calls: counts its failures in a row.
     pub(crate) fn reconnect(&self) -> Reconnect {
-        Reconnect::new(self.wire.0.urls.len())
+        Reconnect::new(self.wire.0.doors())
     }
 
     /// A task's call failed: from now on everyone speaks to the next control plane, unless somebody noticed
@@ -203,98 +185,4 @@ impl Policy<Call, Bytes, BoxError> for Again {
     fn clone_request(&mut self, call: &Call) -> Option<Call> {
         Some(call.clone())
     }
-}
-
-/// The innermost service: one call over one connection.
-#[derive(Clone)]
-struct Wire(Rc<Dialler>);
-
-struct Dialler {
-    urls: Vec<Url>,
-    tls: Option<Arc<ClientConfig>>,
-    /// Which of the URLs is spoken to.
-    current: Cell<usize>,
-    /// A connection whose last call is complete, with the URL it leads to.
-    idle: RefCell<Option<(usize, Sender)>>,
-}
-
-impl Service<Call> for Wire {
-    type Response = Bytes;
-    type Error = Trouble;
-    type Future = Pin<Box<dyn Future<Output = Result<Bytes, Trouble>>>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
-        let dialler = self.0.clone();
-        Box::pin(async move { dialler.exchange(&call).await })
-    }
-}
-
-impl Dialler {
-    fn url(&self) -> &Url {
-        &self.urls[self.current.get()]
-    }
-
-    /// The control plane called `url` failed.
-    fn leave(&self, url: &str) {
-        if self.url().authority == url {
-            self.current.set((self.current.get() + 1) % self.urls.len());
-        }
-    }
-
-    async fn dial(&self) -> Result<(usize, Sender), Trouble> {
-        let at = self.current.get();
-        Ok((at, dial(&self.urls[at], self.tls.as_ref()).await?))
-    }
-
-    async fn exchange(&self, call: &Call) -> Result<Bytes, Trouble> {
-        let usable = |(at, sender): &(usize, Sender)| *at == self.current.get() && !sender.is_closed();
-        let (at, mut sender) = match self.idle.take().filter(usable) {
-            Some(idle) => idle,
-            None => self.dial().await?,
-        };
-        let answer = self.send(at, &mut sender, call).await?;
-        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        let url = &self.urls[at].authority;
-        let body = body.map_err(|why| Trouble::Foreign { url: url.clone(), why: why.to_string() })?;
-        self.idle.replace(Some((at, sender)));
-        Ok(body.to_bytes())
-    }
-
-    /// Sends `call` and returns the head of a good answer.
-    async fn send(&self, at: usize, sender: &mut Sender, call: &Call) -> Result<Response<Incoming>, Trouble> {
-        let url = self.urls[at].authority.clone();
-        let broken = |why| Trouble::Broken { url: url.clone(), why };
-        let request = Request::builder()
-            .method(call.method.clone())
-            .uri(&call.path)
-            .header(HOST, &url)
-            .header(CONTENT_TYPE, "application/json")
-            .header(header::API, API_VERSION)
-            .body(Full::new(call.body.clone()))
-            .map_err(|why| Trouble::Foreign { url: url.clone(), why: why.to_string() })?;
-        sender.ready().await.map_err(broken)?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        let status = answer.status().as_u16();
-        let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let retry_after = wait.map(Duration::from_secs);
-        let detail = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        let detail = detail.map(|body| words(&body.to_bytes())).unwrap_or_default();
-        Err(Trouble::Refused { url, status, detail, retry_after })
-    }
-}
-
-/// What a problem's body says, for one line.
-fn words(body: &[u8]) -> String {
-    let Ok(told) = serde_json::from_slice::<ProblemBody>(body) else {
-        return String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
-    };
-    let each: Vec<String> = told.problems.iter().map(ToString::to_string).collect();
-    if each.is_empty() { told.detail } else { format!("{}: {}", told.detail, each.join("; ")) }
 }

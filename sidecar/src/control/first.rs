@@ -63,7 +63,7 @@ async fn look(hub: &Hub, service: &ServiceKey) {
     let Some(client) = &hub.client else { return };
     let within = hub.config.outbound.first_call.duration();
     if tokio::time::timeout(within, hear_of(hub, client, service)).await.is_err() {
-        tracing::warn!(%service, "no control plane answered the first call of this service");
+        tracing::warn!(%service, "no control plane said in time whether this service is");
         let updates = hub.state.borrow_mut().unanswered(service);
         hub.publish(&updates);
     }

@@ -5,6 +5,7 @@
 
 mod begin;
 mod client;
+mod dialler;
 mod digests;
 mod first;
 pub(crate) mod hub;

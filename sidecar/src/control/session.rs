@@ -78,7 +78,10 @@ async fn open(hub: &Hub, client: &Client, boot: &Boot) -> Result<SessionOpened, 
     let opened: SessionOpened = client.call(Method::POST, "/v1/sessions", &words).await?;
     hub.asserted.borrow_mut().opened_with(&instances);
     hub.confirmed.send_replace(());
-    hub.control.borrow_mut().session.clone_from(&opened.session);
+    {
+        let mut control = hub.control.borrow_mut();
+        (control.session, control.store) = (opened.session.clone(), opened.store.clone());
+    }
     tracing::info!(session = opened.session, instances = instances.len(), "session open");
     Ok(opened)
 }

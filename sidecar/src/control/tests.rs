@@ -236,8 +236,9 @@ async fn a_control_plane_that_returns_empty_takes_nothing_away() {
     let address = fake.address;
     drop(fake);
     let fake = Fake::at(address, "b").await;
-    let status = sidecar.status(|status| status.control.as_ref().unwrap().store == "b").await;
+    let status = sidecar.status(|status| status.services.iter().any(|service| service.held > 0)).await;
     assert_eq!((status.services[0].endpoints, status.services[0].held), (3, 3));
+    assert_eq!(status.control.unwrap().store, "b");
     let status =
         sidecar.status(|status| status.policies.iter().any(|p| p.rejected.contains("adopted"))).await;
     assert_eq!((status.policies[0].revision, status.policies[0].store.as_str()), (1, "a"));
@@ -344,6 +345,12 @@ async fn leaving_tells_first_refuses_later_and_waits_for_what_is_in_flight() {
     drain.start();
     let out = until(|| fake.heard("DELETE /v1/sessions/s1/instances").pop()).await;
     assert_eq!(out["cause"], "drained");
+    let said = fake.heard("PUT /v1/sessions/s1/instances");
+    assert_eq!(
+        said.last().unwrap()["readiness"],
+        "draining",
+        "a control plane that warms up passes on no removal"
+    );
     assert!(drain.progress().step <= Step::Tell && !sidecar.refuses(), "refused before callers heard");
     until(|| (drain.progress().step == Step::Wait).then_some(())).await;
     assert!(sidecar.refuses());

@@ -40,6 +40,13 @@ impl Asserted {
         self.wanted.insert(wanted.instance.key.clone(), wanted);
     }
 
+    /// What is listed is on its way out: it takes nothing new.
+    pub(crate) fn drain(&mut self) {
+        for wanted in self.wanted.values_mut().filter(|wanted| wanted.confirmed) {
+            (wanted.instance.readiness, wanted.confirmed) = (Readiness::Draining, false);
+        }
+    }
+
     /// Everything leaves.
     pub(crate) fn leave(&mut self, cause: Cause) {
         let gone = std::mem::take(&mut self.wanted).into_keys();
@@ -158,8 +165,13 @@ mod tests {
         asserted.want(instance(1));
         asserted.refused(&Deed::Register(instance(1)), "newer boot");
         assert_eq!(asserted.next(), None);
+        asserted.drain();
+        assert_eq!(asserted.next(), None, "what was never listed need not be said to drain");
         asserted.doubt();
-        assert!(asserted.next().is_some());
+        let deed = asserted.next().unwrap();
+        asserted.done(&deed);
+        asserted.drain();
+        assert!(matches!(asserted.next(), Some(Deed::Register(i)) if i.readiness == Readiness::Draining));
         asserted.leave(Cause::Drained);
         let out = asserted.next().unwrap();
         asserted.done(&out);

@@ -109,27 +109,35 @@ pub(crate) async fn run(hub: &Rc<Hub>, drain: &Drain, in_flight: &(dyn Fn() -> u
     !whole
 }
 
-/// Tells the control plane. False when there was nobody to tell of.
+/// Tells the control plane: first that what is listed takes nothing new, which also a control plane that warms
+/// up passes on, then that it is gone. False when there was nobody to tell of.
 async fn tell(hub: &Hub) -> bool {
-    let mut confirmed = hub.confirmed.subscribe();
     if hub.asserted.borrow().is_empty() {
         return false;
     }
-    hub.asserted.borrow_mut().leave(Cause::Drained);
-    hub.say.notify_one();
     let told = async {
-        while hub.asserted.borrow().next().is_some() {
-            if confirmed.changed().await.is_err() {
-                return;
-            }
-        }
+        hub.asserted.borrow_mut().drain();
+        said(hub).await;
+        hub.asserted.borrow_mut().leave(Cause::Drained);
+        said(hub).await;
     };
     if tokio::time::timeout(TELL_WITHIN, told).await.is_err() {
+        hub.asserted.borrow_mut().leave(Cause::Drained);
         tracing::warn!(
-            "the control plane did not hear that this instance leaves; its callers find out by refusals"
+            "the control plane did not hear that this instance leaves; callers find out by refusals"
         );
     }
     true
+}
+
+/// Waits until there is nothing left to say.
+async fn said(hub: &Hub) {
+    let mut confirmed = hub.confirmed.subscribe();
+    hub.say.notify_one();
+    while hub.asserted.borrow().next().is_some() {
+        // The sender is the hub's own: it outlives the wait.
+        _ = confirmed.changed().await;
+    }
 }
 
 /// Waits for what is in flight. False when the time ran out.
