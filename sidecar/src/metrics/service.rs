@@ -190,6 +190,11 @@ impl ServiceCells {
         endpoints.retain(|address, _| listed(address));
     }
 
+    /// Whether any handle was ever resolved.
+    pub(super) fn is_used(&self) -> bool {
+        !lock(&self.routes).is_empty()
+    }
+
     pub(super) fn collect(&self, service: &str, sheet: &mut Sheet) {
         let one = &[service][..];
         self.failures.collect(sheet, &c::FAILURES, service, OF_ATTEMPTS);

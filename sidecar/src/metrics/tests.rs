@@ -69,7 +69,7 @@ fn services_past_the_cap_count_as_other() {
         worker.route(&service(&format!("s{n}")), None).request(200, Duration::ZERO);
     }
     check(&meters, "outrigger_requests_total{service=\"other\",route=\"default\",code=\"2xx\"} 3");
-    check(&meters, "outrigger_label_overflow_total{metric=\"services\"} 3");
+    check(&meters, "outrigger_label_overflow_total{metric=\"outrigger_requests_total\"} 3");
     check(&meters, "outrigger_limit_hits_total{limit=\"labels\"} 3");
 }
 

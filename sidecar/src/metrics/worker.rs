@@ -189,7 +189,9 @@ impl WorkerCells {
         for (service, cells) in &*lock(&self.services) {
             cells.collect(&service.to_string(), sheet);
         }
-        self.other.collect(OTHER, sheet);
+        if self.other.is_used() {
+            self.other.collect(OTHER, sheet);
+        }
         for (family, labels, count) in [
             (&c::ARRIVED, &[][..], &self.arrived),
             (&c::ACCEPT_FAILURES, &[], &self.accept_failures),
@@ -198,7 +200,7 @@ impl WorkerCells {
             (&c::CONNECTIONS_OPENED, &["ok"], &self.opened),
             (&c::CONNECTIONS_OPENED, &["failed"], &self.not_opened),
             (&c::CONNECTIONS_REUSED, &[], &self.reused),
-            (&c::LABEL_OVERFLOW, &["services"], &self.services_overflow),
+            (&c::LABEL_OVERFLOW, &[c::REQUESTS.name], &self.services_overflow),
             (&c::LABEL_OVERFLOW, &[c::ATTEMPTS.name], &self.endpoints_overflow),
         ] {
             sheet.add(family, labels, count.get() as f64);
