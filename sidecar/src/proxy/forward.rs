@@ -35,7 +35,10 @@ pub(super) async fn forward<D: Downstream>(
             None => std::future::pending().await,
         }
     });
-    poll_fn(|cx| match poll_answer(cx, ongoing, conn) {
+    // What must not run twice is kept no longer than it may be sent again: until its first byte left, or, where
+    // the endpoint's own sidecar can still say that its app never saw it, until the answer.
+    let lets_go = ongoing.only_once && !attempt.endpoint().instance.sidecar;
+    poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
         Poll::Ready(answer) => Poll::Ready(answer),
         Poll::Pending => {
             let late = |()| Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)));
@@ -49,6 +52,7 @@ fn poll_answer<D: Downstream>(
     cx: &mut Context<'_>,
     ongoing: &mut Ongoing<'_, D>,
     conn: &mut Conn,
+    lets_go: bool,
 ) -> Poll<Result<ResponseHead, Stop>> {
     // The body first, so that a small request leaves in one write with its head.
     let upload = ongoing.upload.poll_pump(cx, ongoing.client, &mut conn.wire);
@@ -57,7 +61,7 @@ fn poll_answer<D: Downstream>(
     }
     // A failed write is told by the answer, which may be there already: an endpoint may refuse early and close.
     let flushed = conn.wire.poll_flush(cx);
-    if ongoing.only_once && conn.wire.sent() != crate::wire::Sent::None {
+    if lets_go && conn.wire.sent() != crate::wire::Sent::None {
         ongoing.upload.let_go();
     }
     loop {
