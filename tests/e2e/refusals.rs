@@ -25,9 +25,13 @@ fn an_unknown_host_is_refused_and_never_dialled() {
 #[test]
 fn a_service_that_nobody_has_is_told_from_one_that_nobody_can_tell_of() {
     let fleet = fleet();
-    let mut control = fleet.control_plane();
+    // A control plane says no to nothing until every sidecar had one beat to register: here soon.
+    let mut control = fleet.control_plane_with("lease: { expiry: 6s }\n");
     let consumer = fleet.consumer("consumer", &control);
-    let unknown = consumer.get("chekout", "/");
+    let unknown = until("the control plane says that there is none", || {
+        let answer = consumer.get("chekout", "/");
+        (answer.reason() != Some("no_snapshot")).then_some(answer)
+    });
     assert_eq!((unknown.status, unknown.reason()), (500, Some("no_such_service")), "{unknown:?}");
     control.stop();
     until("the sidecar has noticed", || {

@@ -50,6 +50,12 @@ impl Fleet {
 
     /// Starts a control plane.
     pub fn control_plane(&self) -> ControlPlane<'_> {
+        self.control_plane_with("{}\n")
+    }
+
+    /// Starts a control plane whose file says `text`.
+    pub fn control_plane_with(&self, text: &str) -> ControlPlane<'_> {
+        self.file("control-plane.yaml", text);
         let mut control =
             ControlPlane { fleet: self, listen: free_port(), admin: free_port(), disk: 0, process: None };
         control.start();
@@ -120,7 +126,7 @@ impl ControlPlane<'_> {
             "--admin",
             &self.admin.to_string(),
         ]);
-        command.arg("--data").arg(disk);
+        command.arg("--data").arg(disk).args(["--config", "control-plane.yaml"]);
         self.process = Some(start_ready("control-plane", &mut command, self.fleet.dir(), self.listen));
     }
 
