@@ -11,6 +11,7 @@ use api::Moment;
 use api::message::{News, Watch};
 use bytes::Bytes;
 use control_core::{ControlCore, Event, Phase, Refusal, WatcherId};
+use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
@@ -29,6 +30,7 @@ pub(crate) struct Desk {
     held: BTreeMap<WatcherId, mpsc::Sender<Line>>,
     most: Option<u32>,
     metrics: Arc<Metrics>,
+    counted: BTreeMap<&'static str, IntCounter>,
     changed: bool,
 }
 
@@ -83,7 +85,7 @@ impl Counts {
 impl Desk {
     /// A desk for a core that knows its state. At most `most` watches are held; any number when `None`.
     pub(crate) fn new(core: ControlCore, most: Option<u32>, metrics: Arc<Metrics>) -> Self {
-        Self { core, held: BTreeMap::new(), most, metrics, changed: false }
+        Self { core, held: BTreeMap::new(), most, metrics, counted: BTreeMap::new(), changed: false }
     }
 
     /// Holds a watch.
@@ -115,7 +117,8 @@ impl Desk {
     pub(crate) fn settle(&mut self, now: Moment) {
         for event in self.core.take_events() {
             self.changed = true;
-            self.metrics.event(event.word()).inc();
+            let word = event.word();
+            self.counted.entry(word).or_insert_with(|| self.metrics.event(word)).inc();
             log(&event);
         }
         let mut encode = Encoder::default();

@@ -1,6 +1,6 @@
 //! What the process counts, under the prefix `outrigger_control_`.
 //!
-//! Every handle is resolved here, once, at start; whoever counts holds a handle and never looks up a name.
+//! A handle is resolved once; whoever counts holds it and never looks up a name again.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ impl Metrics {
         })
     }
 
-    /// The counter of the event called `word`.
+    /// The counter of the event called `word`; the desk keeps it.
     pub(crate) fn event(&self, word: &str) -> IntCounter {
         self.events.with_label_values(&[word])
     }

@@ -20,6 +20,7 @@ use api::message::{API_VERSION, header};
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -93,7 +94,7 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
         .route("/v1/namespaces/{namespace}/policies/{name}/rollback", post(policies::rollback))
         .route("/v1/adopt", post(policies::adopt))
         .route("/v1/audit", get(policies::audit));
-    around("admin", app, own)
+    around("admin", app, own).layer(middleware::from_fn(own_pages))
 }
 
 /// `own` with the reads both listeners share, and everything that stands around a handler.
@@ -124,6 +125,22 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
         .method_not_allowed_fallback(async || Refused::WrongMethod)
         .layer(middleware::from_fn_with_state(counted, count))
         .with_state(app)
+}
+
+/// An operator's browser carries requests of any page it shows; only this listener's own page may write here.
+/// Programs send no origin (RFC 6454 §7) and pass.
+async fn own_pages(request: Request, next: Next) -> Response {
+    if request.method().is_safe() || is_own(request.headers()) {
+        return next.run(request).await;
+    }
+    Refused::ForeignPage.into_response()
+}
+
+/// Whether no page asks, or this listener's own.
+fn is_own(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let from = origin.as_bytes().strip_prefix(b"http://");
+    from.is_some_and(|from| headers.get(HOST).is_some_and(|host| host == from))
 }
 
 /// Never answers before state is loaded.

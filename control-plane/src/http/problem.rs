@@ -32,6 +32,8 @@ pub(crate) enum Refused {
     NotFound(String),
     /// No route of this listener has that path.
     NoRoute,
+    /// A page of another site asks through somebody's browser.
+    ForeignPage,
     /// The route exists and knows other methods.
     WrongMethod,
     /// The body is neither JSON nor YAML.
@@ -70,6 +72,7 @@ impl Refused {
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", Some(1)),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not found", None),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no such path", None),
+            Self::ForeignPage => (StatusCode::FORBIDDEN, "foreign page", None),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong method", None),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed body", None),
             Self::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "wrong words", None),
@@ -94,6 +97,9 @@ impl Refused {
             Self::NotFound(what) | Self::LostRace(what) | Self::Superseded(what) => what.clone(),
             Self::Full(what) | Self::StoreAway(what) => what.clone(),
             Self::NoRoute => "this listener has no such path; writes are on the admin listener".into(),
+            Self::ForeignPage => {
+                "operators write from this listener's own page or from no page at all".into()
+            }
             Self::WrongMethod => "the allow header names what the path knows".into(),
             Self::Malformed(problem) => problem.to_string(),
             Self::Wrong(problems) => problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "),

@@ -37,6 +37,17 @@ async fn whoever_may_read_may_not_write() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_may_not_write_through_an_operators_browser() {
+    let plane = Plane::start().await;
+    let adopt = async |origin: &str| plane.admin("POST", "/v1/adopt", &[("origin", origin)], NOTHING).await;
+    assert_eq!(adopt("http://elsewhere.example").await.problem(), ["403 foreign page"]);
+    assert_eq!(adopt("null").await.problem(), ["403 foreign page"]);
+    // The client calls this host `control-plane`.
+    assert_eq!(adopt("http://control-plane").await.status, StatusCode::NO_CONTENT);
+    plane.stop().await;
+}
+
+#[tokio::test]
 async fn machines_messages_are_strict_too() {
     let plane = Plane::start().await;
     for (body, wanted) in [
