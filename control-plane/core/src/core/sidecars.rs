@@ -21,7 +21,8 @@ const BOOT_MAX: usize = 128;
 impl ControlCore {
     /// Opens a session, or resumes the one with the same node, boot and epoch. Its instances are registered,
     /// those of an older boot pass to it; what the older boot had and this one does not say stays with the
-    /// older one's lease and runs out with it.
+    /// older one's lease and runs out with it. What a resumed session held and does not say any more is
+    /// absent: a snapshot older than its owner's last word must not list it for ever.
     ///
     /// # Errors
     /// [`Refusal::Wrong`] when any word is wrong; nothing is opened or registered then.
@@ -37,8 +38,16 @@ impl ControlCore {
         let older = self.sessions.open(id, &open);
         let mut events = vec![Event::SessionOpened { session: id, node: open.node, resumed }];
         let owner = Owner { epoch: open.epoch, lease: id };
+        let said: BTreeSet<InstanceKey> = open.instances.iter().map(|i| i.key.clone()).collect();
         for instance in open.instances {
             events.extend(self.put(instance, owner, now));
+        }
+        let held = self.leases.get(id).map(|lease| lease.owned.clone()).unwrap_or_default();
+        for key in held.difference(&said) {
+            if self.registry.remove(key, Some(id), Cause::Absent).is_some() {
+                self.leases.disown(id, key);
+                events.push(Event::Removed { key: key.clone(), cause: Cause::Absent });
+            }
         }
         if let Some(older) = older.filter(|older| self.leases.replace(*older)) {
             self.sessions.close(older);

@@ -100,6 +100,8 @@ impl Model {
                 let known = Known { epoch, session: opened.unwrap().session };
                 self.sessions.insert(node, known);
                 let known = self.hears(node).unwrap();
+                let said = |key: &InstanceKey| instances.iter().any(|instance| instance.key == *key);
+                self.listed.retain(|key, (_, _, session)| *session != known.session || said(key));
                 instances.into_iter().for_each(|instance| self.says(&known, instance));
             }
             Op::Register { node, port, weight } => {

@@ -85,6 +85,19 @@ fn a_restart_with_a_snapshot_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_a_snapshot_lists_and_its_owner_took_out_leaves_when_the_session_is_opened_again() {
+    let mut world = World::ready();
+    world.open_at(1, 1, vec![instance(1, 80), instance(1, 81)]);
+    let mut world = World::restarted(Some(world.core.snapshot()));
+    let session = world.open_at(1, 1, vec![instance(1, 80)]);
+    assert_eq!(world.listed().len(), 1);
+    world.tick();
+    assert_eq!(world.count("removed"), 1);
+    let now = world.now();
+    assert_eq!(world.core.beat(&session, Default::default(), now).unwrap().instances, 1);
+}
+
+#[test]
 fn an_unready_instance_is_listed_and_counted_as_not_ready() {
     let mut world = World::ready();
     let session = world.open(1);
