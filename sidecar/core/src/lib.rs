@@ -54,6 +54,7 @@ pub mod refusal;
 pub mod route;
 pub mod scratch;
 pub mod service;
+mod trial;
 mod weigh;
 pub mod window;
 

@@ -10,6 +10,7 @@ use api::{Moment, Reason};
 use smallvec::SmallVec;
 
 use crate::budget::Balance;
+use crate::endpoint::EndpointList;
 use crate::outcome::Sent;
 use crate::queue::Patience;
 
@@ -216,6 +217,35 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Notes what was weighed: the one taken first, then the others in their order.
+    pub(crate) fn note_weighed(&mut self, list: &EndpointList, pool: &mut [Scored], taken: bool) {
+        let chosen = taken.then(|| pool.iter().position(|scored| scored.why == Why::Chosen)).flatten();
+        let paid = chosen.map_or(0.0, |at| pool[at].cost);
+        self.candidates.clear();
+        self.counts = Default::default();
+        for scored in pool.iter_mut() {
+            let ramping = scored.why == Why::NotDrawn && scored.ramp < 1.0;
+            match scored.why {
+                Why::NotDrawn if ramping => scored.why = Why::Ramping,
+                Why::NotDrawn if scored.cost > paid => scored.why = Why::HigherCost,
+                _ => {}
+            }
+            self.counts[scored.why as usize] = self.counts[scored.why as usize].saturating_add(1);
+        }
+        let others = pool.iter().enumerate().filter(|(at, _)| Some(*at) != chosen).map(|(_, scored)| scored);
+        for scored in chosen.map(|at| &pool[at]).into_iter().chain(others).take(CANDIDATES_MAX) {
+            let endpoint = &list.endpoints[scored.at];
+            self.candidates.push(Candidate {
+                id: endpoint.id,
+                address: endpoint.instance.address,
+                why: scored.why,
+                cost: scored.cost,
+                load: scored.load,
+                success: scored.success,
+            });
+        }
+    }
+
     /// Makes the slot ready for another request, its buffers kept.
     pub fn begin(&mut self) {
         let (mut pool, mut numbers) = (std::mem::take(&mut self.pool), std::mem::take(&mut self.numbers));

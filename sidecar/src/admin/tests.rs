@@ -1,3 +1,5 @@
+//! The admin face over real sockets: what it shows, what it refuses.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,3 +1,5 @@
+//! Log lines: what stands in them, what never does, and what a full writer drops.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};

@@ -1,3 +1,5 @@
+//! What is counted, and that the catalogue says so.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Every path of the breaker, and its permits under every order of drops.
+
 use super::*;
 use api::Share;
 use api::schema::Switch;

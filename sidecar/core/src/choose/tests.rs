@@ -1,3 +1,5 @@
+//! Picks told as tables: who is taken, and why the others are not.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use std::time::Duration;
 

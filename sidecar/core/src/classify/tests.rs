@@ -1,3 +1,5 @@
+//! What each outcome means for the request and for the endpoint.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use api::Instance;
 

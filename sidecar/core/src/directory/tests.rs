@@ -1,3 +1,5 @@
+//! Changes of a list: what is added, kept, held and gone.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use api::policy::Settings;
 use api::{Digest, Removal};

@@ -1,3 +1,5 @@
+//! Ejection, its cap, trial requests and the way back.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Buckets and caps, alone and together.
+
 use std::time::Duration;
 
 use api::Reason;

@@ -1,3 +1,5 @@
+//! The story that a record tells.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 use crate::outcome::Sent;
 use crate::scratch::{How, Then};
