@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep_until};
 
 use fleet::Fleet;
 use load::Load;
+use orders::REFUSED;
 use place::Place;
 use report::{Kill, Report};
 use show::Show;
@@ -123,10 +124,11 @@ async fn hold(
                 Planned::End => break,
             },
             guest = desk.accept() => {
-                let (told, stream) = obey(fleet, guest?.0).await?;
-                show.line(&told)?;
+                let mut stream = guest?.0;
+                let obeyed = obey(fleet, &mut stream).await;
+                show.line(obeyed.as_ref().unwrap_or_else(|refused| refused))?;
                 place.write_state(&fleet.state())?;
-                tokio::task::spawn_local(orders::watch_on(stream, told, seen.clone()));
+                tokio::task::spawn_local(orders::answer(stream, obeyed, seen.clone()));
             }
             news = seen.changed() => {
                 news.map_err(|_| io::Error::other(format!("the client ended; see {}", place.log("client").display())))?;
@@ -164,18 +166,17 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Carries an order out; what is wrong with it is told to whoever gave it, and the demo goes on.
-async fn obey(fleet: &mut Fleet<'_>, mut stream: UnixStream) -> io::Result<(String, UnixStream)> {
-    let told = match orders::take(&mut stream).await {
-        Err(why) => format!("no such order: {why}"),
-        Ok(Order { verb, name }) => match verb {
+async fn obey(fleet: &mut Fleet<'_>, stream: &mut UnixStream) -> Result<String, String> {
+    let done = async {
+        let Order { verb, name } = orders::take(stream).await?;
+        match verb {
             Verb::Kill => fleet.kill(&name).await.map(|(told, _)| told),
             Verb::Slow => fleet.slow(&name),
             Verb::Stop => fleet.stop(&name),
             Verb::Start => fleet.start(&name).await,
         }
-        .unwrap_or_else(|why| why.to_string()),
     };
-    Ok((told, stream))
+    done.await.map_err(|why: io::Error| format!("{REFUSED} {why}"))
 }
 
 /// Tells what the client counted and, of an unattended run, whether it kept what we promise.

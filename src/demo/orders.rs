@@ -15,6 +15,9 @@ use super::report::Report;
 /// After an order the client's counts are watched for this long: ejection and the first trial request fall in it.
 const WATCH_FOR: Duration = Duration::from_secs(5);
 
+/// How the answer to an order begins that was not carried out.
+pub(super) const REFUSED: &str = "error:";
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -57,16 +60,15 @@ impl Order {
 pub(super) async fn give(order: &Order) -> io::Result<ExitCode> {
     let mut stream = place::reach().await?;
     stream.write_all(order.write().as_bytes()).await?;
-    let mut answer = [0; 4096];
-    loop {
-        let read = stream.read(&mut answer).await?;
-        if read == 0 {
-            return Ok(ExitCode::SUCCESS);
+    let mut lines = BufReader::new(stream).lines();
+    let mut code = ExitCode::SUCCESS;
+    while let Some(line) = lines.next_line().await? {
+        if line.starts_with(REFUSED) {
+            code = ExitCode::FAILURE;
         }
-        let mut out = io::stdout().lock();
-        out.write_all(&answer[..read])?;
-        out.flush()?;
+        writeln!(io::stdout().lock(), "{line}")?;
     }
+    Ok(code)
 }
 
 /// Reads one order.
@@ -81,11 +83,18 @@ pub(super) async fn take(stream: &mut UnixStream) -> io::Result<Order> {
         .ok_or_else(|| io::Error::other(format!("{:?}; kill, slow, stop or start, and a name", line.trim())))
 }
 
-/// Tells whoever gave an order what was done, then what the client saw in the seconds after it.
-pub(super) async fn watch_on(mut stream: UnixStream, told: String, mut seen: watch::Receiver<Report>) {
+/// Tells whoever gave an order what was done, and then what the client saw in the seconds after it.
+pub(super) async fn answer(
+    mut stream: UnixStream,
+    obeyed: Result<String, String>,
+    mut seen: watch::Receiver<Report>,
+) {
     let before = seen.borrow_and_update().clone();
-    let watching = format!("{told}  watching {} s ...\n", WATCH_FOR.as_secs());
-    if stream.write_all(watching.as_bytes()).await.is_err() {
+    let told = match &obeyed {
+        Ok(done) => format!("{done}; watching {} s ...\n", WATCH_FOR.as_secs()),
+        Err(refused) => format!("{refused}\n"),
+    };
+    if stream.write_all(told.as_bytes()).await.is_err() || obeyed.is_err() {
         return;
     }
     let (end, mut worst) = (Instant::now() + WATCH_FOR, 0);
