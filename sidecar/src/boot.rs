@@ -10,10 +10,13 @@ use api::config::SidecarConfig;
 use api::policy::{ServiceSettings, Settings, StrategyKind};
 use api::schema::Switch;
 use api::{Caller, Digest, Instance, Proof, ServiceKey, Span};
+use sidecar_core::callers::SLOTS;
+use sidecar_core::classify::FREE_MAX;
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::plan::ServicePlan;
+use sidecar_core::queue::WAITERS_MAX;
 use sidecar_core::service::ServiceCell;
 use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
@@ -25,8 +28,9 @@ use crate::control::{self, Drain, Ended};
 use crate::gate::Gate;
 use crate::local::{BoundApp, Step};
 use crate::log::{self, AccessLog};
-use crate::metrics::Meters;
+use crate::metrics::{Limit, Meters, catalogue};
 use crate::publish::{Publisher, ServiceView};
+use crate::wire::h1;
 use crate::worker::{self, Shared};
 
 /// A sidecar could not start. Nothing is left behind.
@@ -230,13 +234,21 @@ fn inbound(config: &SidecarConfig) -> HashMap<ServiceKey, ServiceView> {
 
 /// Gauges that are read when somebody asks.
 fn watch(meters: &Arc<Meters>, shared: &Shared) {
-    use crate::metrics::{Limit, catalogue};
     let limits = &shared.limits;
-    meters.limit(Limit::Requests, f64::from(limits.requests));
-    meters.limit(Limit::Connections, f64::from(limits.connections));
-    meters.limit(Limit::HeadTime, limits.head.duration().as_secs_f64());
-    meters.limit(Limit::Pool, f64::from(limits.pool));
-    meters.limit(Limit::KeptBody, crate::proxy::KEPT_BY_ALL_MAX as f64);
+    for (limit, value) in [
+        (Limit::Requests, f64::from(limits.requests)),
+        (Limit::Connections, f64::from(limits.connections)),
+        (Limit::Head, h1::MAX_HEAD as f64),
+        (Limit::Target, h1::MAX_TARGET as f64),
+        (Limit::HeadTime, limits.head.duration().as_secs_f64()),
+        (Limit::Pool, f64::from(limits.pool)),
+        (Limit::Queue, WAITERS_MAX as f64),
+        (Limit::Callers, SLOTS as f64),
+        (Limit::FreeResends, f64::from(FREE_MAX)),
+        (Limit::KeptBody, crate::proxy::KEPT_BY_ALL_MAX as f64),
+    ] {
+        meters.limit(limit, value);
+    }
     let (host, connections) = (Arc::clone(&shared.host), Arc::clone(&shared.connections));
     meters.watch(move |sheet| {
         sheet.set(&catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));

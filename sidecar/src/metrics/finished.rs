@@ -1,6 +1,8 @@
 //! One finished request, counted once, from its record.
 
 use api::{Reason, ServiceKey};
+use sidecar_core::classify::FREE_MAX;
+use sidecar_core::outcome::Sent;
 use sidecar_core::record::Record;
 use sidecar_core::scratch::{AttemptNote, Effects, Then};
 
@@ -33,6 +35,9 @@ impl WorkerMeters {
         route.queued(first.began.since(record.arrived));
         let elsewhere = record.attempts.iter().filter_map(|a| Some(a.ended?.since(a.began))).sum();
         route.overhead(record.took().saturating_sub(elsewhere));
+        if used_up(record) {
+            self.limit_hit(Limit::FreeResends);
+        }
         for attempt in &record.attempts {
             self.attempt(&record.service, &route, attempt);
         }
@@ -61,4 +66,10 @@ impl WorkerMeters {
             _ => {}
         }
     }
+}
+
+/// Whether the request had all its free resends and could have used another.
+fn used_up(record: &Record) -> bool {
+    let unsent = |attempt: &AttemptNote| attempt.reason.is_some() && attempt.sent == Sent::None;
+    record.free >= FREE_MAX && record.attempts.last().is_some_and(unsent)
 }

@@ -52,6 +52,7 @@ fn rows(schema: &Schema, path: &str, page: &mut String) {
 fn row(field: &Field, path: &str, page: &mut String) {
     let key = super::join(path, field.name);
     let default = match &field.default {
+        Some(Value::String(text)) if text.is_empty() => "empty".to_owned(),
         Some(Value::String(text)) => format!("`{text}`"),
         Some(other) => format!("`{other}`"),
         None => String::new(),
