@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::process::getuid;
+use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -34,6 +34,7 @@ impl Place {
             let what = format!("{} belongs to another user: set XDG_RUNTIME_DIR", dir.display());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
         }
+        place.end_orphans();
         place.clear()?;
         make(&dir)?;
         make(&dir.join("logs"))?;
@@ -63,6 +64,23 @@ impl Place {
             return self.clear();
         }
         fs::remove_file(self.socket())
+    }
+
+    /// Ends what a demo that was itself killed left running: processes of its state file whose command line
+    /// still names this very directory, so that an id used again by somebody else is not touched.
+    fn end_orphans(&self) {
+        let text = fs::read(self.state_file()).unwrap_or_default();
+        let state: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let here = self.dir.as_os_str().as_encoded_bytes();
+        for process in state["processes"].as_array().into_iter().flatten() {
+            let pid = process["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+            let Some(pid) = pid else { continue };
+            let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            let ours = command.windows(here.len()).any(|part| part == here);
+            if ours && kill_process(pid, Signal::KILL).is_err() {
+                // It ended in between.
+            }
+        }
     }
 
     fn clear(&self) -> io::Result<()> {
