@@ -117,7 +117,7 @@ impl ControlCore {
         self.leases.open(id, saved.source, now);
         let SavedLease { node, boot, epoch, capabilities, instances, .. } = saved;
         let open = api::message::OpenSession { node, boot, epoch, capabilities, instances: Vec::new() };
-        let older = self.sessions.open(id, &open);
+        let older = self.sessions.remember(id, &open);
         for instance in instances {
             self.put(instance, owner, now);
         }

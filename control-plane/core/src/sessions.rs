@@ -43,6 +43,9 @@ pub(crate) struct Session {
     pub(crate) capabilities: BTreeSet<String>,
     /// What it last said of policies.
     pub(crate) beat: Beat,
+    /// Whether this process heard it open. One that a snapshot tells of has to say everything again, because
+    /// what it said after the snapshot was written is in nobody's memory.
+    pub(crate) heard: bool,
 }
 
 /// Every session.
@@ -59,7 +62,7 @@ impl Sessions {
         let beat = self.sessions.remove(&id).map(|known| known.beat).unwrap_or_default();
         let (node, boot, epoch) = (open.node.clone(), open.boot.clone(), open.epoch);
         let capabilities = open.capabilities.clone();
-        self.sessions.insert(id, Session { node, boot, epoch, capabilities, beat });
+        self.sessions.insert(id, Session { node, boot, epoch, capabilities, beat, heard: true });
         let before = self.newest.get(&open.node).copied();
         let age = |id: LeaseId| (self.sessions.get(&id).map(|session| session.epoch), id);
         if before.is_some_and(|before| age(before) > age(id)) {
@@ -67,6 +70,15 @@ impl Sessions {
         }
         self.newest.insert(open.node.clone(), id);
         before.filter(|before| *before != id)
+    }
+
+    /// A session that a snapshot tells of; otherwise as [`Sessions::open`].
+    pub(crate) fn remember(&mut self, id: LeaseId, open: &OpenSession) -> Option<LeaseId> {
+        let older = self.open(id, open);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.heard = false;
+        }
+        older
     }
 
     /// A session is gone.

@@ -150,11 +150,11 @@ impl ControlCore {
         Ok(())
     }
 
-    /// The lease of the session that calls itself `session`.
+    /// The lease of the session that calls itself `session`, if it opened since we started.
     fn session(&self, session: &str) -> Result<LeaseId, Refusal> {
         self.loaded()?;
         let id = session.parse().map_err(|_| Refusal::NoSession)?;
-        self.sessions.get(id).map(|_| id).ok_or(Refusal::NoSession)
+        self.sessions.get(id).filter(|session| session.heard).map(|_| id).ok_or(Refusal::NoSession)
     }
 
     /// Puts a right instance into the registry and its key under the owner's lease.

@@ -79,6 +79,10 @@ fn a_restart_with_a_snapshot_goes_on_where_it_was() {
     let saved = serde_json::to_string(&world.core.snapshot()).unwrap();
     let mut world = World::restarted(Some(serde_json::from_str(&saved).unwrap()));
     assert_eq!(world.core.query(&service()).unwrap().digest, before.digest);
+    let now = world.now();
+    let beat = world.core.beat(&sessions[0], Default::default(), now);
+    assert_eq!(beat, Err(Refusal::NoSession), "what was said after the snapshot has to be said again");
+    assert_eq!(fleet(&mut world, 3), sessions);
     world.pass(200, &sessions);
     assert_eq!(world.core.query(&service()).unwrap().instances, before.instances);
     assert_eq!(world.core.beat("0123", Default::default(), world.now()), Err(Refusal::NoSession));
