@@ -308,7 +308,8 @@ impl World {
             }
             (_, Reply::Heard(heard)) => {
                 session.heart.tell_heard(local, heard.beat_every.duration(), dice);
-                if heard.instances < session.acknowledged.len() {
+                let said = session.out.keys().all(|kind| !matches!(kind, Kind::Instance(_)));
+                if said && heard.instances != session.acknowledged.len() {
                     session.end(local);
                 }
             }

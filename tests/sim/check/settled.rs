@@ -33,10 +33,9 @@ impl World {
         let mine = (0..self.nodes.len()).flat_map(|node| self.wanted(node));
         let wanted = List::new(key.clone(), 0, mine.filter(|i| i.key.service == key).collect());
         let listed = self.control.core.as_ref().and_then(|core| core.query(&key).ok());
-        let found = listed.map(|list| list.digest);
-        self.must(found == Some(wanted.digest), "the registry says what the sidecars said", || {
-            let core = self_list(&key, found);
-            format!("{core}, wanted {} of {} instances", wanted.digest, wanted.instances.len())
+        let listed = listed.unwrap_or_else(|| List::empty(key.clone()));
+        self.must(listed.digest == wanted.digest, "the registry says what the sidecars said", || {
+            format!("{key}: {}", difference(&listed, &wanted))
         });
         for at in 0..self.nodes.len() {
             let directory = &self.nodes[at].services[number].directory;
@@ -78,6 +77,11 @@ impl World {
     }
 }
 
-fn self_list(key: &api::ServiceKey, found: Option<api::Digest>) -> String {
-    found.map_or_else(|| format!("{key} is unknown"), |digest| format!("{key} is {digest}"))
+/// What one list says and the other does not.
+fn difference(listed: &List, wanted: &List) -> String {
+    let only = |these: &List, those: &List| -> Vec<String> {
+        let these = these.instances.iter().filter(|instance| !those.instances.contains(instance));
+        these.map(|i| format!("{} {} weight {}", i.address, i.readiness, i.weight)).collect()
+    };
+    format!("listed {:?}, wanted {:?}", only(listed, wanted), only(wanted, listed))
 }
