@@ -7,6 +7,7 @@
 mod alone;
 mod apps;
 mod clients;
+mod dead_app;
 mod demo;
 mod drain;
 mod outage;

@@ -18,14 +18,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it writes goes to `NAME.log` in `dir`.
+    /// Starts `command`; what it writes goes to `NAME.log` in `dir`. Its standard input stays open and empty.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn start(name: &str, command: &mut Command, dir: &Path) -> Self {
         let log = dir.join(format!("{name}.log"));
         let open = || File::options().append(true).create(true).open(&log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(open()).stderr(open()).spawn();
+        let child = command.stdin(Stdio::piped()).stdout(open()).stderr(open()).spawn();
         let child = child.unwrap_or_else(|why| panic!("starting {name} ({command:?}): {why}"));
         Self { name: name.to_owned(), child, log }
     }
