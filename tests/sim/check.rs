@@ -9,7 +9,7 @@ mod settled;
 
 use std::collections::BTreeMap;
 
-use api::{Digest, Moment, ServiceKey};
+use api::{Digest, InstanceKey, Moment, ServiceKey};
 use sidecar_core::admit::admit;
 use sidecar_core::flight::InFlight;
 
@@ -41,6 +41,8 @@ pub(crate) struct Checks {
     pub(crate) budget: Ledgers,
     /// The newest boot the control plane heard of each node in this life, and when last.
     heard: BTreeMap<usize, (u32, Moment)>,
+    /// Which boot of its node said of each instance last that it is there.
+    asserted: BTreeMap<InstanceKey, u32>,
     /// Who the control plane listens to right now.
     speaker: Option<(usize, u32)>,
     /// When the control plane's process started.

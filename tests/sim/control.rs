@@ -184,7 +184,7 @@ impl World {
             }),
         };
         let reply = reply.unwrap_or_else(Reply::Refused);
-        self.checks.control_heard(node, boot, &reply, self.now);
+        self.checks.control_heard((node, boot), &ask, &reply, self.now);
         self.checks.speaks(Some((node, boot)));
         self.say(format_args!("control plane hears n{node}/{boot} call {call}: {ask:?} -> {reply:?}"));
         let link = self.network.control(node);

@@ -182,6 +182,12 @@ impl World {
                 let changes = self.nodes[at].services[service].directory.replace(local, list.clone());
                 self.changed(at, service, &changes);
             }
+            // It listens once its workers know what the disk knew.
+            for (worker, service) in
+                (0..self.scenario.workers).flat_map(|w| (0..disk.lists.len()).map(move |s| (w, s)))
+            {
+                self.view(at, boot, worker, service);
+            }
             self.nodes[at].disk = disk;
         }
         self.after(Duration::from_millis(1), Event::Wake { node: at, boot });
@@ -210,6 +216,7 @@ impl World {
         for instance in &delta.upsert {
             entry.gone.remove(&instance.key);
         }
+        self.list_told(at, service);
         self.changed(at, service, &changes);
         true
     }

@@ -197,7 +197,8 @@ impl World {
         let acknowledged = &self.nodes[at].session.acknowledged;
         let stale = acknowledged.keys().filter(|key| !wanted.iter().any(|instance| instance.key == **key));
         let stale: Vec<InstanceKey> = stale.cloned().collect();
-        let new = |instance: &Instance| acknowledged.get(&instance.key).and_then(Option::as_ref) != Some(instance);
+        let new =
+            |instance: &Instance| acknowledged.get(&instance.key).and_then(Option::as_ref) != Some(instance);
         let new: Vec<Instance> = wanted.into_iter().filter(new).collect();
         for key in stale {
             let out = Deregister { key: key.clone(), cause: Cause::Drained };

@@ -7,12 +7,13 @@ use api::{Moment, Readiness, Reason};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::breaker::State;
 use sidecar_core::choose::Call;
-use sidecar_core::classify::{FREE_MAX, Next};
+use sidecar_core::classify::Next;
 use sidecar_core::endpoint::Endpoint;
 use sidecar_core::flight::Counted;
 use sidecar_core::health::Condition;
 use sidecar_core::outcome::{Body, Outcome, Sent};
 use sidecar_core::record::Record;
+use sidecar_core::resend::FREE_MAX;
 use sidecar_core::scratch::{How, Scratch};
 
 use super::Checks;
@@ -78,7 +79,8 @@ impl World {
             // A trial is over when the head of its answer came.
             let (attempt, waits) = (other.attempt.as_ref(), other.answer.is_none());
             attempt.is_some_and(|other| {
-                waits && other.how() == How::Trial
+                waits
+                    && other.how() == How::Trial
                     && Arc::ptr_eq(&other.endpoint().cell, &endpoint.cell)
                     && matches!(endpoint.cell.health.ask(), Condition::OnTrial { .. })
             })
@@ -170,7 +172,8 @@ impl World {
         self.must(one, "every request has exactly one record", || format!("request {number}"));
         let (reason, status) = (record.finish.reason, record.finish.status);
         self.say(format_args!("n{} request {number} ends: {status} {reason:?}", request.node));
-        let quiet = self.scenario.kind == Kind::Control || self.scenario.is_calm(self.nodes[request.node].global(request.exchange.arrived));
+        let quiet = self.scenario.kind == Kind::Control
+            || self.scenario.is_calm(self.nodes[request.node].global(request.exchange.arrived));
         let excused = match reason {
             None => status < 500,
             Some(Reason::OutcomeUnknown) => !request.exchange.idempotent && request.reused,

@@ -5,13 +5,14 @@ use control_core::Event;
 use sidecar_core::directory::Changes;
 
 use super::Checks;
-use crate::control::Reply;
+use crate::control::{Ask, Reply};
 use crate::world::World;
 
 impl Checks {
     /// The control plane's process started: it knows of nobody yet.
     pub(crate) fn control_started(&mut self, now: Moment) {
         self.heard.clear();
+        self.asserted.clear();
         self.revisions.clear();
         self.swept.clear();
         self.speaker = None;
@@ -25,11 +26,26 @@ impl Checks {
     }
 
     /// The control plane answered a boot of a node.
-    pub(crate) fn control_heard(&mut self, node: usize, boot: u32, reply: &Reply, now: Moment) {
+    pub(crate) fn control_heard(
+        &mut self,
+        (node, boot): (usize, u32),
+        ask: &Ask,
+        reply: &Reply,
+        now: Moment,
+    ) {
         let heard = matches!(reply, Reply::Opened(_) | Reply::Heard(_));
         let newest = self.heard.get(&node).is_none_or(|(newest, _)| boot >= *newest);
         if heard && newest {
             self.heard.insert(node, (boot, now));
+        }
+        let said = match (ask, reply) {
+            (Ask::Open(open), Reply::Opened(_)) => &open.instances[..],
+            (_, Reply::Registered(instance)) => std::slice::from_ref(instance),
+            _ => &[],
+        };
+        for instance in said {
+            let before = self.asserted.entry(instance.key.clone()).or_insert(boot);
+            *before = boot.max(*before);
         }
     }
 
@@ -54,7 +70,10 @@ impl World {
                 Event::Removed { key, cause: Cause::Expired } => {
                     *swept.entry(key.service.clone()).or_insert(0_u64) += 1;
                     let node = self.apps.iter().find(|app| app.instance.key == *key).map(|app| app.node);
+                    let owner = self.checks.asserted.get(key);
                     let heard = node.and_then(|node| self.checks.heard.get(&node));
+                    // What a newer boot never said runs out with the lease of the older one.
+                    let heard = heard.filter(|(newest, _)| owner == Some(newest));
                     let last = heard.map_or(self.checks.started, |(_, at)| *at);
                     let (silent, expiry) =
                         (self.now.since(last), self.scenario.config.lease.expiry.duration());
@@ -109,7 +128,6 @@ impl World {
         let node = &self.nodes[at];
         let entry = &node.services[service];
         let (current, key) = (entry.directory.current(), entry.key.clone());
-        let (stream, revision) = (node.session.stream_id(), entry.directory.told().revision);
         let unwilled =
             changes.gone.iter().find(|(_, cause)| !cause.willed()).map(|(e, _)| e.instance.address);
         let emptied = current.endpoints.is_empty() && unwilled.is_some();
@@ -122,8 +140,14 @@ impl World {
         self.must(kept.is_none(), "who was taken out by will is gone", || {
             format!("n{at} {key} keeps {kept:?}")
         });
+    }
+
+    /// A list was told on a node's watch.
+    pub(crate) fn list_told(&mut self, at: usize, service: usize) {
+        let node = &self.nodes[at];
+        let (stream, revision) = (node.session.stream_id(), node.services[service].directory.told().revision);
         let before = self.checks.streams.insert((at, service), (stream, revision));
         let rises = before.is_none_or(|(was, before)| was != stream || revision >= before);
-        self.must(rises, "revisions only rise", || format!("n{at} {key}: {before:?}, then {revision}"));
+        self.must(rises, "revisions only rise", || format!("n{at}: {before:?}, then {revision}"));
     }
 }
