@@ -51,6 +51,7 @@ pub mod plan;
 pub mod queue;
 pub mod record;
 pub mod refusal;
+pub mod resend;
 pub mod route;
 pub mod scratch;
 pub mod service;

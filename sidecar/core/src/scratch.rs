@@ -9,9 +9,10 @@ use api::choice::choice;
 use api::{Moment, Reason};
 use smallvec::SmallVec;
 
+use crate::attempt::Attempt;
 use crate::budget::Balance;
 use crate::endpoint::EndpointList;
-use crate::outcome::Sent;
+use crate::outcome::{Outcome, Sent};
 use crate::queue::Patience;
 
 /// So many drawn candidates are noted with all they weighed; the rest are counted by reason.
@@ -123,6 +124,27 @@ impl AttemptNote {
             reason: None,
             sent: Sent::None,
             then: Then::Dropped,
+        }
+    }
+
+    /// Notes how the attempt ended and what was decided.
+    pub(crate) fn end(&mut self, attempt: &Attempt, outcome: &Outcome, then: Then, now: Moment) {
+        self.ended = Some(now);
+        self.then = if *outcome == Outcome::Cancelled { Then::Dropped } else { then };
+        self.connected = attempt.connected.map(|(at, _)| at);
+        self.reused = attempt.connected.is_some_and(|(_, reused)| reused);
+        match outcome {
+            Outcome::Answer(answer) => {
+                self.status = answer.status;
+                self.reason = answer.reason;
+                self.sent = Sent::All;
+            }
+            Outcome::Fault(fault) => {
+                self.reason = Some(fault.reason());
+                self.sent = fault.sent;
+                self.reused |= fault.reused;
+            }
+            Outcome::Cancelled => self.reason = Some(Reason::ClientGone),
         }
     }
 }

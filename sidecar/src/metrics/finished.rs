@@ -1,9 +1,9 @@
 //! One finished request, counted once, from its record.
 
 use api::{Reason, ServiceKey};
-use sidecar_core::classify::FREE_MAX;
 use sidecar_core::outcome::Sent;
 use sidecar_core::record::Record;
+use sidecar_core::resend::FREE_MAX;
 use sidecar_core::scratch::{AttemptNote, Effects, Then};
 
 use super::limits::Limit;

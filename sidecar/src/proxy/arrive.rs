@@ -56,7 +56,7 @@ pub(super) fn arrive<'c, D: Downstream>(
     let refused = refuse(&head, service.is_some());
     let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     head.strip_hop_by_hop();
-    head.drop_where(|field| field.name.len() > 12 && field.name[..12].eq_ignore_ascii_case(b"x-outrigger-"));
+    head.strip_claims();
     if let Some(protocol) = &upgrade {
         head.append("upgrade", protocol);
     }
@@ -70,6 +70,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         scratch: world.scratch(),
         head,
         exchange,
+        route: None,
         upgrade,
         grpc,
         only_once,

@@ -27,7 +27,6 @@ pub(super) fn finish<D: Downstream>(
         let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
         effects = effects.and(conclude(&call, attempt, ended.end, now, world.dice.draw()));
     }
-    let admission = answered.as_ref().map(|answered| &answered.admission);
     let finish = Finish {
         now,
         unix_millis: world.clock.wall(ongoing.exchange.arrived),
@@ -37,7 +36,7 @@ pub(super) fn finish<D: Downstream>(
         bytes_in: ongoing.upload.bytes,
         bytes_out: ended.bytes_out,
     };
-    let record = Record::of(&ongoing.exchange, admission.map(|a| a.route()), &ongoing.scratch, finish);
+    let record = Record::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
     world.meters.finished(&record, effects);
     world.log.finished(&record, ongoing.head.method_name(), ongoing.head.path());
     world.rings.borrow_mut().keep(record, SLOW, world.dice.draw());

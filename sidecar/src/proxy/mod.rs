@@ -6,6 +6,7 @@
 
 mod arrive;
 mod connect;
+mod download;
 mod finish;
 mod forward;
 mod outcome;
@@ -28,7 +29,7 @@ use sidecar_core::head::{RequestHead, ResponseHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
 use sidecar_core::refusal::Refusal;
-use sidecar_core::route::route;
+use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
 use self::upload::Upload;
@@ -48,6 +49,8 @@ struct Ongoing<'c, D> {
     upload: Upload,
     exchange: Exchange,
     scratch: Scratch,
+    /// What `route` found; `None` before it was asked.
+    route: Option<Route>,
     /// The protocol the client asked to switch to.
     upgrade: Option<String>,
     grpc: bool,
@@ -96,6 +99,7 @@ async fn line<D: Downstream>(
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.path(), header);
+    ongoing.route = Some(route.clone());
     let admission = wait::admission(world, ongoing, &route).await?;
     ongoing.upload.keep(admission.settings().retry.keep_body.as_usize());
     loop {

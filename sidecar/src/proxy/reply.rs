@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use api::{Reason, message::header};
 use bytes::Bytes;
@@ -10,13 +10,11 @@ use sidecar_core::head::ResponseHead;
 use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
+use super::download::Download;
 use super::{Answered, Ended, Ongoing};
 use crate::accept::Way;
-use crate::wire::{BodyKind, Downstream, Piece, Upstream};
+use crate::wire::{BodyKind, Downstream, Upstream};
 use crate::worker::World;
-
-/// The endpoint is read only while less than this waits to be written to the client.
-const QUEUED_MAX: usize = 64 * 1024;
 
 /// Passes the answer on, head and body, while what is left of the request's body still goes the other way.
 pub(super) async fn answer<D: Downstream>(
@@ -28,9 +26,7 @@ pub(super) async fn answer<D: Downstream>(
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
     answered.head.strip_hop_by_hop();
-    answered
-        .head
-        .drop_where(|field| field.name.len() > 12 && field.name[..12].eq_ignore_ascii_case(b"x-outrigger-"));
+    answered.head.strip_claims();
     if let (101, Some(protocol)) = (status, &ongoing.upgrade) {
         answered.head.append("upgrade", protocol);
     }
@@ -43,16 +39,16 @@ pub(super) async fn answer<D: Downstream>(
     }
     ongoing.client.send_head(&answered.head, kind);
     let passed = world.clock.now();
-    let mut pump = Pump { bytes: 0, ended: false, progress: 0 };
+    let mut download = Download::default();
     let idle = answered.admission.settings().timeout.idle.duration();
     let mut timer = pin!(world.wheel.at(passed + idle));
     let mut seen = 0;
     let end = poll_fn(|cx| {
-        if let Poll::Ready(end) = pump.poll(cx, ongoing, answered) {
+        if let Poll::Ready(end) = download.poll_pump(cx, ongoing, answered) {
             return Poll::Ready(end);
         }
-        if pump.progress != seen {
-            seen = pump.progress;
+        if download.progress != seen {
+            seen = download.progress;
             timer.reset(world.clock.now() + idle);
         }
         timer.as_mut().poll(cx).map(|()| End::Cut)
@@ -68,69 +64,7 @@ pub(super) async fn answer<D: Downstream>(
         ongoing.client.abort();
         answered.conn.wire.abort();
     }
-    Ended { head: Some(passed), status, reason, bytes_out: pump.bytes, end }
-}
-
-struct Pump {
-    bytes: u64,
-    ended: bool,
-    /// Rises whenever anything moved.
-    progress: u64,
-}
-
-impl Pump {
-    fn poll<D: Downstream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        ongoing: &mut Ongoing<'_, D>,
-        answered: &mut Answered,
-    ) -> Poll<End> {
-        let upstream = &mut answered.conn.wire;
-        if upstream.response_body() == BodyKind::Tunnel {
-            return ongoing
-                .client
-                .poll_flush(cx)
-                .map(|sent| if sent.is_ok() { End::Whole } else { End::ClientGone });
-        }
-        let before = ongoing.upload.bytes;
-        // What the client still sends is of use only while the endpoint takes it; a failure either way is told
-        // by the answer.
-        _ = ongoing.upload.poll_pump(cx, ongoing.client, upstream);
-        _ = upstream.poll_flush(cx);
-        self.progress += ongoing.upload.bytes - before;
-        loop {
-            while !self.ended && ongoing.client.queued() < QUEUED_MAX {
-                match upstream.poll_read(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
-                    Poll::Ready(Ok(Piece::Data(data))) => {
-                        self.bytes += data.len() as u64;
-                        self.progress += 1;
-                        ongoing.client.send(data);
-                    }
-                    Poll::Ready(Ok(Piece::End(trailers))) => {
-                        self.ended = true;
-                        ongoing.client.end(trailers);
-                    }
-                }
-            }
-            let waiting = ongoing.client.queued();
-            match ongoing.client.poll_flush(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(End::ClientGone),
-                Poll::Ready(Ok(())) if self.ended => return Poll::Ready(End::Whole),
-                // Room again: the endpoint may have more at hand, and nobody else would wake us.
-                Poll::Ready(Ok(())) if waiting >= QUEUED_MAX => self.progress += 1,
-                Poll::Ready(Ok(())) | Poll::Pending => break,
-            }
-        }
-        // A client that reads nothing and left is noticed here, not at the next write.
-        if ongoing.upload.done()
-            && let Poll::Ready(crate::wire::Gone::Reset) = ongoing.client.poll_gone(cx)
-        {
-            return Poll::Ready(End::ClientGone);
-        }
-        Poll::Pending
-    }
+    Ended { head: Some(passed), status, reason, bytes_out: download.bytes, end }
 }
 
 /// Answers in the endpoint's place.

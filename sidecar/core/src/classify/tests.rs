@@ -123,7 +123,7 @@ fn a_sidecar_that_answers_in_its_apps_place_proves_that_the_app_saw_nothing() {
         |status, reason| [Outcome::Answer(Answer { status, reason: Some(reason), ..Answer::default() })];
     check("", false, Body::Whole, &said(503, Reason::Draining), &again(true), Then::AgainFree);
     check("", false, Body::Whole, &said(503, Reason::QueueTimeout), &again(false), Then::Again);
-    check("", false, Body::Whole, &said(502, Reason::ConnectRefused), &again(false), Then::Again);
+    check("", false, Body::Whole, &said(502, Reason::ConnectRefused), &again(true), Then::AgainFree);
     check("", false, Body::Whole, &said(502, Reason::OutcomeUnknown), &Next::Done, Then::NotSafe);
 }
 

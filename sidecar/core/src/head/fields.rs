@@ -170,6 +170,14 @@ impl Fields {
         self.append(name, value);
     }
 
+    /// Takes off what only a sidecar may say: `x-outrigger-*`, which from anyone else is a claim.
+    pub fn strip_claims(&mut self) {
+        const OURS: &[u8] = b"x-outrigger-";
+        self.drop_where(|field| {
+            field.name.get(..OURS.len()).is_some_and(|name| name.eq_ignore_ascii_case(OURS))
+        });
+    }
+
     /// Drops what speaks to one hop only: the fields `Connection` names and those of RFC 9110 §7.6.1. The one
     /// survivor is a wish for trailers, said anew as `te: trailers`.
     ///

@@ -1,0 +1,79 @@
+//! The body of one answer on its way to the client, while what is left of the request's still goes the other
+//! way.
+
+use std::task::{Context, Poll};
+
+use sidecar_core::outcome::End;
+
+use super::{Answered, Ongoing};
+use crate::wire::{BodyKind, Downstream, Gone, Piece, Upstream};
+
+/// The endpoint is read only while less than this waits to be written to the client.
+const QUEUED_MAX: usize = 64 * 1024;
+
+/// What became of the body so far.
+#[derive(Default)]
+pub(super) struct Download {
+    /// Bytes read from the endpoint.
+    pub(super) bytes: u64,
+    ended: bool,
+    /// Rises whenever anything moved.
+    pub(super) progress: u64,
+}
+
+impl Download {
+    /// Moves what there is and what there is room for, both ways. Ready when the answer's body has ended and
+    /// reached the client's kernel, or never will.
+    pub(super) fn poll_pump<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        ongoing: &mut Ongoing<'_, D>,
+        answered: &mut Answered,
+    ) -> Poll<End> {
+        let upstream = &mut answered.conn.wire;
+        if upstream.response_body() == BodyKind::Tunnel {
+            return ongoing
+                .client
+                .poll_flush(cx)
+                .map(|sent| if sent.is_ok() { End::Whole } else { End::ClientGone });
+        }
+        let before = ongoing.upload.bytes;
+        // What the client still sends is of use only while the endpoint takes it; a failure either way is told
+        // by the answer.
+        _ = ongoing.upload.poll_pump(cx, ongoing.client, upstream);
+        _ = upstream.poll_flush(cx);
+        self.progress += ongoing.upload.bytes - before;
+        loop {
+            while !self.ended && ongoing.client.queued() < QUEUED_MAX {
+                match upstream.poll_read(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
+                    Poll::Ready(Ok(Piece::Data(data))) => {
+                        self.bytes += data.len() as u64;
+                        self.progress += 1;
+                        ongoing.client.send(data);
+                    }
+                    Poll::Ready(Ok(Piece::End(trailers))) => {
+                        self.ended = true;
+                        ongoing.client.end(trailers);
+                    }
+                }
+            }
+            let waiting = ongoing.client.queued();
+            match ongoing.client.poll_flush(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(End::ClientGone),
+                Poll::Ready(Ok(())) if self.ended => return Poll::Ready(End::Whole),
+                // Room again: the endpoint may have more at hand, and nobody else would wake us.
+                Poll::Ready(Ok(())) if waiting >= QUEUED_MAX => self.progress += 1,
+                Poll::Ready(Ok(())) | Poll::Pending => break,
+            }
+        }
+        // A client that reads nothing and left is noticed here, not at the next write.
+        if ongoing.upload.done()
+            && let Poll::Ready(Gone::Reset) = ongoing.client.poll_gone(cx)
+        {
+            return Poll::Ready(End::ClientGone);
+        }
+        Poll::Pending
+    }
+}
