@@ -39,6 +39,8 @@ const FAILURES_KEPT: usize = 4096;
 const SAMPLES_KEPT: usize = 1024;
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Services a worker knows or asked for, at most: as many as the control thread watches.
+const SERVICES_MAX: usize = 10_000;
 /// Scratch records kept for reuse.
 const SCRATCHES_KEPT: usize = 256;
 
@@ -166,6 +168,7 @@ impl World {
             return view.map_or(Known::Missing(Reason::NoEndpoint), Known::Service);
         }
         let mut services = self.services.borrow_mut();
+        let full = services.len() >= SERVICES_MAX;
         match services.get_mut(service) {
             Some(Heard::View(view)) => Known::Service(Rc::clone(view)),
             Some(Heard::Missing(reason)) => Known::Missing(*reason),
@@ -173,6 +176,8 @@ impl World {
                 waiting.push(cx.waker().clone());
                 Known::NotYet
             }
+            // Whoever sends may invent names; only so many are asked for.
+            None if full => Known::Missing(Reason::NoSuchService),
             None => {
                 services.insert(service.clone(), Heard::Asked(vec![cx.waker().clone()]));
                 // The control thread outlives the workers; at the very end nobody needs the answer.

@@ -70,6 +70,15 @@ struct Answered {
     room: InFlight,
 }
 
+impl Answered {
+    /// Why the endpoint's sidecar answered in its app's place; from an app itself it is not believed.
+    fn said(&self) -> Option<Reason> {
+        let sidecar = self.attempt.endpoint().instance.sidecar;
+        let word = self.head.find(header::REASON).filter(|_| sidecar)?;
+        std::str::from_utf8(word).ok()?.parse().ok()
+    }
+}
+
 /// How a request ended.
 struct Ended {
     /// When the head of the answer was passed on.

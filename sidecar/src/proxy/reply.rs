@@ -25,8 +25,12 @@ pub(super) async fn answer<D: Downstream>(
 ) -> Ended {
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
+    let said = answered.said();
     answered.head.strip_hop_by_hop();
     answered.head.strip_claims();
+    if let Some(reason) = said {
+        answered.head.append(header::REASON, reason.as_str());
+    }
     if let (101, Some(protocol)) = (status, &ongoing.upgrade) {
         answered.head.append("upgrade", protocol);
     }
@@ -55,11 +59,11 @@ pub(super) async fn answer<D: Downstream>(
     })
     .await;
     let reason = match end {
-        End::Whole => None,
+        End::Whole => said,
         End::Cut => Some(Reason::AnswerCut),
         End::ClientGone => Some(Reason::ClientGone),
     };
-    if reason.is_some() {
+    if end != End::Whole {
         // Neither side may take a cut body for a whole one.
         ongoing.client.abort();
         answered.conn.wire.abort();
