@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use api::config::{ServiceConfig, SidecarConfig, SidecarConfigWords};
 use api::policy::Policy;
 use api::schema::{Shape, Switch, Words};
-use api::{Protocol, ServiceKey, problem, yaml};
+use api::{ServiceKey, problem, yaml};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -126,7 +126,8 @@ fn without_file(options: &Options) -> Result<SidecarConfigWords, BadConfig> {
         None => None,
     };
     let service = service.unwrap_or_else(default_service);
-    let known = ServiceConfig { listen: Some(listen), endpoints: options.to.clone(), protocol: Protocol::H1 };
+    let known =
+        ServiceConfig { listen: Some(listen), endpoints: options.to.clone(), ..ServiceConfig::default() };
     let mut words = SidecarConfigWords {
         namespace: Some(service.namespace.clone()),
         services: Some(BTreeMap::from([(service, known)])),

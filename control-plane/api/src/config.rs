@@ -4,6 +4,7 @@
 
 mod control_plane;
 mod sidecar;
+mod tls;
 
 pub use control_plane::{
     ControlPlaneConfig, ControlPlaneConfigWords, LeaseConfig, LeaseConfigWords, ProtectionConfig,
@@ -14,6 +15,7 @@ pub use sidecar::{
     LimitsConfigWords, LogConfig, LogConfigWords, LogFormat, OnRegisterFailure, OutboundConfig,
     OutboundConfigWords, ServiceConfig, SidecarConfig, SidecarConfigWords,
 };
+pub use tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 
 use std::path::PathBuf;
 

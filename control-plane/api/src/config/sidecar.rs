@@ -10,8 +10,12 @@ use crate::choice::choice;
 use crate::instance::{LABELS_MAX, ORDINARY_WEIGHT, Protocol};
 use crate::name::{Label, Namespace, ServiceKey};
 use crate::problem::Problem;
-use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Switch, choice_shape, join, settings};
+use crate::schema::{
+    Field, Fields, Node, Problems, Schema, Shape, Switch, Words, choice_shape, join, settings,
+};
 use crate::unit::{Share, Span};
+
+use super::tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -65,6 +69,10 @@ settings! {
         leaf domains: Vec<String> = vec!["svc.localhost".into()], because "RFC 6761: localhost never leaves the host";
         /// How long the first call of an unknown service waits for its list.
         leaf first_call: Span = Span::secs(1), because "a list takes milliseconds; a call may take a second";
+        /// TLS on the shared port; the Unix socket stays in clear.
+        part listen_tls: ListenTls, words ListenTlsWords;
+        /// TLS towards endpoints of services that say nothing of their own.
+        part tls: EndpointTls, words EndpointTlsWords;
     }
 }
 
@@ -167,6 +175,8 @@ pub struct AppConfig {
     pub app: SocketAddr,
     /// Where the sidecar listens before it, and callers connect; the app itself is registered when `Off`.
     pub inbound: Switch<SocketAddr>,
+    /// TLS on `inbound`; callers are told to speak it.
+    pub inbound_tls: ListenTls,
     /// The address others reach this host by; chosen by the route to the control plane when `None`.
     pub advertise: Option<IpAddr>,
     /// Whether a loopback address may be registered: demos and tests on one host.
@@ -198,8 +208,12 @@ pub struct ServiceConfig {
     pub listen: Option<SocketAddr>,
     /// Fixed endpoints; found through the control plane when empty.
     pub endpoints: Vec<SocketAddr>,
-    /// What fixed endpoints speak.
+    /// What fixed endpoints speak. A way in of its own carries raw bytes when it is `tcp`.
     pub protocol: Protocol,
+    /// TLS on `listen`.
+    pub listen_tls: ListenTls,
+    /// TLS towards its endpoints; fixed ones are then spoken to with it.
+    pub tls: EndpointTls,
 }
 
 fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
@@ -276,6 +290,12 @@ impl Shape for AppConfig {
                 text("off"),
             ),
             field(
+                "inbound_tls",
+                "TLS on `inbound`; callers are told to speak it.",
+                ListenTlsWords::schema(),
+                None,
+            ),
+            field(
                 "advertise",
                 "The address others reach this host by; chosen by the route to the control plane when left out.",
                 IpAddr::schema(),
@@ -330,6 +350,8 @@ impl Shape for AppConfig {
             problems.push(Problem::at(join(path, "labels"), what));
         }
         let inbound = fields.optional("inbound", problems).unwrap_or_default();
+        let inbound_tls =
+            fields.optional::<ListenTlsWords>("inbound_tls", problems).unwrap_or_default().settle();
         let advertise = fields.optional("advertise", problems);
         let allow_loopback = fields.optional("allow_loopback", problems).unwrap_or_default();
         let check = fields.optional("check", problems).unwrap_or(Check::Tcp);
@@ -345,6 +367,7 @@ impl Shape for AppConfig {
             service: service?,
             app: app?,
             inbound,
+            inbound_tls,
             advertise,
             allow_loopback,
             check,
@@ -365,6 +388,9 @@ impl Shape for AppConfig {
         put("service", self.service.write());
         put("app", self.app.write());
         put("inbound", self.inbound.write());
+        if self.inbound_tls.is_on() {
+            put("inbound_tls", pair(&self.inbound_tls).write());
+        }
         if let Some(advertise) = &self.advertise {
             put("advertise", advertise.write());
         }
@@ -394,7 +420,19 @@ impl Shape for ServiceConfig {
                 Vec::<SocketAddr>::schema(),
                 None,
             ),
-            field("protocol", "What fixed endpoints speak.", Protocol::schema(), Some("h1".into())),
+            field(
+                "protocol",
+                "What fixed endpoints speak. A way in of its own carries raw bytes when it is `tcp`.",
+                Protocol::schema(),
+                Some("h1".into()),
+            ),
+            field("listen_tls", "TLS on `listen`.", ListenTlsWords::schema(), None),
+            field(
+                "tls",
+                "TLS towards its endpoints; fixed ones are then spoken to with it.",
+                EndpointTlsWords::schema(),
+                None,
+            ),
         ])
     }
 
@@ -404,6 +442,11 @@ impl Shape for ServiceConfig {
             listen: fields.optional("listen", problems),
             endpoints: fields.optional("endpoints", problems).unwrap_or_default(),
             protocol: fields.optional("protocol", problems).unwrap_or_default(),
+            listen_tls: fields
+                .optional::<ListenTlsWords>("listen_tls", problems)
+                .unwrap_or_default()
+                .settle(),
+            tls: fields.optional::<EndpointTlsWords>("tls", problems).unwrap_or_default().settle(),
         };
         fields.finish(problems);
         Some(service)
@@ -418,7 +461,28 @@ impl Shape for ServiceConfig {
             map.insert("endpoints".into(), self.endpoints.write());
         }
         map.insert("protocol".into(), self.protocol.write());
+        if self.listen_tls.is_on() {
+            map.insert("listen_tls".into(), pair(&self.listen_tls).write());
+        }
+        if self.tls.is_on() {
+            map.insert("tls".into(), trust(&self.tls).write());
+        }
         Value::Object(map)
+    }
+}
+
+/// What somebody would write of it.
+fn pair(tls: &ListenTls) -> ListenTlsWords {
+    ListenTlsWords { cert_file: Some(tls.cert_file.clone()), key_file: Some(tls.key_file.clone()) }
+}
+
+/// What somebody would write of it.
+fn trust(tls: &EndpointTls) -> EndpointTlsWords {
+    EndpointTlsWords {
+        ca_file: Some(tls.ca_file.clone()),
+        server_name: Some(tls.server_name.clone()),
+        cert_file: Some(tls.cert_file.clone()),
+        key_file: Some(tls.key_file.clone()),
     }
 }
 
@@ -457,8 +521,35 @@ impl SidecarConfig {
                 }
             }
         }
+        problems.extend(self.check_tls());
+        let mut tell =
+            |path: &str, what: String, hint: &str| problems.push(Problem::at(path, what).hint(hint));
         if !self.caller.is_empty() && self.caller.parse::<Label>().is_err() {
             tell("caller", format!("{:?} is not a name", self.caller), "a-z, 0-9 and inner hyphens");
+        }
+        problems
+    }
+
+    fn check_tls(&self) -> Vec<Problem> {
+        let mut problems = self.outbound.listen_tls.check("outbound.listen_tls");
+        problems.extend(self.outbound.tls.check("outbound.tls"));
+        for (service, config) in &self.services {
+            problems.extend(config.listen_tls.check(&format!("services.{service}.listen_tls")));
+            problems.extend(config.tls.check(&format!("services.{service}.tls")));
+            if config.listen_tls.is_on() && config.listen.is_none() {
+                let path = format!("services.{service}.listen_tls");
+                problems.push(
+                    Problem::at(path, "listen_tls without listen").hint("write listen, or take it out"),
+                );
+            }
+        }
+        for (at, app) in self.apps.iter().enumerate() {
+            let path = format!("apps[{at}].inbound_tls");
+            problems.extend(app.inbound_tls.check(&path));
+            if app.inbound_tls.is_on() && app.inbound.on().is_none() {
+                let hint = "write inbound, or take it out: the app itself speaks in clear";
+                problems.push(Problem::at(path, "inbound_tls without inbound").hint(hint));
+            }
         }
         problems
     }
@@ -468,12 +559,11 @@ impl SidecarConfig {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::schema::Words;
     use crate::yaml;
 
     #[test]
     fn what_is_written_reads_back() {
-        let text = "node: web-1\nservices:\n  checkout: { listen: 127.0.0.1:8080, endpoints: [10.0.0.5:80] }\n\
+        let text = "node: web-1\nservices:\n  checkout: { listen: 127.0.0.1:8080, endpoints: [10.0.0.5:80], tls: { ca_file: ca.pem } }\n\
                     apps:\n- { service: cart.shop, app: 127.0.0.1:9000, inbound: 0.0.0.0:9443, check: { http: /healthz } }\n";
         let words: SidecarConfigWords = yaml::read_one(text).unwrap();
         let again: SidecarConfigWords = yaml::read_one(&yaml::write(&words)).unwrap();
