@@ -29,7 +29,6 @@ const SNAPSHOT: Duration = Duration::from_secs(1);
 pub(crate) enum Ask {
     Open(OpenSession),
     Beat(String, Beat),
-    Close(String),
     Register(String, Instance),
     Deregister(String, Deregister),
     Watch(u64, Watch),
@@ -43,10 +42,9 @@ pub(crate) enum Reply {
     Heard(BeatHeard),
     Registered(Instance),
     Deregistered(Deregister),
-    Watching(u64),
+    Watching,
     Digests(Digests),
     Refused(Refusal),
-    Closed,
 }
 
 /// A message on its way to the control plane.
@@ -169,7 +167,6 @@ impl World {
         let reply = match &*ask {
             Ask::Open(open) => core.open_session(open.clone(), now).map(Reply::Opened),
             Ask::Beat(session, beat) => core.beat(session, beat.clone(), now).map(Reply::Heard),
-            Ask::Close(session) => core.close_session(session, now).map(|()| Reply::Closed),
             Ask::Register(session, instance) => {
                 core.register(session, instance.clone(), now).map(|_| Reply::Registered(instance.clone()))
             }
@@ -180,7 +177,7 @@ impl World {
             Ask::Watch(stream, watch) => core.subscribe(watch, now).map(|(id, news)| {
                 let poll = watch.mode == WatchMode::Poll;
                 first = Some((id, Watcher { node, boot, stream: *stream, poll, last: self.now }, news));
-                Reply::Watching(*stream)
+                Reply::Watching
             }),
         };
         let reply = reply.unwrap_or_else(Reply::Refused);

@@ -18,6 +18,7 @@ mod session;
 mod trace;
 mod world;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
@@ -35,7 +36,10 @@ fn number(name: &str) -> Option<u64> {
 /// Runs `seed`. A failure is run again with words, so that its last lines can be read.
 fn run(seed: u64, words: bool) -> Result<(u64, u64), String> {
     let mut world = World::of(seed, words);
-    match world.run() {
+    // What a core panics at is a failure of the seed like any other.
+    let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
+    let ran = ran.unwrap_or_else(|_| Err(world.panicked()));
+    match ran {
         Ok(steps) => Ok((steps, world.trace.hash())),
         Err(_) if !words => run(seed, true),
         Err(Violation { invariant, detail, step, at }) => Err(format!(

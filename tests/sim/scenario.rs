@@ -22,7 +22,6 @@ pub(crate) enum Kind {
 /// A world's fixed facts.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
-    pub(crate) seed: u64,
     pub(crate) kind: Kind,
     pub(crate) nodes: usize,
     /// Workers of each node's sidecar.
@@ -54,8 +53,8 @@ const CAPS: [&str; 4] =
 const HEALTHS: [&str; 3] = ["", "eject_share: 30%, consecutive: 2", "trial_every: 1s, minimum: 5"];
 
 impl Scenario {
-    /// Draws the scenario of `seed`.
-    pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Self {
+    /// Draws a scenario.
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
         let kind = [Kind::All, Kind::All, Kind::Data, Kind::Control][dice.below(4)];
         let mut config = ControlPlaneConfig::default();
         // A third of what people run, and a little more, so that leases run out within a simulated minute.
@@ -63,7 +62,6 @@ impl Scenario {
         config.protection.sweep_every = Span::secs(dice.from(2, 6));
         let services = ["checkout", "stock.shop"].map(|name| name.parse().expect("a service's name"));
         Self {
-            seed,
             kind,
             nodes: 3 + dice.below(3),
             workers: 1 + dice.below(3),

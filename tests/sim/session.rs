@@ -59,7 +59,6 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: Option<String>,
-    node: usize,
     boot: u32,
     heart: Heart,
     lease: Duration,
@@ -83,7 +82,6 @@ impl Session {
         let lease = config.lease.expiry.duration();
         Self {
             id: None,
-            node,
             boot,
             heart: Heart::new(Moment::ZERO, lease),
             lease,

@@ -98,7 +98,7 @@ impl World {
     /// The world of `seed`, at its first moment.
     pub(crate) fn of(seed: u64, words: bool) -> Self {
         let mut dice = Dice::of(seed);
-        let scenario = Scenario::draw(seed, &mut dice);
+        let scenario = Scenario::draw(&mut dice);
         let mut world = Self {
             now: Moment::ZERO,
             trace: Trace::new(words),
@@ -154,6 +154,12 @@ impl World {
             Some(violation) => Err(Violation { step: self.steps, at: self.now, ..violation }),
             None => Ok(self.steps),
         }
+    }
+
+    /// A core panicked in this step.
+    pub(crate) fn panicked(&self) -> Violation {
+        let detail = "its words stand above".to_owned();
+        Violation { invariant: "no core panics", detail, step: self.steps, at: self.now }
     }
 
     fn step(&mut self, event: Event) {

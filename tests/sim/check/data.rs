@@ -13,13 +13,15 @@ use sidecar_core::flight::Counted;
 use sidecar_core::health::Condition;
 use sidecar_core::outcome::{Body, Outcome, Sent};
 use sidecar_core::record::Record;
-use sidecar_core::resend::FREE_MAX;
 use sidecar_core::scratch::{How, Scratch};
 
 use super::Checks;
 use crate::line::Request;
 use crate::scenario::Kind;
 use crate::world::World;
+
+/// So many resends of one request may be free; written here again, so that the core is held to it.
+const FREE_MAX: u8 = 2;
 
 /// How the endpoints of a list were before a decision.
 #[derive(Debug)]
