@@ -3,6 +3,7 @@
 //! `OUTRIGGER_SIM_SEEDS=N` runs more seeds, `OUTRIGGER_SIM_SEED=K` one of them; docs/simulation.md says what
 //! is simulated and what is not. Nothing here opens a socket, reads a clock or sleeps.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test: what cannot be is a failure")]
+#![allow(clippy::print_stderr, reason = "a test says how far it went")]
 
 mod app;
 mod check;
