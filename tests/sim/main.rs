@@ -14,6 +14,7 @@ mod faults;
 mod line;
 mod network;
 mod node;
+mod planted;
 mod scenario;
 mod session;
 mod trace;

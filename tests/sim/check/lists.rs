@@ -1,12 +1,18 @@
 //! What must hold of lists, in the control plane and on every node.
 
+use std::time::Duration;
+
 use api::{Cause, List, Moment};
 use control_core::Event;
 use sidecar_core::directory::Changes;
+use sidecar_core::endpoint::Endpoint;
 
 use super::Checks;
 use crate::control::{Ask, Reply};
 use crate::world::World;
+
+/// Who answered well within this time serves.
+const SERVED: Duration = Duration::from_secs(60);
 
 impl Checks {
     /// The control plane's process started: it knows of nobody yet.
@@ -131,6 +137,17 @@ impl World {
         let unwilled =
             changes.gone.iter().find(|(_, cause)| !cause.willed()).map(|(e, _)| e.instance.address);
         let emptied = current.endpoints.is_empty() && unwilled.is_some();
+        let local = node.local(self.now);
+        let serves = |e: &Endpoint| e.cell.ewma.age(local).is_some_and(|age| age < SERVED);
+        let dropped = changes
+            .gone
+            .iter()
+            .find(|(e, cause)| !cause.willed() && serves(e) && !e.cell.health.ask().is_out());
+        let dropped = dropped.map(|(e, cause)| (e.instance.address, *cause));
+        self.must(dropped.is_none(), "who serves stays until somebody wants it gone", || {
+            format!("n{at} {key}: {dropped:?}")
+        });
+        let entry = &self.nodes[at].services[service];
         let gone = entry.gone.clone();
         let kept =
             current.endpoints.iter().find(|e| gone.contains(&e.instance.key)).map(|e| e.instance.address);
