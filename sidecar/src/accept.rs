@@ -8,11 +8,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::ServiceKey;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+
+use crate::tls::Shown;
 
 /// What a connection that comes this way may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Listening {
     pub way: Way,
     /// The socket.
     pub door: Door,
+    /// What it shows, where it speaks TLS.
+    pub shown: Option<Arc<Shown>>,
 }
 
 /// A listening socket.
@@ -71,7 +76,7 @@ impl Listening {
     /// When the address cannot be bound.
     pub fn tcp(way: Way, address: SocketAddr) -> Result<Self, CannotListen> {
         let (socket, bound) = open_tcp(&way.to_string(), address)?;
-        Ok(Self { way, door: Door::Tcp(socket, bound) })
+        Ok(Self { way, door: Door::Tcp(socket, bound), shown: None })
     }
 
     /// Opens the Unix socket `path` for `way`.
@@ -80,7 +85,13 @@ impl Listening {
     /// When the path cannot be bound.
     pub fn unix(way: Way, path: &Path) -> Result<Self, CannotListen> {
         let socket = open_unix(&way.to_string(), path)?;
-        Ok(Self { way, door: Door::Unix(socket, path.to_owned()) })
+        Ok(Self { way, door: Door::Unix(socket, path.to_owned()), shown: None })
+    }
+
+    /// The same way in, with TLS where `shown` is something.
+    #[must_use]
+    pub fn showing(self, shown: Option<Arc<Shown>>) -> Self {
+        Self { shown, ..self }
     }
 
     /// The TCP address really bound.
@@ -100,7 +111,7 @@ impl Listening {
             Door::Tcp(socket, bound) => Door::Tcp(socket.try_clone()?, *bound),
             Door::Unix(socket, path) => Door::Unix(socket.try_clone()?, path.clone()),
         };
-        Ok(Self { way: self.way.clone(), door })
+        Ok(Self { way: self.way.clone(), door, shown: self.shown.clone() })
     }
 }
 

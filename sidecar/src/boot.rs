@@ -30,6 +30,7 @@ use crate::local::{BoundApp, Step};
 use crate::log::{self, AccessLog};
 use crate::metrics::{Limit, Meters, catalogue};
 use crate::publish::{Publisher, ServiceView};
+use crate::tls::{self, Tls};
 use crate::wire::h1;
 use crate::worker::{self, Shared};
 
@@ -87,7 +88,11 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
     let clock = Clock::start();
     let writer = log::Writer::start(config.log.format).map_err(failed("start the log"))?;
     log::install(&writer);
-    let doors = open(&config)?;
+    let tls = Arc::new(Tls::load(&config).map_err(unusable)?);
+    for expired in tls.expired(tls::unix(clock)) {
+        tracing::warn!("{expired}; clients will not trust it");
+    }
+    let doors = open(&config, &tls)?;
     let admin_tcp = match config.admin.listen {
         Switch::On(address) => Some(open_tcp("admin", address)?),
         Switch::Off => None,
@@ -113,10 +118,14 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
         inbound: inbound(&config),
         asks,
         log: AccessLog::new(&writer, &config.log),
+        trusts: Arc::clone(&tls.trusts),
+        tls: Arc::clone(&tls.meters),
     };
     let meters = Meters::new(clock);
     writer.watch(&meters);
     watch(&meters, &shared);
+    let certificates = Arc::clone(&tls);
+    meters.watch(move |sheet| certificates.collect(sheet));
 
     let mut publish = Vec::new();
     let mut questions = Vec::new();
@@ -144,6 +153,7 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
         gate,
         in_flight: Box::new(move || host.in_flight() as usize),
         publisher: Publisher::new(publish),
+        tls,
         asks: asked,
     })
     .map_err(failed("start the control thread"))?;
@@ -175,27 +185,37 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
     Ok(Running { control, admin, ways })
 }
 
+/// The check before the start has told it with its place; the file changed since.
+fn unusable(problems: Vec<api::Problem>) -> CannotStart {
+    let words = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    failed("use a certificate")(io::Error::other(words))
+}
+
 fn failed(deed: &'static str) -> impl Fn(io::Error) -> CannotStart {
     move |source| CannotStart::Io { deed, source }
 }
 
 /// Opens every way in that the configuration names.
-fn open(config: &SidecarConfig) -> Result<Vec<Listening>, CannotListen> {
+fn open(config: &SidecarConfig, tls: &Tls) -> Result<Vec<Listening>, CannotListen> {
     let mut doors = Vec::new();
     if let Switch::On(address) = config.outbound.listen {
-        doors.push(Listening::tcp(Way::Outbound, address)?);
+        doors.push(Listening::tcp(Way::Outbound, address)?.showing(tls.shown(&Way::Outbound)));
     }
     if !config.outbound.unix.as_os_str().is_empty() {
         doors.push(Listening::unix(Way::Outbound, &config.outbound.unix)?);
     }
     for (service, known) in &config.services {
         if let Some(address) = known.listen {
-            doors.push(Listening::tcp(Way::Service(service.clone()), address)?);
+            let way = Way::Service(service.clone());
+            let shown = tls.shown(&way);
+            doors.push(Listening::tcp(way, address)?.showing(shown));
         }
     }
     for app in &config.apps {
         if let Switch::On(address) = app.inbound {
-            doors.push(Listening::tcp(Way::Inbound(app.service.clone()), address)?);
+            let way = Way::Inbound(app.service.clone());
+            let shown = tls.shown(&way);
+            doors.push(Listening::tcp(way, address)?.showing(shown));
         }
     }
     Ok(doors)

@@ -18,6 +18,7 @@ pub mod publish;
 pub mod rooms;
 pub mod run;
 pub mod snapshot;
+pub mod tls;
 pub mod wheel;
 pub mod wire;
 pub mod worker;

@@ -9,23 +9,33 @@ use std::net::SocketAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use api::Moment;
-use tokio::net::TcpStream;
-
-use crate::wire::Upstream;
 use crate::wire::h1::Client;
+use crate::wire::{Link, Upstream};
+use api::Moment;
+
+/// Where a connection leads, and whom we take for its other end: two services that trust different authorities
+/// never share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The endpoint's address.
+    pub address: SocketAddr,
+    /// Which trust was applied; `None` in clear.
+    pub trust: Option<u16>,
+}
 
 /// A connection to an endpoint, with what is known of its past.
 pub struct Conn {
     /// The wire.
-    pub wire: Client<TcpStream>,
+    pub wire: Client<Link>,
+    /// Where it leads.
+    pub place: Place,
     /// Whether it carried an exchange before this one.
     pub reused: bool,
 }
 
-/// Idle connections by the address they lead to: whatever service it stands for, the connection is the same.
+/// Idle connections by the place they lead to: whatever service it stands for, the connection is the same.
 pub struct Pool {
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    idle: RefCell<HashMap<Place, Vec<Idle>>>,
     /// Kept for each endpoint at most.
     cap: usize,
     /// Closed when idle for longer than this.
@@ -33,7 +43,7 @@ pub struct Pool {
 }
 
 struct Idle {
-    wire: Client<TcpStream>,
+    wire: Client<Link>,
     since: Moment,
 }
 
@@ -43,19 +53,13 @@ impl Pool {
         Self { idle: RefCell::default(), cap, longest }
     }
 
-    /// The youngest usable connection to `address`. None that was idle for longer than `limit`, the server's
+    /// The youngest usable connection to `place`. None that was idle for longer than `limit`, the server's
     /// own limit where it is known, and none that is known to be closed. `careful` asks the kernel as well:
     /// one system call, for a request that could not be sent again.
-    pub fn take(
-        &self,
-        address: SocketAddr,
-        limit: Option<Duration>,
-        now: Moment,
-        careful: bool,
-    ) -> Option<Conn> {
+    pub fn take(&self, place: Place, limit: Option<Duration>, now: Moment, careful: bool) -> Option<Conn> {
         let longest = limit.map_or(self.longest, |limit| limit.min(self.longest));
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.get_mut(&address)?;
+        let stack = idle.get_mut(&place)?;
         while let Some(Idle { mut wire, since }) = stack.pop() {
             if now.since(since) > longest {
                 // Whatever lies below is older still.
@@ -65,19 +69,19 @@ impl Pool {
             let mut cx = Context::from_waker(Waker::noop());
             let closed = wire.poll_idle_closed(&mut cx).is_ready() || (careful && wire.is_stale());
             if !closed {
-                return Some(Conn { wire, reused: true });
+                return Some(Conn { wire, place, reused: true });
             }
         }
         None
     }
 
     /// Takes back a connection whose exchange is complete.
-    pub fn give(&self, address: SocketAddr, conn: Conn, now: Moment) {
+    pub fn give(&self, conn: Conn, now: Moment) {
         if !conn.wire.reusable() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.entry(address).or_default();
+        let stack = idle.entry(conn.place).or_default();
         if stack.len() < self.cap {
             stack.push(Idle { wire: conn.wire, since: now });
         }
@@ -85,9 +89,9 @@ impl Pool {
 
     /// Closes what has been idle for too long, and everything to endpoints that `listed` no longer knows.
     pub fn sweep(&self, now: Moment, listed: impl Fn(&SocketAddr) -> bool) {
-        self.idle.borrow_mut().retain(|address, stack| {
+        self.idle.borrow_mut().retain(|place, stack| {
             stack.retain(|idle| now.since(idle.since) <= self.longest);
-            !stack.is_empty() && listed(address)
+            !stack.is_empty() && listed(&place.address)
         });
     }
 

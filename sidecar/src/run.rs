@@ -12,7 +12,9 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::boot::{self, CannotStart, Running};
+use crate::clock::Clock;
 use crate::control::{self, Ended};
+use crate::tls::{self, Tls};
 
 /// What the command line says: a file, or everything without one.
 #[derive(Clone, Debug, Default)]
@@ -58,14 +60,20 @@ pub fn check(options: &Options) -> Result<Checked, BadConfig> {
     words.policy = options.policy.clone().or(words.policy);
     let config = words.settle();
     let mut problems = config.check();
-    if let Err(more) = control::check(&config) {
-        problems.extend(more);
+    for more in [control::check(&config), Tls::load(&config).map(drop)] {
+        problems.extend(more.err().unwrap_or_default());
     }
     if !problems.is_empty() {
         let (name, text) = source(options);
         return Err(BadConfig(problem::render(&name, &text, &yaml::place(&text, problems))));
     }
     Ok(Checked { effective: effective(&words), config })
+}
+
+/// What will be wrong although it can start: certificates that nobody will trust. A start only warns of them,
+/// because what else the sidecar does is worth more than one way in.
+pub fn will_fail(checked: &Checked) -> Vec<String> {
+    Tls::load(&checked.config).map(|tls| tls.expired(tls::unix(Clock::start()))).unwrap_or_default()
 }
 
 /// Starts a sidecar.

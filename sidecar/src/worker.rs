@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use api::config::LimitsConfig;
@@ -16,9 +18,10 @@ use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{LocalSet, spawn_local};
+use tokio_rustls::server::TlsStream;
 
 use crate::accept::{ACCEPT_REST, Door, Listening, Way};
 use crate::admin::records::WorkerAsk;
@@ -30,6 +33,7 @@ use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{Ask, ServiceView, Update};
 use crate::rooms::Rooms;
+use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
 use crate::wire::h1::Server;
 
@@ -69,6 +73,10 @@ pub struct Shared {
     pub asks: UnboundedSender<Ask>,
     /// The access log.
     pub log: AccessLog,
+    /// Whom we trust behind endpoints with TLS.
+    pub trusts: Arc<Trusts>,
+    /// What is counted of handshakes.
+    pub tls: Arc<TlsMeters>,
 }
 
 /// What one worker is given.
@@ -105,6 +113,8 @@ pub struct World {
     pub(crate) meters: WorkerMeters,
     pub(crate) rings: RefCell<Rings>,
     pub(crate) log: AccessLog,
+    pub(crate) trusts: Arc<Trusts>,
+    tls: Arc<TlsMeters>,
     connections: Arc<AtomicUsize>,
     services: RefCell<HashMap<ServiceKey, Heard>>,
     inbound: HashMap<ServiceKey, Rc<ServiceView>>,
@@ -148,6 +158,8 @@ impl World {
             meters,
             rings: RefCell::new(Rings::new(FAILURES_KEPT, SAMPLES_KEPT)),
             log: shared.log,
+            trusts: shared.trusts,
+            tls: shared.tls,
             connections: shared.connections,
             services: RefCell::default(),
             inbound,
@@ -272,6 +284,7 @@ async fn run(parts: Parts) {
 
 async fn accept(world: Rc<World>, listening: Listening) {
     let way = Rc::new(listening.way);
+    let shown = listening.shown;
     let opened = match listening.door {
         Door::Tcp(socket, _) => TcpListener::from_std(socket).map(Opened::Tcp),
         Door::Unix(socket, _) => UnixListener::from_std(socket).map(Opened::Unix),
@@ -289,7 +302,7 @@ async fn accept(world: Rc<World>, listening: Listening) {
             tokio::time::sleep(ACCEPT_REST).await;
             continue;
         }
-        if let Err(error) = door.accept(&world, &way).await {
+        if let Err(error) = door.accept(&world, &way, shown.as_ref()).await {
             world.meters.accept_failed();
             tracing::warn!(%way, %error, "cannot accept; resting");
             tokio::time::sleep(ACCEPT_REST).await;
@@ -303,17 +316,25 @@ enum Opened {
 }
 
 impl Opened {
-    async fn accept(&self, world: &Rc<World>, way: &Rc<Way>) -> io::Result<()> {
+    async fn accept(&self, world: &Rc<World>, way: &Rc<Way>, shown: Option<&Arc<Shown>>) -> io::Result<()> {
         match self {
             Self::Tcp(door) => {
                 let (stream, _) = door.accept().await?;
                 // Heads and bodies are written whole; waiting for more would only add latency.
                 stream.set_nodelay(true)?;
                 let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
-                spawn_local(async move {
-                    proxy::serve(world, way, Server::new(stream)).await;
-                    drop(open);
-                });
+                match shown.cloned() {
+                    None => spawn_local(async move {
+                        proxy::serve(world, way, Server::new(stream)).await;
+                        drop(open);
+                    }),
+                    Some(shown) => spawn_local(async move {
+                        if let Some(stream) = secured(&world, &way, &shown, stream).await {
+                            proxy::serve(world, way, Server::new(stream)).await;
+                        }
+                        drop(open);
+                    }),
+                };
             }
             Self::Unix(door) => {
                 let (stream, _) = door.accept().await?;
@@ -326,6 +347,25 @@ impl Opened {
         }
         Ok(())
     }
+}
+
+/// Ends TLS on `stream`, which may take as long as a head may. Who fails is not answered: there is no channel
+/// that both could read.
+async fn secured(
+    world: &World,
+    way: &Way,
+    shown: &Shown,
+    stream: TcpStream,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    let mut handshake = pin!(shown.acceptor().accept(stream));
+    let mut timer = pin!(world.wheel.at(world.clock.now() + world.limits.head.duration()));
+    let ended = poll_fn(|cx| match handshake.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended),
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+    });
+    let ended = ended.await;
+    world.tls.accepted(ended.is_ok());
+    ended.map(Box::new).inspect_err(|error| tracing::info!(%way, %error, "a TLS handshake failed")).ok()
 }
 
 /// An open connection, counted for as long as it lives.

@@ -47,7 +47,12 @@ fn checked(file: &Path) -> Result<(Kind, Vec<Policy>), Failed> {
     let policies = match kind {
         Kind::Sidecar => {
             let options = sidecar::run::Options { config, ..Default::default() };
-            sidecar::run::check(&options).map_err(|bad| Failed::rendered(bad.0))?;
+            let checked = sidecar::run::check(&options).map_err(|bad| Failed::rendered(bad.0))?;
+            let wrong = sidecar::run::will_fail(&checked);
+            if !wrong.is_empty() {
+                let each = wrong.iter().map(|what| format!("error: {}: {what}\n", file.display()));
+                return Err(Failed::rendered(each.collect()));
+            }
             Vec::new()
         }
         Kind::ControlPlane => {

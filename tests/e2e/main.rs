@@ -14,6 +14,7 @@ mod outage;
 mod policy;
 mod refusals;
 mod start;
+mod tls;
 mod websocket;
 
 use outrigger_tests::Fleet;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod app;
+mod certificates;
 mod fleet;
 mod http;
 mod poll;
@@ -13,6 +14,7 @@ mod process;
 mod tools;
 
 pub use app::{Asked, TestApp, Told};
+pub use certificates::Authority;
 pub use fleet::{ControlPlane, Fleet, Sidecar, free_port};
 pub use http::{Answer, get, request};
 pub use poll::until;

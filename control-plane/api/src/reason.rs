@@ -103,6 +103,9 @@ reasons! {
         "No connection within `timeout.connect`; nothing was sent.", "Host down or network cut.";
     ConnectFailed = "connect_failed", 502, 14, "destination_ip_unroutable", "connection failed",
         "The endpoint could not be reached; nothing was sent.", "Look at routes and firewalls.";
+    TlsFailed = "tls_failed", 502, 14, "tls_protocol_error", "no TLS with the endpoint",
+        "The endpoint speaks no TLS, or its certificate is not trusted; nothing was sent.",
+        "Compare the endpoint's certificate with the service's `tls`; the sidecar's log says what was wrong.";
     AttemptTimeout = "attempt_timeout", 504, 4, "http_response_timeout", "attempt timed out",
         "No answer within `timeout.per_try`.", "The instance is slow: see its latency.";
     ResetBeforeHead = "reset_before_head", 502, 14, "connection_terminated", "connection lost before the answer",

@@ -54,6 +54,8 @@ pub enum FaultKind {
     ConnectTimeout,
     /// No connection, for another reason.
     ConnectFailed,
+    /// A connection, but no TLS on it.
+    TlsFailed,
     /// No head of an answer in time.
     AttemptTimeout,
     /// The connection was lost before the head of an answer was whole.
@@ -108,6 +110,7 @@ impl Fault {
             FaultKind::ConnectRefused => Reason::ConnectRefused,
             FaultKind::ConnectTimeout => Reason::ConnectTimeout,
             FaultKind::ConnectFailed => Reason::ConnectFailed,
+            FaultKind::TlsFailed => Reason::TlsFailed,
             FaultKind::AttemptTimeout => Reason::AttemptTimeout,
             FaultKind::ResetBeforeHead if self.reused && !self.answer_byte => Reason::StaleConnection,
             FaultKind::ResetBeforeHead => Reason::ResetBeforeHead,

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use api::config::SidecarConfig;
 use api::{Instance, List, Moment, Policy, Problem};
@@ -20,6 +21,7 @@ use crate::clock::{Clock, Dice};
 use crate::local::Drain;
 use crate::publish::Ask;
 use crate::snapshot::SnapshotFile;
+use crate::tls::Tls;
 
 /// What stands in the way of a start: the node's name, the authority's file, the policy file.
 pub(crate) fn check(config: &SidecarConfig) -> Result<(), Vec<Problem>> {
@@ -41,12 +43,13 @@ pub(crate) struct Prepared {
     pub(crate) boot: Boot,
     pub(crate) file: Option<SnapshotFile>,
     pub(crate) in_flight: Box<dyn Fn() -> usize + Send>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) asks: UnboundedReceiver<Ask>,
 }
 
 /// Builds it all and tells the workers what the file and the snapshot know.
 pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Result<Prepared> {
-    let Parts { config, clock, apps, own, gate, in_flight, publisher, asks } = parts;
+    let Parts { config, clock, apps, own, gate, in_flight, publisher, tls, asks } = parts;
     let dice = Rc::new(Dice::seeded(clock));
     let node = place::node(&config).map_err(|why| io::Error::other(why.to_string()))?;
     let client = match config.control.urls.is_empty() {
@@ -67,7 +70,7 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
         restore(&hub, file, now);
     }
     show::write(&hub);
-    Ok(Prepared { hub, boot, file, in_flight, asks })
+    Ok(Prepared { hub, boot, file, in_flight, tls, asks })
 }
 
 /// The policies of the `--policy` file; `None` where there is none.
@@ -90,6 +93,7 @@ fn fixed(hub: &Hub, now: Moment) {
         }
         let at = |address: &SocketAddr| Instance {
             protocol: config.protocol,
+            tls: config.tls.is_on(),
             ..Instance::at(service.clone(), *address)
         };
         let list = List::new(service.clone(), 1, config.endpoints.iter().map(at).collect());

@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::local::BoundApp;
 use crate::publish::{Ask, Publisher};
+use crate::tls::Tls;
 
 pub use self::status::{
     ControlStatus, InstanceStatus, PolicyStatus, ServiceStatus, SnapshotStatus, Status, StatusView,
@@ -62,6 +63,8 @@ pub struct Parts {
     pub in_flight: Box<dyn Fn() -> usize + Send>,
     /// The workers.
     pub publisher: Publisher,
+    /// Certificates whose files are watched.
+    pub tls: Arc<Tls>,
     /// What the workers ask.
     pub asks: UnboundedReceiver<Ask>,
 }

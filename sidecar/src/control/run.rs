@@ -14,6 +14,7 @@ use super::{Ended, first, keep, show, watch};
 use crate::local::register::CannotRegister;
 use crate::local::{drain, register};
 use crate::snapshot::SnapshotFile;
+use crate::tls;
 
 /// How long the session's end may take at the very end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -25,10 +26,11 @@ pub(crate) async fn run(
     told: signal::Sender<Option<Ended>>,
     mut stopped: signal::Receiver<bool>,
 ) {
-    let Prepared { hub, boot, file, in_flight, asks } = prepared;
+    let Prepared { hub, boot, file, in_flight, tls, asks } = prepared;
     let mut tasks = JoinSet::new();
     tasks.spawn_local(tend(hub.clone()));
     tasks.spawn_local(first::run(hub.clone(), asks));
+    tasks.spawn_local(tls::reload(tls, hub.clock));
     if hub.client.is_some() {
         tasks.spawn_local(with_client(hub.clone(), boot, pace));
     }

@@ -56,6 +56,7 @@ impl Sidecar {
             gate: gate.clone(),
             in_flight: Box::new(move || probe.load(Ordering::Relaxed)),
             publisher: Publisher::new(vec![worker]),
+            tls: Arc::default(),
             asks: asked,
         };
         let pace = Pace { every: Duration::from_millis(300), settle: Duration::from_millis(100) };

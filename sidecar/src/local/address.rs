@@ -56,6 +56,7 @@ pub(crate) fn instance(app: &BoundApp, ip: IpAddr, zone: &str) -> Instance {
     Instance {
         key: InstanceKey { service: config.service.clone(), ip, port: config.app.port() },
         protocol: config.protocol,
+        tls: app.inbound.is_some() && config.inbound_tls.is_on(),
         weight: config.weight,
         zone: zone.to_owned(),
         lane: config.lane.clone(),

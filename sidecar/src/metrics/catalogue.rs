@@ -105,6 +105,12 @@ families! {
         "Attempts that rode on a pooled connection.";
     ACCEPT_FAILURES = "outrigger_accept_failures_total", Counter, "", [],
         "Connections that the kernel did not hand over, most often for want of descriptors.";
+    TLS_HANDSHAKES = "outrigger_tls_handshakes_total", Counter, "", ["result"],
+        "TLS handshakes on the ways in; result is ok or failed.";
+    TLS_RELOADS = "outrigger_tls_reloads_total", Counter, "", ["result"],
+        "Times that certificate files changed; failed ones left the old certificate in use.";
+    TLS_UNTIL = "outrigger_tls_certificate_expiry_timestamp_seconds", Gauge, "seconds", ["way"],
+        "When the certificate of a way in expires, as a Unix time.";
     // Limits.
     LIMIT = "outrigger_limit", Gauge, "", ["limit"],
         "What a limit is set to, in its own unit; see the list of limits.";

@@ -73,6 +73,7 @@ pub(super) const OF_ATTEMPTS: &[Reason] = &[
     Reason::ConnectRefused,
     Reason::ConnectTimeout,
     Reason::ConnectFailed,
+    Reason::TlsFailed,
     Reason::AttemptTimeout,
     Reason::ResetBeforeHead,
     Reason::StaleConnection,

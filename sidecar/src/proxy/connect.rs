@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use api::Moment;
@@ -12,9 +13,10 @@ use sidecar_core::outcome::{Fault, FaultKind, Sent};
 use tokio::net::TcpStream;
 
 use super::{Ongoing, Stop};
-use crate::pool::Conn;
+use crate::pool::{Conn, Place};
+use crate::tls::Trust;
 use crate::wire::h1::Client;
-use crate::wire::{Broken, Downstream, Gone};
+use crate::wire::{Broken, Downstream, Gone, Link};
 use crate::worker::World;
 
 /// A connection to the attempt's endpoint. A request that must not run twice never rides on a connection that
@@ -26,13 +28,14 @@ pub(super) async fn connect<D: Downstream>(
 ) -> Result<Conn, Stop> {
     let now = world.clock.now();
     let endpoint = attempt.endpoint();
-    let address = endpoint.instance.address;
+    let trust = if endpoint.instance.tls { Some(trusted(world, ongoing)?) } else { None };
+    let place = Place { address: endpoint.instance.address, trust: trust.as_ref().map(|trust| trust.number) };
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
     let limit = endpoint.cell.idle_limit();
-    let pooled = if ongoing.stale { None } else { world.pool.take(address, limit, now, ongoing.only_once) };
+    let pooled = if ongoing.stale { None } else { world.pool.take(place, limit, now, ongoing.only_once) };
     let conn = match pooled {
         Some(conn) => conn,
-        None => dial(world, ongoing, address, attempt.connect_until()).await?,
+        None => dial(world, ongoing, (place, trust.as_deref()), attempt.connect_until()).await?,
     };
     attempt.connected(world.clock.now(), conn.reused);
     Ok(conn)
@@ -41,14 +44,15 @@ pub(super) async fn connect<D: Downstream>(
 async fn dial<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
-    address: SocketAddr,
+    (place, trust): (Place, Option<&Trust>),
     until: Moment,
 ) -> Result<Conn, Stop> {
-    let mut dial = pin!(TcpStream::connect(address));
+    let mut dial = pin!(open(place.address, trust));
     let mut timer = pin!(world.wheel.at(until));
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
-            return Poll::Ready(dialled.map_err(|error| Stop::Fault(unsent(kind(&error)))).and_then(fresh));
+            let fresh = |link| Conn { wire: Client::new(link), place, reused: false };
+            return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));
         }
         if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
             return Poll::Ready(Err(Stop::Client(left(gone))));
@@ -58,10 +62,25 @@ async fn dial<D: Downstream>(
     .await
 }
 
-fn fresh(stream: TcpStream) -> Result<Conn, Stop> {
+/// How the endpoints of the request's service are trusted. One that is listed with TLS and that nobody trusts
+/// is never spoken to in clear.
+fn trusted<D>(world: &World, ongoing: &Ongoing<'_, D>) -> Result<Arc<Trust>, Stop> {
+    let trust = world.trusts.of(&ongoing.exchange.service);
+    trust.cloned().ok_or(Stop::Fault(unsent(FaultKind::TlsFailed)))
+}
+
+async fn open(address: SocketAddr, trust: Option<&Trust>) -> Result<Link, FaultKind> {
+    let stream = TcpStream::connect(address).await.map_err(|error| kind(&error))?;
     // Heads and bodies are written whole; waiting for more would only add latency.
-    stream.set_nodelay(true).map_err(|_| Stop::Fault(unsent(FaultKind::ConnectFailed)))?;
-    Ok(Conn { wire: Client::new(stream), reused: false })
+    stream.set_nodelay(true).map_err(|_| FaultKind::ConnectFailed)?;
+    let Some(trust) = trust else { return Ok(Link::Plain(stream)) };
+    match trust.connect(stream, address.ip()).await {
+        Ok(stream) => Ok(Link::Tls(Box::new(stream))),
+        Err(error) => {
+            tracing::warn!(%address, %error, "no TLS with an endpoint");
+            Err(FaultKind::TlsFailed)
+        }
+    }
 }
 
 fn unsent(kind: FaultKind) -> Fault {

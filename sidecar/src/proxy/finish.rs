@@ -42,9 +42,9 @@ pub(super) fn finish<D: Downstream>(
     world.rings.borrow_mut().keep(record, SLOW, world.dice.draw());
     // What is held goes back before somebody who waits for it is woken.
     if let Some(answered) = answered {
-        let Answered { conn, attempt, .. } = answered;
+        let Answered { conn, .. } = answered;
         if ended.end == End::Whole {
-            world.pool.give(attempt.endpoint().instance.address, conn, now);
+            world.pool.give(conn, now);
         }
     }
     world.rooms.freed(&ongoing.exchange.service, now);

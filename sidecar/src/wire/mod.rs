@@ -5,8 +5,10 @@
 //! time: the line's deadlines decide how long a poll may stay pending. No task is spawned.
 
 pub mod h1;
+mod link;
 mod seam;
 mod socket;
 
+pub use link::Link;
 pub use seam::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Trailers, Upstream};
 pub use socket::Socket;

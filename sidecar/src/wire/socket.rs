@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::{client, server};
 
 /// A connected byte stream.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
@@ -28,12 +29,45 @@ impl Socket for TcpStream {
     }
 }
 
+/// A reset skips the closing alert, and quiet means that nothing deciphered waits either.
+impl Socket for server::TlsStream<TcpStream> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+
+    fn quiet(&self) -> bool {
+        let (socket, session) = self.get_ref();
+        session.wants_read() && socket.quiet()
+    }
+}
+
+impl Socket for client::TlsStream<TcpStream> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+
+    fn quiet(&self) -> bool {
+        let (socket, session) = self.get_ref();
+        session.wants_read() && socket.quiet()
+    }
+}
+
 impl Socket for UnixStream {
     /// A Unix socket has no reset; an answer that needs one has framing of its own, or is told by its length.
     fn reset(&self) {}
 
     fn quiet(&self) -> bool {
         would_block(&SockRef::from(self))
+    }
+}
+
+impl<S: Socket + ?Sized> Socket for Box<S> {
+    fn reset(&self) {
+        (**self).reset();
+    }
+
+    fn quiet(&self) -> bool {
+        (**self).quiet()
     }
 }
 

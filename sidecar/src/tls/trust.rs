@@ -1,0 +1,110 @@
+//! Whom we trust behind endpoints, and what we show them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::ServiceKey;
+use api::config::EndpointTls;
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{files, provider};
+
+/// The trusts of all services.
+#[derive(Debug, Default)]
+pub struct Trusts {
+    own: BTreeMap<ServiceKey, Arc<Trust>>,
+    otherwise: Option<Arc<Trust>>,
+}
+
+impl Trusts {
+    pub(super) fn new(own: BTreeMap<ServiceKey, Arc<Trust>>, otherwise: Option<Arc<Trust>>) -> Self {
+        Self { own, otherwise }
+    }
+
+    /// How endpoints of `service` are trusted; `None` when nobody said, and then they are not.
+    pub(crate) fn of(&self, service: &ServiceKey) -> Option<&Arc<Trust>> {
+        self.own.get(service).or(self.otherwise.as_ref())
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Trust>> {
+        self.own.values().chain(&self.otherwise)
+    }
+}
+
+/// One authority, one name, at most one certificate of our own.
+#[derive(Debug)]
+pub struct Trust {
+    /// Tells it from the others; connections made under it are kept apart.
+    pub(crate) number: u16,
+    files: EndpointTls,
+    name: Option<ServerName<'static>>,
+    current: ArcSwap<ClientConfig>,
+}
+
+impl Trust {
+    /// Reads what `tls` names.
+    pub(super) fn load(number: u16, tls: &EndpointTls) -> Result<Self, String> {
+        let name = match tls.server_name.as_str() {
+            "" => None,
+            name => Some(
+                ServerName::try_from(name.to_owned())
+                    .map_err(|_| format!("{name:?} is not a name that certificates hold"))?,
+            ),
+        };
+        let contents: Vec<_> = paths(tls).iter().map(|path| files::read(path)).collect::<Result<_, _>>()?;
+        let current = ArcSwap::from_pointee(config(tls, &contents)?);
+        Ok(Self { number, files: tls.clone(), name, current })
+    }
+
+    /// Speaks TLS on `stream`, with the endpoint at `ip`.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be trusted, speaks no TLS, or is gone.
+    pub(crate) async fn connect(&self, stream: TcpStream, ip: IpAddr) -> io::Result<TlsStream<TcpStream>> {
+        let name = self.name.clone().unwrap_or_else(|| ServerName::IpAddress(ip.into()));
+        TlsConnector::from(self.current.load_full()).connect(name, stream).await
+    }
+
+    /// The files that are watched.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        paths(&self.files)
+    }
+
+    /// Trusts what the files hold now: `contents` in the order of [`Trust::files`].
+    pub(super) fn renew(&self, contents: &[Vec<u8>]) -> Result<(), String> {
+        self.current.store(Arc::new(config(&self.files, contents)?));
+        Ok(())
+    }
+}
+
+fn paths(tls: &EndpointTls) -> Vec<PathBuf> {
+    let mut paths = vec![tls.ca_file.clone()];
+    if tls.shows_certificate() {
+        paths.extend([tls.cert_file.clone(), tls.key_file.clone()]);
+    }
+    paths
+}
+
+fn config(tls: &EndpointTls, contents: &[Vec<u8>]) -> Result<ClientConfig, String> {
+    let (ca, pair) = contents.split_first().ok_or("an authority is expected")?;
+    let trusting = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|why| why.to_string())?
+        .with_root_certificates(files::authorities(&tls.ca_file, ca)?);
+    // Sessions are kept by rustls, 256 of them, and resumed by ticket.
+    match pair {
+        [certificate, key] => {
+            let pair = files::pair(&tls.cert_file, certificate, &tls.key_file, key)?;
+            trusting.with_client_auth_cert(pair.chain, pair.der.clone_key()).map_err(|why| why.to_string())
+        }
+        _ => Ok(trusting.with_no_client_auth()),
+    }
+}
