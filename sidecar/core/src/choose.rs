@@ -3,6 +3,7 @@
 //! A due trial request first, if this request may be one; otherwise one of the best rank by cost. The drawn
 //! candidates are noted with why each was or was not taken, and all are counted by reason.
 
+use api::policy::Choosing;
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
@@ -15,7 +16,8 @@ use crate::queue::{Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::scratch::{AttemptNote, How, Scored, Scratch, Why};
 use crate::trial;
-use crate::weigh::{self, View};
+use crate::weigh::View;
+use crate::{pick, turn};
 
 /// A request on its way, as `choose` and `classify` see it.
 #[derive(Clone, Copy, Debug)]
@@ -38,24 +40,29 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
     }
     let mut pool = std::mem::take(&mut scratch.pool);
-    let view = View { now, settings: call.admission.base(), medians: cell.medians(), tried: &scratch.tried };
+    let by = settings.balance.by;
+    let medians = cell.medians();
+    let view = View { now, settings: call.admission.base(), by, medians, tried: &scratch.tried };
     view.fill(call.list, &mut pool, &mut dice);
     let taken = match trial::claim(call, scratch, now) {
         Some((at, permit)) => begin(call, scratch, &mut pool, (at, How::Trial), Some(permit), now),
         None => None,
     };
     let taken = taken.or_else(|| {
-        let rank = weigh::best_rank(&pool)?;
+        let rank = pick::best_rank(&pool)?;
         // Each round takes one candidate out of the question at least.
-        while let Some((place, how)) = weigh::draw(&pool, rank, settings.balance.by, &mut dice) {
+        while let Some((place, how)) = pick::pick(&pool, rank, by, &mut dice) {
             let at = pool[place].at;
+            if by == Choosing::RoundRobin && how != How::Ramp {
+                turn::tell(call.list, &pool, pick::Meant::of(&pool, rank), place);
+            }
             if let Some(attempt) = begin(call, scratch, &mut pool, (at, how), None, now) {
                 return Some(attempt);
             }
         }
         None
     });
-    scratch.note_weighed(call.list, &mut pool, taken.is_some());
+    scratch.note_weighed(call.list, &mut pool, by);
     scratch.pool = pool;
     match taken {
         Some(attempt) => {
@@ -105,5 +112,7 @@ fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attemp
 
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod tests;

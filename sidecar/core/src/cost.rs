@@ -56,7 +56,12 @@ pub fn cost(load: Load, weight: f32, latency: Option<f32>, success: f32, medians
         (Some(peers), None) if load.own == 0 => peers,
         (Some(peers), None) => peers * UNKNOWN,
     };
-    (load.known as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) * time / favour(success)
+    active(load, weight, success) * time
+}
+
+/// The cost where only what is in flight is looked at.
+pub fn active(load: Load, weight: f32, success: f32) -> f32 {
+    (load.known as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) / favour(success)
 }
 
 /// An endpoint's counts within the policy's window.

@@ -13,6 +13,7 @@ use crate::breaker::Breaker;
 use crate::ewma::Ewma;
 use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
+use crate::turn::Turn;
 use crate::window::Window;
 
 /// A load report says something for this long: a few round trips, well under the time a queue needs to build.
@@ -33,6 +34,8 @@ pub struct EndpointCell {
     pub window: Window,
     /// Its breaker.
     pub breaker: Breaker,
+    /// Its credit where hosts take turns.
+    pub turn: Turn,
     /// When it joined a warm set, plus one nanosecond; zero when it did not.
     joined: AtomicU64,
     /// The shortest idle time after which it was seen to close a connection, in milliseconds; zero for none.

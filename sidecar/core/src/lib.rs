@@ -19,7 +19,7 @@
 //! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
-//! [`window`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
+//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
 //! endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`] and [`judge`]
 //! are the rules between them. [`queue`] is each worker's own; [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
@@ -47,6 +47,7 @@ pub mod judge;
 pub mod limit;
 pub mod names;
 pub mod outcome;
+mod pick;
 pub mod plan;
 pub mod queue;
 pub mod record;
@@ -56,6 +57,7 @@ pub mod route;
 pub mod scratch;
 pub mod service;
 mod trial;
+pub mod turn;
 mod weigh;
 pub mod window;
 

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use api::choice::choice;
+use api::policy::Choosing;
 use api::{Moment, Reason};
 use smallvec::SmallVec;
 
@@ -54,9 +55,15 @@ choice! {
     /// How the endpoint that was taken came to be taken.
     #[derive(Default, PartialOrd, Ord)]
     pub enum How {
-        /// By cost, or by weight where the rule says so.
+        /// By cost: a dearer one hardly ever.
         #[default]
         Drawn = "drawn",
+        /// By weight alone.
+        Weighted = "weighted",
+        /// As the least of those looked at.
+        Least = "least",
+        /// In its turn.
+        Turn = "turn",
         /// As the share of one that ramps.
         Ramp = "ramp",
         /// As its trial request.
@@ -212,6 +219,7 @@ pub(crate) struct Scored {
     pub(crate) ramp: f32,
     pub(crate) load: u32,
     pub(crate) success: f32,
+    pub(crate) credit: i32,
 }
 
 /// The slot.
@@ -240,8 +248,9 @@ pub struct Scratch {
 
 impl Scratch {
     /// Notes what was weighed: the one taken first, then the others in their order.
-    pub(crate) fn note_weighed(&mut self, list: &EndpointList, pool: &mut [Scored], taken: bool) {
-        let chosen = taken.then(|| pool.iter().position(|scored| scored.why == Why::Chosen)).flatten();
+    pub(crate) fn note_weighed(&mut self, list: &EndpointList, pool: &mut [Scored], by: Choosing) {
+        let by_cost = !matches!(by, Choosing::Random | Choosing::RoundRobin);
+        let chosen = pool.iter().position(|scored| scored.why == Why::Chosen);
         let paid = chosen.map_or(0.0, |at| pool[at].cost);
         self.candidates.clear();
         self.counts = Default::default();
@@ -249,7 +258,7 @@ impl Scratch {
             let ramping = scored.why == Why::NotDrawn && scored.ramp < 1.0;
             match scored.why {
                 Why::NotDrawn if ramping => scored.why = Why::Ramping,
-                Why::NotDrawn if scored.cost > paid => scored.why = Why::HigherCost,
+                Why::NotDrawn if by_cost && scored.cost > paid => scored.why = Why::HigherCost,
                 _ => {}
             }
             self.counts[scored.why as usize] = self.counts[scored.why as usize].saturating_add(1);

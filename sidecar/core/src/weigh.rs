@@ -1,9 +1,8 @@
-//! How the candidates of one choice compare: who may be taken at all, and who is drawn.
+//! How the candidates of one choice compare: who is looked at, who may be taken at all, and at what cost.
 //!
 //! Candidates stand in ranks; the best rank that has anybody is taken, and nobody below it is looked at. So
 //! an ejected endpoint is chosen when all are, without a global mode switch, and a draining one when nothing
-//! else is left. Within a rank the dice decide, weighted so that a dearer endpoint is drawn hardly ever and
-//! equal ones by their weight: a strict minimum would send a quiet service's every request to one host.
+//! else is left. Who of a rank is taken is [`pick`](crate::pick)'s.
 
 use api::instance::ORDINARY_WEIGHT;
 use api::policy::{Choosing, Settings};
@@ -13,19 +12,17 @@ use crate::breaker::Breaker;
 use crate::cost::{self, Load};
 use crate::dice;
 use crate::endpoint::{Endpoint, EndpointList};
-use crate::scratch::{CANDIDATES_MAX, How, Scored, Why};
+use crate::scratch::{CANDIDATES_MAX, Scored, Why};
 use crate::service::Medians;
 
 /// Ranks, best first.
 const USABLE: u8 = 0;
-const TRIED: u8 = 1;
+/// The last rank of those that are well.
+pub(crate) const TRIED: u8 = 1;
 const EJECTED: u8 = 2;
 const EJECTED_TRIED: u8 = 3;
 const UNREADY: u8 = 4;
 const DRAINING: u8 = 5;
-/// An endpoint that costs twice as much is drawn 2^8 times more rarely: as good as never, while one that
-/// costs 5 % more, which is within the noise, still takes two thirds of a share.
-const STEEPNESS: i32 = 8;
 /// So often an index is thrown for a sample before everybody is looked at.
 const THROWS: usize = 32;
 
@@ -33,13 +30,14 @@ const THROWS: usize = 32;
 pub(crate) struct View<'a> {
     pub(crate) now: Moment,
     pub(crate) settings: &'a Settings,
+    pub(crate) by: Choosing,
     pub(crate) medians: Medians,
     pub(crate) tried: &'a [u32],
 }
 
 impl Scored {
     /// Whether it may be taken: nothing but its rank speaks against it.
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !matches!(self.why, Why::Full | Why::BreakerOpen | Why::WeightZero | Why::Ramping)
     }
 }
@@ -68,16 +66,29 @@ impl View<'_> {
         let weight = f32::from(instance.weight) / f32::from(ORDINARY_WEIGHT);
         let load = cell.load(self.now);
         let success = cost::success(cost::counts(endpoint, self.now, settings), self.medians.success);
-        let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
         let both = Load { own: cell.in_flight(), known: load };
-        let cost = cost::cost(both, weight, latency, success, self.medians);
-        Scored { at, rank, why, cost, weight, ramp: cell.ramp(self.now, settings), load, success }
+        let cost = match self.by {
+            Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, success),
+            _ => {
+                let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
+                cost::cost(both, weight, latency, success, self.medians)
+            }
+        };
+        let (ramp, credit) = (cell.ramp(self.now, settings), cell.turn.ask());
+        Scored { at, rank, why, cost, weight, ramp, load, success, credit }
     }
 
-    /// Fills `pool`: everybody of a small list, a sample with two usable ones of a large one.
+    /// Fills `pool`: everybody, or a sample with two usable ones, as the rule says.
     pub(crate) fn fill(&self, list: &EndpointList, pool: &mut Vec<Scored>, dice: &mut u64) {
         pool.clear();
-        if list.endpoints.len() <= self.settings.balance.scan as usize || !self.sample(list, pool, dice) {
+        let all = match self.by {
+            Choosing::LeastLoaded | Choosing::Random => {
+                list.endpoints.len() <= self.settings.balance.scan as usize
+            }
+            Choosing::RoundRobin | Choosing::LeastActive => true,
+            Choosing::P2c | Choosing::Latency => false,
+        };
+        if all || !self.sample(list, pool, dice) {
             pool.clear();
             pool.extend(list.endpoints.iter().enumerate().map(|(at, endpoint)| self.score(at, endpoint)));
         }
@@ -88,7 +99,7 @@ impl View<'_> {
         let heaviest = f64::from(list.heaviest.max(1));
         let mut usable = 0;
         for _ in 0..THROWS {
-            if usable == 2 || pool.len() == CANDIDATES_MAX {
+            if usable == 2 || pool.len() == CANDIDATES_MAX.min(list.endpoints.len()) {
                 break;
             }
             let at = dice::below(dice::next(dice), list.endpoints.len());
@@ -109,44 +120,4 @@ impl View<'_> {
         }
         usable > 0
     }
-}
-
-/// The best rank that has anybody who is not out of the question; full ones count, for they can be waited for.
-pub(crate) fn best_rank(pool: &[Scored]) -> Option<u8> {
-    let possible = |s: &&Scored| !matches!(s.why, Why::BreakerOpen | Why::WeightZero);
-    pool.iter().filter(possible).map(|s| s.rank).min()
-}
-
-/// Draws one of `rank`; its place in `pool`, and how it came to be taken.
-pub(crate) fn draw(pool: &[Scored], rank: u8, by: Choosing, dice: &mut u64) -> Option<(usize, How)> {
-    let open = |s: &Scored| s.rank == rank && s.is_open();
-    let whole: f32 = pool.iter().filter(|s| open(s)).map(|s| s.weight).sum();
-    // A ramping endpoint gets exactly its share of requests: judged by cost, an idle newcomer would win
-    // every one of them.
-    let mut throw = dice::unit(dice::next(dice)) as f32 * whole;
-    for (at, s) in pool.iter().enumerate().filter(|(_, s)| open(s) && s.ramp < 1.0) {
-        throw -= s.ramp * s.weight * cost::favour(s.success);
-        if throw < 0.0 {
-            return Some((at, How::Ramp));
-        }
-    }
-    let steady = pool.iter().any(|s| open(s) && s.ramp >= 1.0);
-    let meant = |s: &Scored| open(s) && (!steady || s.ramp >= 1.0);
-    let least = pool.iter().filter(|s| meant(s)).map(|s| s.cost).fold(f32::INFINITY, f32::min);
-    let part = |s: &Scored| match by {
-        Choosing::LeastLoaded => s.weight * (least / s.cost).powi(STEEPNESS),
-        Choosing::Random => s.weight * cost::favour(s.success),
-    };
-    let sum: f32 = pool.iter().filter(|s| meant(s)).map(part).sum();
-    let mut throw = dice::unit(dice::next(dice)) as f32 * sum;
-    let mut last = None;
-    for (at, s) in pool.iter().enumerate().filter(|(_, s)| meant(s)) {
-        last = Some(at);
-        throw -= part(s);
-        if throw < 0.0 {
-            break;
-        }
-    }
-    // Rounding may leave a crumb of the throw: the last one has it.
-    last.map(|at| (at, if rank > TRIED { How::Forced } else { How::Drawn }))
 }

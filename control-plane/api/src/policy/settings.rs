@@ -54,6 +54,14 @@ choice! {
         LeastLoaded = "least-loaded",
         /// Any endpoint, by weight.
         Random = "random",
+        /// One after the other, by weight, each host's turns spread evenly (nginx's smooth weighted round robin).
+        RoundRobin = "round-robin",
+        /// The fewest requests in flight for its weight, over all.
+        LeastActive = "least-active",
+        /// The fewer requests in flight of two drawn by weight (Mitzenmacher 2001).
+        P2c = "p2c",
+        /// The smaller (load + 1) × peak EWMA of two drawn by weight (Finagle).
+        Latency = "latency",
     }
 }
 

@@ -97,6 +97,9 @@ impl fmt::Display for Ending<'_> {
 fn told(how: How) -> &'static str {
     match how {
         How::Drawn => "drawn by cost",
+        How::Weighted => "drawn by weight",
+        How::Least => "as the least loaded of those looked at",
+        How::Turn => "in its turn",
         How::Ramp => "drawn as its share of a ramp",
         How::Trial => "as its trial request",
         How::Forced => "for want of a better one",
