@@ -245,6 +245,7 @@ impl World {
 
     /// Sends news over a held stream, in order, or as the answer to a long poll, which ends with it.
     fn push(&mut self, id: WatcherId, news: Vec<Arc<News>>) {
+        self.incomplete_at_first(&news);
         let Some(watcher) = self.control.watchers.get_mut(&id) else { return };
         if news.is_empty() {
             return;

@@ -1,7 +1,9 @@
 //! What must hold of lists, in the control plane and on every node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use api::message::News;
 use api::{Cause, List, Moment};
 use control_core::Event;
 use sidecar_core::directory::Changes;
@@ -110,6 +112,16 @@ impl World {
             self.must(!often, "sweeps keep their distance", || format!("{service}, {before:?} and {now}"));
         }
         self.digests();
+    }
+
+    /// Until sidecars had a beat to say what no snapshot knew, news only add.
+    pub(crate) fn incomplete_at_first(&mut self, news: &[Arc<News>]) {
+        let beat = self.scenario.config.lease.expiry.duration() / 3;
+        let early = self.control.local(self.now).since(Moment::ZERO) < beat;
+        let whole = news.iter().find(|news| matches!(&***news, News::List(delta) if delta.complete));
+        self.must(!early || whole.is_none(), "a control plane that warms up only adds", || {
+            format!("{whole:?}")
+        });
     }
 
     /// The control plane's digests are what its lists say, and its revisions rise with every change.
