@@ -40,8 +40,7 @@ impl Download {
         let before = ongoing.upload.bytes;
         // What the client still sends is of use only while the endpoint takes it; a failure either way is told
         // by the answer.
-        _ = ongoing.upload.poll_pump(cx, ongoing.client, upstream);
-        _ = upstream.poll_flush(cx);
+        _ = ongoing.upload.poll_move(cx, ongoing.client, upstream);
         self.progress += ongoing.upload.bytes - before;
         loop {
             while !self.ended && ongoing.client.queued() < QUEUED_MAX {

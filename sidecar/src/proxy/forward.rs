@@ -55,12 +55,11 @@ fn poll_answer<D: Downstream>(
     lets_go: bool,
 ) -> Poll<Result<ResponseHead, Stop>> {
     // The body first, so that a small request leaves in one write with its head.
-    let upload = ongoing.upload.poll_pump(cx, ongoing.client, &mut conn.wire);
+    let (upload, flushed) = ongoing.upload.poll_move(cx, ongoing.client, &mut conn.wire);
     if let Poll::Ready(Err(broken)) = upload {
         return Poll::Ready(Err(Stop::Client(broken)));
     }
     // A failed write is told by the answer, which may be there already: an endpoint may refuse early and close.
-    let flushed = conn.wire.poll_flush(cx);
     if lets_go && conn.wire.sent() != crate::wire::Sent::None {
         ongoing.upload.let_go();
     }

@@ -84,9 +84,26 @@ impl Upload {
         self.ended
     }
 
-    /// Moves what there is and what there is room for from the client to the endpoint. Ready when the
-    /// attempt was given everything; the caller flushes.
-    pub(super) fn poll_pump<D: Downstream, U: Upstream>(
+    /// Moves what there is and what there is room for from the client to the endpoint, and on its way. The first
+    /// is ready when the attempt was given everything, the second when nothing waits to be written.
+    pub(super) fn poll_move<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut D,
+        endpoint: &mut U,
+    ) -> (Poll<Result<(), Broken>>, Poll<Result<(), Broken>>) {
+        loop {
+            let pumped = self.poll_pump(cx, client, endpoint);
+            let full = endpoint.queued() >= QUEUED_MAX;
+            let flushed = endpoint.poll_flush(cx);
+            // Room again: the client may have more at hand, and nobody else would wake us.
+            if !full || !matches!(flushed, Poll::Ready(Ok(()))) {
+                return (pumped, flushed);
+            }
+        }
+    }
+
+    fn poll_pump<D: Downstream, U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut D,
