@@ -17,6 +17,7 @@ mod proxy;
 pub mod publish;
 pub mod rooms;
 pub mod run;
+pub mod shared;
 pub mod snapshot;
 pub mod tls;
 pub mod wheel;

@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::wire::h1::Client;
-use crate::wire::{Link, Upstream};
+use crate::wire::{Link, Upstream, UpstreamConn};
 use api::Moment;
 
 /// Where a connection leads, and whom we take for its other end: two services that trust different authorities
@@ -26,7 +26,7 @@ pub struct Place {
 /// A connection to an endpoint, with what is known of its past.
 pub struct Conn {
     /// The wire.
-    pub wire: Client<Link>,
+    pub wire: UpstreamConn,
     /// Where it leads.
     pub place: Place,
     /// Whether it carried an exchange before this one.
@@ -69,7 +69,7 @@ impl Pool {
             let mut cx = Context::from_waker(Waker::noop());
             let closed = wire.poll_idle_closed(&mut cx).is_ready() || (careful && wire.is_stale());
             if !closed {
-                return Some(Conn { wire, place, reused: true });
+                return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true });
             }
         }
         None
@@ -77,13 +77,15 @@ impl Pool {
 
     /// Takes back a connection whose exchange is complete.
     pub fn give(&self, conn: Conn, now: Moment) {
-        if !conn.wire.reusable() {
+        // A stream is used up; the connection under it is kept elsewhere.
+        let UpstreamConn::H1(wire) = conn.wire else { return };
+        if !wire.reusable() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(conn.place).or_default();
         if stack.len() < self.cap {
-            stack.push(Idle { wire: conn.wire, since: now });
+            stack.push(Idle { wire, since: now });
         }
     }
 

@@ -33,9 +33,9 @@ use crate::pool::Pool;
 use crate::proxy;
 use crate::publish::{Ask, ServiceView, Update};
 use crate::rooms::Rooms;
+use crate::shared::SharedConns;
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
-use crate::wire::h1::Server;
 
 /// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
 const FAILURES_KEPT: usize = 4096;
@@ -99,6 +99,7 @@ pub struct World {
     pub(crate) dice: Dice,
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) pool: Pool,
+    pub(crate) shared: Rc<SharedConns>,
     pub(crate) host: Arc<HostCell>,
     pub(crate) gate: Gate,
     pub(crate) limits: LimitsConfig,
@@ -140,12 +141,14 @@ pub(crate) enum Known {
 impl World {
     fn new(shared: Shared, meters: WorkerMeters) -> Rc<Self> {
         let limits = shared.limits;
+        let wheel = Wheel::new(shared.clock);
         let inbound = shared.inbound.into_iter().map(|(service, view)| (service, Rc::new(view))).collect();
         Rc::new(Self {
             clock: shared.clock,
             dice: Dice::seeded(shared.clock),
-            wheel: Wheel::new(shared.clock),
             pool: Pool::new(limits.pool as usize, limits.pool_idle.duration()),
+            shared: SharedConns::new(Rc::clone(&wheel), shared.clock, limits.pool_idle.duration()),
+            wheel,
             host: shared.host,
             gate: shared.gate,
             limits,
@@ -244,7 +247,9 @@ impl World {
         let views = outbound.chain(self.inbound.values());
         let endpoints = views.flat_map(|view| &view.list.endpoints);
         let listed: HashSet<SocketAddr> = endpoints.map(|endpoint| endpoint.instance.address).collect();
-        self.pool.sweep(self.clock.now(), |address| listed.contains(address));
+        let now = self.clock.now();
+        self.pool.sweep(now, |address| listed.contains(address));
+        self.shared.sweep(now, |address| listed.contains(address));
         self.meters.idle_connections(self.pool.idle());
         self.meters.kept_body(self.kept.get());
     }
@@ -325,12 +330,12 @@ impl Opened {
                 let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
                 match shown.cloned() {
                     None => spawn_local(async move {
-                        proxy::serve(world, way, Server::new(stream)).await;
+                        proxy::greet(world, way, stream).await;
                         drop(open);
                     }),
                     Some(shown) => spawn_local(async move {
                         if let Some(stream) = secured(&world, &way, &shown, stream).await {
-                            proxy::serve(world, way, Server::new(stream)).await;
+                            proxy::greet(world, way, stream).await;
                         }
                         drop(open);
                     }),
@@ -340,7 +345,7 @@ impl Opened {
                 let (stream, _) = door.accept().await?;
                 let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
                 spawn_local(async move {
-                    proxy::serve(world, way, Server::new(stream)).await;
+                    proxy::greet(world, way, stream).await;
                     drop(open);
                 });
             }

@@ -7,16 +7,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use api::Moment;
+use api::{Moment, Protocol};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::outcome::{Fault, FaultKind, Sent};
 use tokio::net::TcpStream;
 
+use super::join::join;
 use super::{Ongoing, Stop};
 use crate::pool::{Conn, Place};
 use crate::tls::Trust;
 use crate::wire::h1::Client;
-use crate::wire::{Broken, Downstream, Gone, Link};
+use crate::wire::{Broken, Downstream, Gone, Link, UpstreamConn};
 use crate::worker::World;
 
 /// A connection to the attempt's endpoint. A request that must not run twice never rides on a connection that
@@ -30,6 +31,11 @@ pub(super) async fn connect<D: Downstream>(
     let endpoint = attempt.endpoint();
     let trust = if endpoint.instance.tls { Some(trusted(world, ongoing)?) } else { None };
     let place = Place { address: endpoint.instance.address, trust: trust.as_ref().map(|trust| trust.number) };
+    if matches!(endpoint.instance.protocol, Protocol::H2c | Protocol::Grpc) {
+        let conn = join(world, ongoing, (place, trust), attempt.connect_until()).await?;
+        attempt.connected(world.clock.now(), conn.reused);
+        return Ok(conn);
+    }
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
     let limit = endpoint.cell.idle_limit();
     let pooled = if ongoing.stale { None } else { world.pool.take(place, limit, now, ongoing.only_once) };
@@ -51,7 +57,7 @@ async fn dial<D: Downstream>(
     let mut timer = pin!(world.wheel.at(until));
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
-            let fresh = |link| Conn { wire: Client::new(link), place, reused: false };
+            let fresh = |link| Conn { wire: UpstreamConn::H1(Client::new(link)), place, reused: false };
             return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));
         }
         if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
@@ -69,7 +75,7 @@ fn trusted<D>(world: &World, ongoing: &Ongoing<'_, D>) -> Result<Arc<Trust>, Sto
     trust.cloned().ok_or(Stop::Fault(unsent(FaultKind::TlsFailed)))
 }
 
-async fn open(address: SocketAddr, trust: Option<&Trust>) -> Result<Link, FaultKind> {
+pub(super) async fn open(address: SocketAddr, trust: Option<&Trust>) -> Result<Link, FaultKind> {
     let stream = TcpStream::connect(address).await.map_err(|error| kind(&error))?;
     // Heads and bodies are written whole; waiting for more would only add latency.
     stream.set_nodelay(true).map_err(|_| FaultKind::ConnectFailed)?;
@@ -83,7 +89,7 @@ async fn open(address: SocketAddr, trust: Option<&Trust>) -> Result<Link, FaultK
     }
 }
 
-fn unsent(kind: FaultKind) -> Fault {
+pub(super) fn unsent(kind: FaultKind) -> Fault {
     Fault { kind, sent: Sent::None, reused: false, answer_byte: false }
 }
 

@@ -36,12 +36,16 @@ pub(super) async fn forward<D: Downstream>(
         }
     });
     // What must not run twice is kept no longer than it may be sent again: until its first byte left, or, where
-    // the endpoint's own sidecar can still say that its app never saw it, until the answer.
-    let lets_go = ongoing.only_once && !attempt.endpoint().instance.sidecar;
+    // the endpoint or its own sidecar can still say that its app never saw it, until the answer.
+    let may_refuse = attempt.endpoint().instance.sidecar || conn.wire.may_refuse();
+    let lets_go = ongoing.only_once && !may_refuse;
     poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
         Poll::Ready(answer) => Poll::Ready(answer),
         Poll::Pending => {
-            let late = |()| Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)));
+            let late = |()| {
+                conn.wire.doubt();
+                Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)))
+            };
             timer.as_mut().poll(cx).map(late)
         }
     })
@@ -106,5 +110,6 @@ fn switched<D>(ongoing: &Ongoing<'_, D>, head: &ResponseHead) -> bool {
 }
 
 pub(super) fn fault(kind: FaultKind, conn: &Conn) -> Fault {
-    Fault { kind, sent: conn.wire.sent(), reused: conn.reused, answer_byte: conn.wire.any_byte_received() }
+    let reused = conn.reused && conn.wire.found_closed();
+    Fault { kind, sent: conn.wire.sent(), reused, answer_byte: conn.wire.any_byte_received() }
 }

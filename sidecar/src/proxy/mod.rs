@@ -9,9 +9,11 @@ mod connect;
 mod download;
 mod finish;
 mod forward;
+mod join;
 mod outcome;
 mod reply;
 mod serve;
+mod streams;
 mod upload;
 mod wait;
 
@@ -39,7 +41,7 @@ use crate::publish::ServiceView;
 use crate::wire::{Broken, Downstream};
 use crate::worker::World;
 
-pub(crate) use serve::serve;
+pub(crate) use streams::greet;
 pub(crate) use upload::KEPT_BY_ALL_MAX;
 
 /// One request on its way through the line.

@@ -34,7 +34,7 @@ enum After {
 }
 
 /// Serves `client` until its connection ends.
-pub(crate) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, mut client: D) {
+pub(super) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, mut client: D) {
     let mut patience = world.limits.head.duration();
     loop {
         let after = match next_head(&world, &mut client, patience).await {

@@ -15,6 +15,9 @@ const QUEUED_MAX: usize = 64 * 1024;
 /// Bodies kept by all requests of a worker together: 16 MiB, 256 of the largest that are kept by default.
 pub(crate) const KEPT_BY_ALL_MAX: usize = 16 * 1024 * 1024;
 
+/// Whether everything was moved on.
+type Moved = Poll<Result<(), Broken>>;
+
 /// What became of the body so far.
 pub(super) struct Upload {
     /// Every piece read so far, unless `gone`.
@@ -91,7 +94,7 @@ impl Upload {
         cx: &mut Context<'_>,
         client: &mut D,
         endpoint: &mut U,
-    ) -> (Poll<Result<(), Broken>>, Poll<Result<(), Broken>>) {
+    ) -> (Moved, Moved) {
         loop {
             let pumped = self.poll_pump(cx, client, endpoint);
             let full = endpoint.queued() >= QUEUED_MAX;

@@ -5,10 +5,13 @@
 //! time: the line's deadlines decide how long a poll may stay pending. No task is spawned.
 
 pub mod h1;
+pub mod h2;
 mod link;
 mod seam;
 mod socket;
+mod upstream;
 
 pub use link::Link;
 pub use seam::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Trailers, Upstream};
 pub use socket::Socket;
+pub use upstream::{UpstreamConn, UpstreamIo};

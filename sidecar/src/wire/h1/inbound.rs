@@ -61,6 +61,11 @@ impl Inbound {
         self.buf.len()
     }
 
+    /// Bytes received and not yet taken, to be looked at.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buf
+    }
+
     /// Takes the bytes received and not yet used.
     pub fn into_rest(mut self) -> Bytes {
         self.buf.split().freeze()

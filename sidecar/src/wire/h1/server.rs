@@ -8,6 +8,7 @@ use sidecar_core::head::{RequestHead, ResponseHead};
 
 use super::poll_fill;
 use super::serving::{Next, Serving};
+use crate::wire::h2::PREFACE;
 use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Socket, Trailers};
 
 /// How far ahead of the current exchange bytes are kept while we watch whether the client leaves.
@@ -34,6 +35,21 @@ impl<S: Socket> Server<S> {
     /// What carries the connection.
     pub fn io(&self) -> &S {
         &self.io
+    }
+
+    /// Whether the client speaks HTTP/2, as the first bytes of its connection tell; they are kept.
+    pub fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let read = self.machine.inbound.bytes();
+            let compared = read.len().min(PREFACE.len());
+            if compared == PREFACE.len() || !PREFACE.starts_with(&read[..compared]) {
+                return Poll::Ready(read.starts_with(PREFACE));
+            }
+            // An end or an error shows again where a head is read.
+            if self.machine.inbound.ended() || ready!(self.poll_fill(cx)).is_err() {
+                return Poll::Ready(false);
+            }
+        }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {

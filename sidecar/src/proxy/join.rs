@@ -1,0 +1,44 @@
+//! A stream on a connection to an endpoint that other requests share, for endpoints that speak HTTP/2.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use api::Moment;
+use sidecar_core::outcome::FaultKind;
+
+use super::connect::{left, open, unsent};
+use super::{Ongoing, Stop};
+use crate::pool::{Conn, Place};
+use crate::tls::Trust;
+use crate::wire::{Downstream, UpstreamConn};
+use crate::worker::World;
+
+/// Takes a stream, waiting for a connection where there is none with room.
+pub(super) async fn join<D: Downstream>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    (place, trust): (Place, Option<Arc<Trust>>),
+    until: Moment,
+) -> Result<Conn, Stop> {
+    let mut timer = pin!(world.wheel.at(until));
+    loop {
+        if let Some((stream, reused)) = world.shared.take(place) {
+            return Ok(Conn { wire: UpstreamConn::H2(stream), place, reused });
+        }
+        let trust = trust.clone();
+        let dial =
+            world.shared.dial(place, until, || async move { open(place.address, trust.as_deref()).await });
+        poll_fn(|cx| {
+            if let Poll::Ready(dialled) = dial.poll(cx) {
+                return Poll::Ready(dialled.map_err(|kind| Stop::Fault(unsent(kind))));
+            }
+            if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
+                return Poll::Ready(Err(Stop::Client(left(gone))));
+            }
+            timer.as_mut().poll(cx).map(|()| Err(Stop::Fault(unsent(FaultKind::ConnectTimeout))))
+        })
+        .await?;
+    }
+}
