@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::ServiceKey;
-use socket2::{Domain, Protocol, Socket, Type};
+use api::{Protocol, ServiceKey};
+use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::tls::Shown;
@@ -37,6 +37,8 @@ pub struct Listening {
     pub door: Door,
     /// What it shows, where it speaks TLS.
     pub shown: Option<Arc<Shown>>,
+    /// Whether it carries raw bytes instead of HTTP.
+    pub raw: bool,
 }
 
 /// A listening socket.
@@ -76,7 +78,7 @@ impl Listening {
     /// When the address cannot be bound.
     pub fn tcp(way: Way, address: SocketAddr) -> Result<Self, CannotListen> {
         let (socket, bound) = open_tcp(&way.to_string(), address)?;
-        Ok(Self { way, door: Door::Tcp(socket, bound), shown: None })
+        Ok(Self { way, door: Door::Tcp(socket, bound), shown: None, raw: false })
     }
 
     /// Opens the Unix socket `path` for `way`.
@@ -85,7 +87,13 @@ impl Listening {
     /// When the path cannot be bound.
     pub fn unix(way: Way, path: &Path) -> Result<Self, CannotListen> {
         let socket = open_unix(&way.to_string(), path)?;
-        Ok(Self { way, door: Door::Unix(socket, path.to_owned()), shown: None })
+        Ok(Self { way, door: Door::Unix(socket, path.to_owned()), shown: None, raw: false })
+    }
+
+    /// The same way in, for raw bytes where the service's `protocol` is TCP.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { raw: protocol == Protocol::Tcp, ..self }
     }
 
     /// The same way in, with TLS where `shown` is something.
@@ -111,7 +119,17 @@ impl Listening {
             Door::Tcp(socket, bound) => Door::Tcp(socket.try_clone()?, *bound),
             Door::Unix(socket, path) => Door::Unix(socket.try_clone()?, path.clone()),
         };
-        Ok(Self { way: self.way.clone(), door, shown: self.shown.clone() })
+        Ok(Self { way: self.way.clone(), door, shown: self.shown.clone(), raw: self.raw })
+    }
+}
+
+impl Way {
+    /// The one service that it leads to; `None` when each request names its own.
+    pub fn service(&self) -> Option<&ServiceKey> {
+        match self {
+            Self::Outbound => None,
+            Self::Service(service) | Self::Inbound(service) => Some(service),
+        }
     }
 }
 
@@ -157,7 +175,7 @@ pub fn open_unix(name: &str, path: &Path) -> Result<UnixListener, CannotListen> 
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     // A restart must not wait for connections of its predecessor to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

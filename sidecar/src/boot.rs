@@ -208,14 +208,14 @@ fn open(config: &SidecarConfig, tls: &Tls) -> Result<Vec<Listening>, CannotListe
         if let Some(address) = known.listen {
             let way = Way::Service(service.clone());
             let shown = tls.shown(&way);
-            doors.push(Listening::tcp(way, address)?.showing(shown));
+            doors.push(Listening::tcp(way, address)?.showing(shown).speaking(known.protocol));
         }
     }
     for app in &config.apps {
         if let Switch::On(address) = app.inbound {
             let way = Way::Inbound(app.service.clone());
             let shown = tls.shown(&way);
-            doors.push(Listening::tcp(way, address)?.showing(shown));
+            doors.push(Listening::tcp(way, address)?.showing(shown).speaking(app.protocol));
         }
     }
     Ok(doors)

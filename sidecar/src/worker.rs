@@ -36,6 +36,7 @@ use crate::rooms::Rooms;
 use crate::shared::SharedConns;
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
+use crate::wire::Socket;
 
 /// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
 const FAILURES_KEPT: usize = 4096;
@@ -289,7 +290,7 @@ async fn run(parts: Parts) {
 
 async fn accept(world: Rc<World>, listening: Listening) {
     let way = Rc::new(listening.way);
-    let shown = listening.shown;
+    let (shown, raw) = (listening.shown, listening.raw);
     let opened = match listening.door {
         Door::Tcp(socket, _) => TcpListener::from_std(socket).map(Opened::Tcp),
         Door::Unix(socket, _) => UnixListener::from_std(socket).map(Opened::Unix),
@@ -307,7 +308,7 @@ async fn accept(world: Rc<World>, listening: Listening) {
             tokio::time::sleep(ACCEPT_REST).await;
             continue;
         }
-        if let Err(error) = door.accept(&world, &way, shown.as_ref()).await {
+        if let Err(error) = door.accept(&world, &way, (shown.as_ref(), raw)).await {
             world.meters.accept_failed();
             tracing::warn!(%way, %error, "cannot accept; resting");
             tokio::time::sleep(ACCEPT_REST).await;
@@ -321,7 +322,12 @@ enum Opened {
 }
 
 impl Opened {
-    async fn accept(&self, world: &Rc<World>, way: &Rc<Way>, shown: Option<&Arc<Shown>>) -> io::Result<()> {
+    async fn accept(
+        &self,
+        world: &Rc<World>,
+        way: &Rc<Way>,
+        (shown, raw): (Option<&Arc<Shown>>, bool),
+    ) -> io::Result<()> {
         match self {
             Self::Tcp(door) => {
                 let (stream, _) = door.accept().await?;
@@ -330,12 +336,12 @@ impl Opened {
                 let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
                 match shown.cloned() {
                     None => spawn_local(async move {
-                        proxy::greet(world, way, stream).await;
+                        attend(world, way, raw, stream).await;
                         drop(open);
                     }),
                     Some(shown) => spawn_local(async move {
                         if let Some(stream) = secured(&world, &way, &shown, stream).await {
-                            proxy::greet(world, way, stream).await;
+                            attend(world, way, raw, stream).await;
                         }
                         drop(open);
                     }),
@@ -351,6 +357,15 @@ impl Opened {
             }
         }
         Ok(())
+    }
+}
+
+/// Serves a connection until its end.
+async fn attend<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, raw: bool, stream: S) {
+    if raw {
+        proxy::carry(world, way, stream).await;
+    } else {
+        proxy::greet(world, way, stream).await;
     }
 }
 

@@ -14,6 +14,7 @@ mod outage;
 mod policy;
 mod refusals;
 mod start;
+mod tcp;
 mod tls;
 mod websocket;
 

@@ -59,6 +59,8 @@ reasons! {
         "The request's head is over 64 KiB or has over 100 fields.", "Send fewer or shorter fields.";
     HeadTimeout = "head_timeout", 408, 4, "http_request_error", "head not complete in time",
         "The client did not finish the request's head in time.", "Look for a stalled client.";
+    BodyTimeout = "body_timeout", 408, 4, "http_request_error", "body not complete in time",
+        "The client did not go on with the request's body in time.", "Look for a stalled client.";
     NotImplemented = "not_implemented", 501, 12, "http_request_error", "not implemented",
         "The request uses a transfer coding or method that is not supported.", "Use chunked or a length.";
     VersionNotSupported = "version_not_supported", 505, 12, "http_request_error", "version not supported",
@@ -121,6 +123,9 @@ reasons! {
         "The endpoint's answer breaks RFC 9112.", "The instance is not speaking HTTP/1.1.";
     AnswerCut = "answer_cut", 502, 13, "http_response_incomplete", "answer cut short",
         "The endpoint's answer ended before its announced end.", "The instance died while answering.";
+    IdleTimeout = "idle_timeout", 504, 4, "connection_read_timeout", "nothing moved",
+        "Nothing moved on a raw stream for `timeout.idle`; both sides were reset.",
+        "Raise `timeout.idle`, or let the peers say something now and then.";
     TooManyAttempts = "too_many_attempts", 502, 14, "destination_unavailable", "gave up",
         "Every attempt the policy allows failed and none says more.", "`outrigger explain` lists them.";
     // What the client did.

@@ -62,6 +62,8 @@ fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
         (status, _) if status >= 500 || settings.retry.statuses.contains(&status) => {
             Judged::Bad { hard: false }
         }
+        // A raw stream: there is an endpoint, and no answer to be timed by.
+        (0, _) => Judged::Good { timed: false },
         // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: the server's; the rest is the call's.
         (_, Some(2 | 4 | 13 | 14 | 15)) => Judged::Bad { hard: false },
         // RESOURCE_EXHAUSTED and 429 come fast and are no proof of health: a trial must not pass by them.

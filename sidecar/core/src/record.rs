@@ -28,7 +28,7 @@ pub struct Finish {
     pub unix_millis: u64,
     /// When the head of its answer was passed on; `None` when none was.
     pub head: Option<Moment>,
-    /// The answer's status; 0 when none was begun.
+    /// The answer's status; 0 where there are none: a raw stream.
     pub status: u16,
     /// Why it was refused or failed.
     pub reason: Option<Reason>,
@@ -93,7 +93,7 @@ impl Record {
 
     /// Whether anything went otherwise than it should: what the failures' ring keeps.
     pub fn is_troubled(&self, slow: Duration) -> bool {
-        let failed = self.finish.reason.is_some() || self.finish.status >= 500 || self.finish.status == 0;
+        let failed = self.finish.reason.is_some() || self.finish.status >= 500;
         failed || self.attempted > 1 || self.took() >= slow
     }
 }

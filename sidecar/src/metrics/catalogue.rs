@@ -54,7 +54,7 @@ macro_rules! families {
 families! {
     // Requests.
     REQUESTS = "outrigger_requests_total", Counter, "", ["service", "route", "code"],
-        "Requests that ended, by the class of the status their caller saw.";
+        "Requests that ended, by the class of the status their caller saw; `none` for raw streams.";
     REQUEST_DURATION = "outrigger_request_duration_seconds", Histogram, "seconds", ["service", "route"],
         "From a request's head to the end of its answer's body.";
     OVERHEAD = "outrigger_proxy_overhead_seconds", Histogram, "seconds", ["service"],

@@ -51,7 +51,9 @@ impl WorkerMeters {
         if let Some(endpoint) = self.endpoint(service, attempt.address) {
             match attempt.then {
                 Then::Dropped => endpoint.cancelled(),
-                _ if attempt.reason.is_none() && (1..500).contains(&attempt.status) => endpoint.ok(),
+                _ if attempt.reason.is_none() && attempt.connected.is_some() && attempt.status < 500 => {
+                    endpoint.ok()
+                }
                 _ => endpoint.failed(),
             }
         }

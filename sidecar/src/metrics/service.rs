@@ -71,11 +71,15 @@ pub(super) struct ServiceCells {
     endpoints: Mutex<BTreeMap<SocketAddr, Arc<EndpointMeters>>>,
 }
 
+/// The values of the `code` label.
+const CODES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
 /// The handles of one route of one service, of one worker.
 #[derive(Debug)]
 pub struct RouteMeters {
     service: Arc<ServiceCells>,
-    codes: [Count; 5],
+    /// By the hundreds; first those without a status, raw streams.
+    codes: [Count; 6],
     took: Durations,
 }
 
@@ -90,8 +94,8 @@ pub struct EndpointMeters {
 impl RouteMeters {
     /// A request ended with `status` after `took`.
     pub fn request(&self, status: u16, took: Duration) {
-        let class = usize::from(status / 100).clamp(1, self.codes.len());
-        self.codes[class - 1].add(1);
+        let class = usize::from(status / 100).min(self.codes.len() - 1);
+        self.codes[class].add(1);
         self.took.note(took);
     }
 
@@ -221,7 +225,7 @@ impl ServiceCells {
     fn collect_parts(&self, service: &str, sheet: &mut Sheet) {
         for (route, meters) in &*lock(&self.routes) {
             let route = route.as_ref().map_or(NO_ROUTE, Label::as_str);
-            for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&meters.codes) {
+            for (class, count) in CODES.into_iter().zip(&meters.codes) {
                 sheet.add(&c::REQUESTS, &[service, route, class], count.get() as f64);
             }
             sheet.note(&c::REQUEST_DURATION, &[service, route], &meters.took);

@@ -11,6 +11,7 @@ mod finish;
 mod forward;
 mod join;
 mod outcome;
+mod raw;
 mod reply;
 mod serve;
 mod streams;
@@ -41,6 +42,7 @@ use crate::publish::ServiceView;
 use crate::wire::{Broken, Downstream};
 use crate::worker::World;
 
+pub(crate) use raw::carry;
 pub(crate) use streams::greet;
 pub(crate) use upload::KEPT_BY_ALL_MAX;
 

@@ -7,6 +7,7 @@
 pub mod h1;
 pub mod h2;
 mod link;
+pub mod raw;
 mod seam;
 mod socket;
 mod upstream;

@@ -61,6 +61,16 @@ impl Socket for UnixStream {
     }
 }
 
+impl<S: Socket + ?Sized> Socket for &mut S {
+    fn reset(&self) {
+        (**self).reset();
+    }
+
+    fn quiet(&self) -> bool {
+        (**self).quiet()
+    }
+}
+
 impl<S: Socket + ?Sized> Socket for Box<S> {
     fn reset(&self) {
         (**self).reset();

@@ -33,7 +33,7 @@ pub use out::Out;
 pub use parse::{MAX_FIELDS, MAX_HEAD, MAX_TARGET, MAX_TRAILERS};
 pub use server::Server;
 pub use serving::{Next, Serving};
-pub use tunnel::Tunnel;
+pub use tunnel::{Torn, Tunnel};
 
 /// Appends the lines that say where a message ends.
 fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool) {

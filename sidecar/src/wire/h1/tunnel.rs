@@ -1,5 +1,6 @@
 //! Raw bytes both ways between two connections that left HTTP, each end closing its half in its own time.
 
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -7,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::buffers;
-use crate::wire::Broken;
+use crate::wire::Socket;
 
 /// Two connections and what was read ahead on each.
 #[derive(Debug)]
@@ -41,9 +42,9 @@ where
 
     /// Copies until both sides have ended. When one ends, only its direction does: the other still runs. It
     /// knows no idleness; watch [`Tunnel::moved`].
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Torn>> {
         let forth = self.forth.poll(&mut self.a, &mut self.b, cx)?;
-        let back = self.back.poll(&mut self.b, &mut self.a, cx)?;
+        let back = self.back.poll(&mut self.b, &mut self.a, cx).map_err(Torn::turned)?;
         if forth.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -53,8 +54,42 @@ where
     }
 }
 
+impl<A: Socket, B: Socket> Tunnel<A, B> {
+    /// Makes the coming drop a reset on both sides.
+    pub fn reset(&self) {
+        self.a.reset();
+        self.b.reset();
+    }
+}
+
+/// Which side broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// The first.
+    First,
+    /// The second.
+    Second,
+}
+
+impl Torn {
+    fn turned(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    fn from(_: io::Error) -> Self {
+        Self::First
+    }
+
+    fn to(_: io::Error) -> Self {
+        Self::Second
+    }
+}
+
 impl Half {
-    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Torn>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -62,18 +97,18 @@ impl Half {
         while !self.shut {
             ready!(self.poll_write(to, cx))?;
             if self.eof {
-                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Torn::to)?;
                 self.shut = true;
                 break;
             }
             buffers::make_room(&mut self.buf);
             let read = pin!(from.read_buf(&mut self.buf)).poll(cx);
             match read {
-                Poll::Ready(count) => self.eof = count? == 0,
+                Poll::Ready(count) => self.eof = count.map_err(Torn::from)? == 0,
                 Poll::Pending => {
                     buffers::give_back(&mut self.buf);
                     // What a stream like TLS still holds goes out while we wait.
-                    ready!(Pin::new(to).poll_flush(cx))?;
+                    ready!(Pin::new(to).poll_flush(cx)).map_err(Torn::to)?;
                     return Poll::Pending;
                 }
             }
@@ -85,14 +120,14 @@ impl Half {
         &mut self,
         to: &mut W,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<Result<(), Torn>> {
         while self.ahead.has_remaining() {
-            let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.ahead))?;
+            let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.ahead)).map_err(Torn::to)?;
             self.ahead.advance(count);
             self.moved += count as u64;
         }
         while self.buf.has_remaining() {
-            let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buf))?;
+            let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buf)).map_err(Torn::to)?;
             self.buf.advance(count);
             self.moved += count as u64;
         }

@@ -1,0 +1,164 @@
+//! Raw bytes per service: the line without messages.
+//!
+//! A connection is one request: admitted, limited, given an endpoint, counted and written down like any other,
+//! as a CONNECT (RFC 9110 §9.3.6) without a status. Nothing is sent before there is an endpoint, so every try
+//! before is free to go elsewhere; afterwards there is none. A refusal is a reset: there are no words for it.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use api::{Caller, Moment, Reason, ServiceKey};
+use sidecar_core::admit::admit;
+use sidecar_core::attempt::Attempt;
+use sidecar_core::choose::Call;
+use sidecar_core::classify::{Next, classify};
+use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId};
+use sidecar_core::flight::InFlight;
+use sidecar_core::head::{Method, RequestHead};
+use sidecar_core::limit::Admission;
+use sidecar_core::outcome::{Answer, End, Outcome};
+use sidecar_core::refusal::Refusal;
+use sidecar_core::route::route;
+
+use super::finish::finish;
+use super::upload::Upload;
+use super::{Ended, Ongoing, Stop, connect, wait};
+use crate::accept::Way;
+use crate::pool::Conn;
+use crate::wire::h1::{Torn, Tunnel};
+use crate::wire::raw::Raw;
+use crate::wire::{Downstream, Socket, Upstream};
+use crate::worker::World;
+
+/// A connection to an endpoint, with everything that is held while it lasts.
+struct Reached {
+    conn: Conn,
+    attempt: Attempt,
+    admission: Admission,
+    room: InFlight,
+}
+
+/// Carries bytes between `io` and an endpoint of the service that `way` names, until both have said all.
+pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S) {
+    let mut client = Raw::new(io);
+    let Some(service) = way.service() else { return };
+    let Ok(head) = RequestHead::build(Method::Connect, &format!("{service}:0"), &format!("{service}:0"))
+    else {
+        return;
+    };
+    let mut ongoing = Ongoing {
+        client: &mut client,
+        upload: Upload::new(true, world.kept.clone()),
+        scratch: world.scratch(),
+        head,
+        exchange: exchange(&world, &way, service.clone()),
+        route: None,
+        upgrade: None,
+        grpc: false,
+        only_once: true,
+        // What others left in the pool spoke HTTP.
+        stale: true,
+    };
+    world.meters.arrived();
+    let reached = match world.gate.ask(&way) {
+        Ok(()) => reach(&world, &way, &mut ongoing).await,
+        Err(refusal) => Err(refusal),
+    };
+    match reached {
+        Ok(reached) => between(&world, ongoing, reached).await,
+        Err(refusal) => {
+            ongoing.client.abort();
+            finish(&world, ongoing, None, &ended(None, Some(refusal.reason), 0));
+        }
+    }
+}
+
+fn exchange(world: &World, way: &Way, service: ServiceKey) -> Exchange {
+    let arrived = world.clock.now();
+    let dice = u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw());
+    Exchange {
+        id: RequestId::mint(world.clock.wall(arrived), dice),
+        arrived,
+        service,
+        caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
+        idempotent: false,
+        keyed: false,
+        streaming: true,
+        patience: None,
+        priority: ORDINARY_PRIORITY,
+    }
+}
+
+/// Steps 2 to 8 where connecting is all that can fail.
+async fn reach<S: Socket>(
+    world: &World,
+    way: &Way,
+    ongoing: &mut Ongoing<'_, Raw<S>>,
+) -> Result<Reached, Refusal> {
+    let room = admit(&world.host)?;
+    let view = wait::known(world, way, ongoing).await?;
+    let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
+    ongoing.route = Some(route.clone());
+    let admission = wait::admission(world, ongoing, &route).await?;
+    loop {
+        let view = world.latest(way, &view);
+        let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
+        let (outcome, conn) = match connect::connect(world, ongoing, &mut attempt).await {
+            Ok(conn) => (Outcome::Answer(Answer::default()), Some(conn)),
+            Err(Stop::Fault(fault)) => (Outcome::Fault(fault), None),
+            Err(Stop::Client(_)) => (Outcome::Cancelled, None),
+        };
+        let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
+        let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
+        match (classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice), conn) {
+            (Next::Done, Some(conn)) => return Ok(Reached { conn, attempt, admission, room }),
+            (Next::Done, None) => return Err(Refusal::of(Reason::Internal)),
+            (Next::GiveUp(refusal), _) => return Err(refusal),
+            (Next::Again { at, .. }, _) => {
+                drop(attempt);
+                world.rooms.freed(&ongoing.exchange.service, now);
+                wait::retry(world, ongoing, at).await?;
+            }
+        }
+    }
+}
+
+/// Bytes both ways, each half closed in its own time, until both are or nothing moved for `timeout.idle`.
+async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, reached: Reached) {
+    let Reached { conn, attempt, admission, room } = reached;
+    let connected = world.clock.now();
+    let idle = admission.settings().timeout.idle.duration();
+    let mut tunnel = Tunnel::new(ongoing.client.lend(), conn.wire.into_tunnel());
+    let mut timer = pin!(world.wheel.at(connected + idle));
+    let mut seen = (0, 0);
+    let reason = poll_fn(|cx| {
+        match tunnel.poll(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(None),
+            Poll::Ready(Err(Torn::First)) => return Poll::Ready(Some(Reason::ClientGone)),
+            Poll::Ready(Err(Torn::Second)) => return Poll::Ready(Some(Reason::AnswerCut)),
+            Poll::Pending => {}
+        }
+        if tunnel.moved() != seen {
+            seen = tunnel.moved();
+            timer.reset(world.clock.now() + idle);
+        }
+        timer.as_mut().poll(cx).map(|()| Some(Reason::IdleTimeout))
+    })
+    .await;
+    if reason.is_some() {
+        // Neither side may take a torn stream for a whole one.
+        tunnel.reset();
+    }
+    let (forth, back) = tunnel.moved();
+    drop(tunnel);
+    ongoing.upload.bytes = forth;
+    // What is held goes back before somebody who waits for it is woken.
+    drop((attempt, admission, room));
+    finish(world, ongoing, None, &ended(Some(connected), reason, back));
+}
+
+fn ended(head: Option<Moment>, reason: Option<Reason>, bytes_out: u64) -> Ended {
+    Ended { head, status: 0, reason, bytes_out, end: End::Whole }
+}
