@@ -86,7 +86,7 @@ fn exact(number: &str, factor: u64) -> Option<u64> {
     }
     let scale = 10_u64.pow(u32::try_from(part.len()).ok()?);
     let scaled = part.parse::<u64>().ok()?.checked_mul(factor)?;
-    (scaled % scale == 0).then(|| whole + scaled / scale)
+    if scaled % scale == 0 { whole.checked_add(scaled / scale) } else { None }
 }
 
 /// Writes `value` in the largest unit that keeps it whole.
@@ -296,6 +296,8 @@ mod tests {
         assert!("5".parse::<Span>().unwrap_err().contains("has no unit"));
         assert!("5 parsecs".parse::<Span>().unwrap_err().contains("unknown unit"));
         assert!("99999999999999999999s".parse::<Span>().is_err());
+        // Found by fuzzing: either part fits, the sum does not.
+        assert!("18446744073709551.7ms".parse::<Span>().is_err());
         assert!("101%".parse::<Share>().unwrap_err().contains("over 100%"));
         assert!("7".parse::<Rate>().unwrap_err().contains("has no unit"));
         assert!(".5s".parse::<Span>().is_err());
