@@ -10,6 +10,8 @@ mod clients;
 mod dead_app;
 mod demo;
 mod drain;
+mod grpc;
+mod http2;
 mod outage;
 mod policy;
 mod refusals;

@@ -1,0 +1,108 @@
+//! HTTP/2 on either side: every crossing of the two wires, with real peers.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use outrigger_tests::{Fleet, Process, Sidecar, TestApp, Told, ended_well, free_port, get, nginx, until};
+
+use crate::fleet;
+
+/// More than one window, one socket buffer and one queue hold.
+const LARGE: usize = 3_000_000;
+
+fn curl(args: &[&str]) -> String {
+    ended_well(Command::new("curl").args(["--silent", "--show-error", "--fail", "--noproxy", "-"]).args(args))
+}
+
+/// An app on HTTP/1.1 that says what it was asked, and large things when asked for `/large`.
+fn app() -> TestApp {
+    TestApp::start(|asked| match asked.target.as_str() {
+        "/large" => Told::ok("x".repeat(LARGE)),
+        _ => Told::ok(format!("{} {} {}", asked.method, asked.target, asked.body.len())),
+    })
+}
+
+/// A sidecar whose service `app` lies at `to` and speaks `protocol`, on a port of its own.
+fn hop<'f>(fleet: &'f Fleet, name: &str, protocol: &str, to: SocketAddr) -> Sidecar<'f> {
+    let at = free_port();
+    let own = format!(
+        "outbound: {{ listen: \"off\" }}\nservices: {{ app: {{ listen: {at}, protocol: {protocol}, endpoints: [{to}] }} }}\n"
+    );
+    fleet.sidecar(name, at, &own)
+}
+
+/// `entry` is asked over both wires, by methods with and without bodies, small and large.
+fn check(fleet: &Fleet, entry: SocketAddr, app: &TestApp) {
+    let body = fleet.file("body", &"y".repeat(LARGE));
+    let body = format!("@{}", body.display());
+    let url = |path: &str| format!("http://{entry}{path}");
+    for wire in ["--http1.1", "--http2-prior-knowledge"] {
+        assert_eq!(curl(&[wire, &url("/small?q")]), "GET /small?q 0", "{wire}");
+        assert_eq!(curl(&[wire, "-d", "abc", &url("/post")]), "POST /post 3", "{wire}");
+        assert_eq!(curl(&[wire, "-X", "POST", "-d", "", &url("/empty")]), "POST /empty 0", "{wire}");
+        assert_eq!(curl(&[wire, &url("/large")]).len(), LARGE, "{wire}");
+        let uploaded = curl(&[wire, "-H", "expect:", "--data-binary", &body, &url("/upload")]);
+        assert_eq!(uploaded, format!("POST /upload {LARGE}"), "{wire}");
+        let head = curl(&[wire, "--head", &url("/head")]).to_ascii_lowercase();
+        assert!(head.contains(" 200") && head.contains("content-length: 12"), "{wire}: {head}");
+    }
+    assert_eq!(app.began(), 12, "each reached the app once");
+}
+
+#[test]
+fn a_client_may_speak_http2_to_an_app_that_does_not() {
+    let (fleet, app) = (fleet(), app());
+    let sidecar = hop(&fleet, "one", "h1", app.address);
+    check(&fleet, sidecar.entry, &app);
+}
+
+#[test]
+fn http2_between_sidecars_carries_whatever_its_ends_speak() {
+    let (fleet, app) = (fleet(), app());
+    let near = hop(&fleet, "near", "h1", app.address);
+    let far = hop(&fleet, "far", "h2c", near.entry);
+    check(&fleet, far.entry, &app);
+}
+
+#[test]
+fn nginx_is_reached_over_http2_from_both_wires() {
+    let (fleet, at) = (fleet(), free_port());
+    let dir = fleet.dir().display().to_string();
+    let text = format!(
+        "daemon off; master_process off; pid {dir}/nginx.pid; error_log stderr;\nevents {{}}\nhttp {{\n access_log off; \
+         client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; \
+         scgi_temp_path {dir}/s;\n server {{ listen {at} http2; location / {{ return 200 \"$server_protocol $request_uri\"; }} }}\n}}\n"
+    );
+    let file = fleet.file("nginx.conf", &text);
+    let mut server = Process::start("nginx", nginx().arg("-c").arg(file).args(["-p", &dir]), fleet.dir());
+    let sidecar = hop(&fleet, "one", "h2c", at);
+    until("nginx answers", || {
+        assert!(server.ended().is_none(), "nginx ended: {}", server.log());
+        get(sidecar.entry, "app", "/").ok().filter(|answer| answer.status == 200)
+    });
+    for wire in ["--http1.1", "--http2-prior-knowledge"] {
+        for number in 0..5 {
+            let said = curl(&[wire, &format!("http://{}/{number}", sidecar.entry)]);
+            assert_eq!(said, format!("HTTP/2.0 /{number}"), "{wire}");
+        }
+    }
+}
+
+#[test]
+fn many_streams_on_few_connections_are_all_answered() {
+    let (fleet, app) = (fleet(), app());
+    let near = hop(&fleet, "near", "h1", app.address);
+    let far = hop(&fleet, "far", "h2c", near.entry);
+    let url = format!("http://{}/", far.entry);
+    let said = ended_well(Command::new("h2load").args(["-n", "2000", "-c", "4", "-m", "50", &url]));
+    assert!(said.contains("2000 succeeded, 0 failed, 0 errored"), "{said}");
+    assert_eq!(app.began(), 2000);
+}
+
+#[test]
+fn an_endpoint_that_does_not_speak_http2_is_no_connection() {
+    let (fleet, app) = (fleet(), app());
+    let sidecar = hop(&fleet, "one", "h2c", app.address);
+    let answer = get(sidecar.entry, "app", "/").unwrap();
+    assert_eq!((answer.status, answer.reason()), (502, Some("connect_failed")), "{answer:?}");
+}
