@@ -37,6 +37,56 @@ impl Clock {
     }
 }
 
+/// A worker's clock. While one of its tasks is polled, nobody waits: whoever asks sees the moment of the first
+/// asking, so that a request costs one reading for each time it was woken and not one for each step.
+#[derive(Debug)]
+pub struct TaskClock {
+    clock: Clock,
+    polled: Cell<bool>,
+    read: Cell<Option<Moment>>,
+}
+
+impl TaskClock {
+    /// `clock`, as a worker's tasks see it.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, polled: Cell::new(false), read: Cell::new(None) }
+    }
+
+    /// Now: while a task is polled, when it was first asked; else read anew.
+    pub fn now(&self) -> Moment {
+        self.read.get().unwrap_or_else(|| self.fresh())
+    }
+
+    /// Now, read anew: where a step's own time is to be told.
+    pub fn fresh(&self) -> Moment {
+        let now = self.clock.now();
+        self.read.set(self.polled.get().then_some(now));
+        now
+    }
+
+    /// What a wall clock shows at `moment`; see [`Clock::wall`].
+    pub fn wall(&self, moment: Moment) -> u64 {
+        self.clock.wall(moment)
+    }
+
+    /// Polls a task.
+    pub fn polling<T>(&self, poll: impl FnOnce() -> T) -> T {
+        let _over = Polling(self);
+        self.polled.set(true);
+        poll()
+    }
+}
+
+/// Ends the polling of a task, also by a panic.
+struct Polling<'c>(&'c TaskClock);
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.0.polled.set(false);
+        self.0.read.set(None);
+    }
+}
+
 /// Numbers nobody can foresee, cheap enough for every pick (SplitMix64, Steele et al., OOPSLA 2014).
 #[derive(Debug)]
 pub struct Dice(Cell<u64>);
@@ -57,5 +107,31 @@ impl Dice {
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_polled_task_sees_one_moment_and_nobody_else_an_old_one() {
+        let clock = TaskClock::new(Clock::start());
+        let pass = || {
+            let from = clock.clock.now();
+            while clock.clock.now() == from {}
+        };
+        let seen = clock.polling(|| {
+            let first = clock.now();
+            pass();
+            assert_eq!(clock.now(), first);
+            assert!(clock.fresh() > first);
+            clock.now()
+        });
+        pass();
+        assert!(clock.now() > seen);
+        let before = clock.now();
+        pass();
+        assert!(clock.now() > before, "outside a task nothing is remembered");
     }
 }

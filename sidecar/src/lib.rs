@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod pool;
 mod proxy;
 pub mod publish;
+mod quick;
 pub mod rooms;
 pub mod run;
 pub mod shared;

@@ -14,6 +14,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::Duration;
 
 use api::config::LogFormat;
 
@@ -24,6 +25,10 @@ use crate::metrics::{Limit, Meters, catalogue};
 
 /// So many lines may wait to be written: a second of failures at 4,000/s, about 1 MB.
 pub const LINES_MAX: usize = 4_096;
+
+/// So long the writer waits for company once there is a line: at load a wake-up then serves many lines, and
+/// nobody who reads a log notices.
+const COMPANY: Duration = Duration::from_millis(10);
 
 enum Message {
     Line(String),
@@ -95,8 +100,12 @@ impl Writer {
 }
 
 /// Writes until every [`Writer`] is gone. What cannot be written is lost: there is nowhere to say so.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which nobody waits for")]
 fn write(queue: &Receiver<Message>, mut sink: impl Write) {
     while let Ok(mut message) = queue.recv() {
+        if matches!(message, Message::Line(_)) {
+            std::thread::sleep(COMPANY);
+        }
         loop {
             match message {
                 Message::Line(line) => _ = sink.write_all(line.as_bytes()),

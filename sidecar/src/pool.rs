@@ -4,14 +4,15 @@
 //! at the moment of reuse, and those that are not needed grow old together at the bottom.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use api::Moment;
+
+use crate::quick::QuickMap;
 use crate::wire::h1::Client;
 use crate::wire::{Link, Upstream, UpstreamConn};
-use api::Moment;
 
 /// Where a connection leads, and whom we take for its other end: two services that trust different authorities
 /// never share one.
@@ -35,7 +36,7 @@ pub struct Conn {
 
 /// Idle connections by the place they lead to: whatever service it stands for, the connection is the same.
 pub struct Pool {
-    idle: RefCell<HashMap<Place, Vec<Idle>>>,
+    idle: RefCell<QuickMap<Place, Vec<Idle>>>,
     /// Kept for each endpoint at most.
     cap: usize,
     /// Closed when idle for longer than this.

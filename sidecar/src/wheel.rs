@@ -19,18 +19,30 @@ use crate::clock::Clock;
 const TICK_NANOS: u64 = 4_000_000;
 /// 4,096 slots: 16 s of ticks, so that an ordinary deadline is looked at once.
 const SLOTS: u64 = 4096;
+/// So far ahead the driver looks for something to do; with nothing there it sleeps until then.
+const AHEAD: u64 = 256;
+/// When a timer at rest is due.
+const NEVER: Moment = Moment::from_nanos(u64::MAX);
 
 /// The wheel of one worker.
 pub struct Wheel {
     clock: Clock,
     slots: RefCell<Vec<Vec<Rc<Armed>>>>,
-    /// How many timers are armed; the driver sleeps without a timer while it is none.
+    /// How many timers are in slots; the driver sleeps without a timer while it is none.
     armed: Cell<usize>,
+    /// The last tick whose slot was looked at.
+    done: Cell<u64>,
+    /// The tick until which the driver sleeps.
+    asleep_until: Cell<u64>,
     driver: Notify,
 }
 
+/// What a slot holds of a timer.
 struct Armed {
-    at: Moment,
+    /// When it is due; moves while the timer is reset, and the slot is left behind until it is looked at.
+    at: Cell<Moment>,
+    /// Whether it stands in a slot, and the tick of that slot.
+    slot: Cell<Option<u64>>,
     fired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -39,7 +51,14 @@ impl Wheel {
     /// An empty wheel; [`Wheel::drive`] must run beside it.
     pub fn new(clock: Clock) -> Rc<Self> {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Rc::new(Self { clock, slots: RefCell::new(slots), armed: Cell::new(0), driver: Notify::new() })
+        Rc::new(Self {
+            clock,
+            slots: RefCell::new(slots),
+            armed: Cell::new(0),
+            done: Cell::new(tick(clock.now())),
+            asleep_until: Cell::new(u64::MAX),
+            driver: Notify::new(),
+        })
     }
 
     /// A timer that is ready at `at`, at most one tick late.
@@ -47,64 +66,97 @@ impl Wheel {
         Timer { wheel: Rc::clone(self), at, armed: None }
     }
 
+    /// A timer at rest: it is never ready until it is reset.
+    pub fn resting(self: &Rc<Self>) -> Timer {
+        self.at(NEVER)
+    }
+
     /// Turns the wheel for as long as the worker lives.
     pub async fn drive(self: Rc<Self>) {
-        let mut done = self.clock.now().as_nanos() / TICK_NANOS;
         loop {
-            if self.armed.get() == 0 {
+            let next = self.next();
+            self.asleep_until.set(next);
+            if next == u64::MAX {
                 self.driver.notified().await;
-                done = self.clock.now().as_nanos() / TICK_NANOS;
+                continue;
             }
-            let next = Moment::from_nanos((done + 1) * TICK_NANOS);
-            tokio::time::sleep_until(self.clock.instant(next)).await;
-            let now = self.clock.now();
-            let tick = now.as_nanos() / TICK_NANOS;
-            // After a stall every slot is looked at once, not once per tick slept through.
-            for tick in (done + 1)..=tick.min(done + SLOTS) {
-                self.turn(tick, now);
+            let wake = self.clock.instant(Moment::from_nanos(next.saturating_mul(TICK_NANOS)));
+            tokio::select! {
+                () = tokio::time::sleep_until(wake) => self.catch_up(),
+                () = self.driver.notified() => {}
             }
-            done = tick;
         }
+    }
+
+    /// The next tick at which something may be due; `u64::MAX` while nothing is armed.
+    fn next(&self) -> u64 {
+        if self.armed.get() == 0 {
+            return u64::MAX;
+        }
+        let (slots, done) = (self.slots.borrow(), self.done.get());
+        let due = (done + 1..done + AHEAD).find(|tick| slots.get(slot(*tick)).is_some_and(|s| !s.is_empty()));
+        due.unwrap_or(done + AHEAD)
+    }
+
+    /// Looks at every slot whose time has come.
+    fn catch_up(&self) {
+        let now = self.clock.now();
+        let (done, tick) = (self.done.get(), tick(now));
+        // After a stall every slot is looked at once, not once per tick slept through.
+        for tick in (done + 1)..=tick.min(done + SLOTS) {
+            self.turn(tick, now);
+        }
+        self.done.set(tick.max(done));
     }
 
     fn turn(&self, tick: u64, now: Moment) {
-        let slot = usize::try_from(tick % SLOTS).unwrap_or_default();
-        let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get_mut(slot) else { return };
-        slot.retain(|armed| {
-            if Rc::strong_count(armed) == 1 {
-                self.armed.set(self.armed.get() - 1);
-                return false;
+        let take =
+            |slots: &mut Vec<Vec<_>>| slots.get_mut(slot(tick)).map(std::mem::take).unwrap_or_default();
+        let mut due: Vec<Rc<Armed>> = take(&mut self.slots.borrow_mut());
+        self.done.set(tick);
+        for armed in due.drain(..) {
+            self.armed.set(self.armed.get() - 1);
+            armed.slot.set(None);
+            if Rc::strong_count(&armed) == 1 || armed.at.get() == NEVER {
+                continue;
             }
-            if armed.at > now {
-                return true;
+            if armed.at.get() > now {
+                // Of a later round, or reset to a later moment since.
+                self.put(armed);
+                continue;
             }
             armed.fired.set(true);
-            self.armed.set(self.armed.get() - 1);
             if let Some(waker) = armed.waker.borrow_mut().take() {
                 waker.wake();
             }
-            false
-        });
+        }
     }
 
-    fn arm(&self, at: Moment) -> Rc<Armed> {
-        let armed = Rc::new(Armed { at, fired: Cell::new(false), waker: RefCell::new(None) });
-        // The slot after the deadline's own tick: never early.
-        let tick = at.as_nanos().max(self.clock.now().as_nanos()) / TICK_NANOS + 1;
-        let slot = usize::try_from(tick % SLOTS).unwrap_or_default();
-        if let Some(slot) = self.slots.borrow_mut().get_mut(slot) {
-            slot.push(Rc::clone(&armed));
+    /// Puts `armed` into the slot after its moment's own tick, so that it is never early.
+    fn put(&self, armed: Rc<Armed>) {
+        let tick = tick(armed.at.get()).max(self.done.get()) + 1;
+        armed.slot.set(Some(tick));
+        if let Some(slot) = self.slots.borrow_mut().get_mut(slot(tick)) {
+            slot.push(armed);
         }
         self.armed.set(self.armed.get() + 1);
-        if self.armed.get() == 1 {
+        if tick < self.asleep_until.get() {
+            self.asleep_until.set(tick);
             self.driver.notify_one();
         }
-        armed
     }
 }
 
-/// Ready at its moment. Costs nothing until it is first polled, and a dropped one is swept with its slot.
+fn tick(at: Moment) -> u64 {
+    at.as_nanos() / TICK_NANOS
+}
+
+fn slot(tick: u64) -> usize {
+    usize::try_from(tick % SLOTS).unwrap_or_default()
+}
+
+/// Ready at its moment. Costs nothing until it is first polled, and next to nothing when it is reset to a later
+/// one, so a connection keeps its timers from exchange to exchange. A dropped one is swept with its slot.
 pub struct Timer {
     wheel: Rc<Wheel>,
     at: Moment,
@@ -117,12 +169,38 @@ impl Timer {
         self.at
     }
 
-    /// Makes it ready at `at` instead. A later moment keeps the armed slot and costs nothing until that fires.
+    /// Makes it ready at `at` instead. A later moment leaves it where it stands in the wheel, which finds out when
+    /// it comes by; an earlier one takes a new place.
     pub fn reset(&mut self, at: Moment) {
-        if at < self.at {
-            self.armed = None;
-        }
         self.at = at;
+        let Some(armed) = &self.armed else { return };
+        match armed.slot.get() {
+            // Too late: the old place is left to be swept.
+            Some(slot) if slot > tick(at) + 1 => self.armed = None,
+            _ => {
+                armed.at.set(at);
+                armed.fired.set(false);
+            }
+        }
+    }
+
+    /// Makes it ready never, until it is reset.
+    pub fn rest(&mut self) {
+        self.reset(NEVER);
+    }
+
+    fn arm(&self) -> Rc<Armed> {
+        let armed = match &self.armed {
+            Some(armed) => Rc::clone(armed),
+            None => Rc::new(Armed {
+                at: Cell::new(self.at),
+                slot: Cell::new(None),
+                fired: Cell::new(false),
+                waker: RefCell::new(None),
+            }),
+        };
+        self.wheel.put(Rc::clone(&armed));
+        armed
     }
 }
 
@@ -130,13 +208,14 @@ impl Future for Timer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let fired = self.armed.as_ref().is_some_and(|armed| armed.fired.get());
-        if fired && self.wheel.clock.now() >= self.at {
+        if self.at == NEVER {
+            return Poll::Pending;
+        }
+        if self.armed.as_ref().is_some_and(|armed| armed.fired.get()) {
             return Poll::Ready(());
         }
-        if fired || self.armed.is_none() {
-            let armed = self.wheel.arm(self.at);
-            self.armed = Some(armed);
+        if self.armed.as_ref().is_none_or(|armed| armed.slot.get().is_none()) {
+            self.armed = Some(self.arm());
         }
         if let Some(armed) = &self.armed {
             let mut waker = armed.waker.borrow_mut();
@@ -190,6 +269,22 @@ mod tests {
             assert!(futures_now(&mut earlier).is_pending());
             earlier.reset(clock.now() + Duration::from_millis(5));
             earlier.await;
+        });
+    }
+
+    #[test]
+    fn a_timer_at_rest_wakes_nobody_and_goes_on_when_it_is_reset() {
+        run(async |clock, wheel| {
+            let mut timer = wheel.at(clock.now() + Duration::from_millis(4));
+            assert!(futures_now(&mut timer).is_pending());
+            timer.rest();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            assert!(futures_now(&mut timer).is_pending());
+            assert_eq!(wheel.armed.get(), 0, "nothing is looked at for it");
+            let at = clock.now() + Duration::from_millis(8);
+            timer.reset(at);
+            timer.await;
+            assert!(clock.now() >= at);
         });
     }
 

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::accept::{ACCEPT_REST, Door, Listening, Way};
 use crate::admin::records::WorkerAsk;
-use crate::clock::{Clock, Dice};
+use crate::clock::{Clock, Dice, TaskClock};
 use crate::gate::Gate;
 use crate::log::AccessLog;
 use crate::metrics::WorkerMeters;
@@ -96,7 +96,7 @@ pub struct Parts {
 
 /// What the requests of one worker share.
 pub struct World {
-    pub(crate) clock: Clock,
+    pub(crate) clock: TaskClock,
     pub(crate) dice: Dice,
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) pool: Pool,
@@ -119,9 +119,15 @@ pub struct World {
     tls: Arc<TlsMeters>,
     connections: Arc<AtomicUsize>,
     services: RefCell<HashMap<ServiceKey, Heard>>,
+    /// The view that was asked for last: a connection, and mostly a whole app, asks for the same one again.
+    recent: RefCell<Option<Rc<ServiceView>>>,
     inbound: HashMap<ServiceKey, Rc<ServiceView>>,
     asks: UnboundedSender<Ask>,
-    scratches: RefCell<Vec<Scratch>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a scratch record is lent by its box; moving one would copy a kilobyte"
+    )]
+    scratches: RefCell<Vec<Box<Scratch>>>,
 }
 
 /// What a worker heard of a service.
@@ -145,7 +151,7 @@ impl World {
         let wheel = Wheel::new(shared.clock);
         let inbound = shared.inbound.into_iter().map(|(service, view)| (service, Rc::new(view))).collect();
         Rc::new(Self {
-            clock: shared.clock,
+            clock: TaskClock::new(shared.clock),
             dice: Dice::seeded(shared.clock),
             pool: Pool::new(limits.pool as usize, limits.pool_idle.duration()),
             shared: SharedConns::new(Rc::clone(&wheel), shared.clock, limits.pool_idle.duration()),
@@ -166,6 +172,7 @@ impl World {
             tls: shared.tls,
             connections: shared.connections,
             services: RefCell::default(),
+            recent: RefCell::default(),
             inbound,
             asks: shared.asks,
             scratches: RefCell::default(),
@@ -175,6 +182,21 @@ impl World {
     /// Whether connections should end after their current request.
     pub(crate) fn closing(&self) -> bool {
         self.gate.closing()
+    }
+
+    /// The view of `service` when it is at hand.
+    pub(crate) fn at_hand(&self, way: &Way, service: &ServiceKey) -> Option<Rc<ServiceView>> {
+        if let Way::Inbound(_) = way {
+            return self.inbound.get(service).cloned();
+        }
+        let mut recent = self.recent.borrow_mut();
+        if let Some(view) = recent.as_ref().filter(|view| view.key == *service) {
+            return Some(Rc::clone(view));
+        }
+        match self.services.borrow().get(service) {
+            Some(Heard::View(view)) => Some(Rc::clone(recent.insert(Rc::clone(view)))),
+            _ => None,
+        }
     }
 
     /// What is known of `service`; asks for it when it is nothing, and then wakes `cx` once it is something.
@@ -205,10 +227,7 @@ impl World {
 
     /// The newest view of the service that `view` shows: a retry should not choose from an old list.
     pub(crate) fn latest(&self, way: &Way, view: &Rc<ServiceView>) -> Rc<ServiceView> {
-        match (way, self.services.borrow().get(&view.key)) {
-            (Way::Outbound | Way::Service(_), Some(Heard::View(newest))) => Rc::clone(newest),
-            _ => Rc::clone(view),
-        }
+        self.at_hand(way, &view.key).unwrap_or_else(|| Rc::clone(view))
     }
 
     fn hear(&self, update: Update) {
@@ -219,20 +238,21 @@ impl World {
             }
             Update::Missing { service, reason } => (service, Heard::Missing(reason)),
         };
+        self.recent.take();
         if let Some(Heard::Asked(waiting)) = self.services.borrow_mut().insert(service, heard) {
             waiting.into_iter().for_each(Waker::wake);
         }
     }
 
     /// An empty scratch record.
-    pub(crate) fn scratch(&self) -> Scratch {
+    pub(crate) fn scratch(&self) -> Box<Scratch> {
         let mut scratch = self.scratches.borrow_mut().pop().unwrap_or_default();
         scratch.begin();
         scratch
     }
 
     /// Takes a scratch record back.
-    pub(crate) fn give_back(&self, scratch: Scratch) {
+    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
         let mut scratches = self.scratches.borrow_mut();
         if scratches.len() < SCRATCHES_KEPT {
             scratches.push(scratch);

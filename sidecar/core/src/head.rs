@@ -6,13 +6,16 @@
 //! writes them anew; [`Fields::write`] never repeats the ones that were received.
 
 mod authority;
+mod decimal;
 mod fields;
 mod known;
 mod method;
 mod request;
 mod response;
+mod spare;
 mod target;
 
+pub use decimal::Decimal;
 pub use fields::{Field, Fields};
 pub use known::Known;
 pub use method::Method;

@@ -67,6 +67,61 @@ pub struct Record {
     pub balance: Option<Balance>,
 }
 
+/// A finished request as it lies in the line: what is counted is counted from here, so that a record is made
+/// only where one is kept or told.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance<'a> {
+    /// What it asked for.
+    pub service: &'a ServiceKey,
+    /// The route of the policy it matched.
+    pub route: Option<&'a Label>,
+    /// When its head was whole.
+    pub arrived: Moment,
+    /// How it ended.
+    pub finish: Finish,
+    /// Its attempts.
+    pub attempts: &'a [AttemptNote],
+    /// How many there were.
+    pub attempted: u8,
+    /// How many of them were free resends.
+    pub free: u8,
+}
+
+impl<'a> Glance<'a> {
+    /// A glance at `exchange`. `route` is `None` for a request refused before it had one.
+    pub fn of(
+        exchange: &'a Exchange,
+        route: Option<&'a Route>,
+        scratch: &'a Scratch,
+        finish: Finish,
+    ) -> Self {
+        Self {
+            service: &exchange.service,
+            route: route.and_then(Route::name),
+            arrived: exchange.arrived,
+            finish,
+            attempts: &scratch.attempts,
+            attempted: scratch.attempted,
+            free: scratch.free,
+        }
+    }
+
+    /// From the request's arrival until the head of its answer, or until it ended without one.
+    pub fn took(&self) -> Duration {
+        self.finish.head.unwrap_or(self.finish.now).since(self.arrived)
+    }
+
+    /// Whether it was refused or failed.
+    pub fn failed(&self) -> bool {
+        self.finish.reason.is_some() || self.finish.status >= 500
+    }
+
+    /// Whether anything went otherwise than it should: what the failures' ring keeps.
+    pub fn is_troubled(&self, slow: Duration) -> bool {
+        self.failed() || self.attempted > 1 || self.took() >= slow
+    }
+}
+
 impl Record {
     /// The record of `exchange`. `route` is `None` for a request refused before it had one.
     pub fn of(exchange: &Exchange, route: Option<&Route>, scratch: &Scratch, finish: Finish) -> Self {
@@ -88,13 +143,20 @@ impl Record {
 
     /// From the request's arrival until the head of its answer, or until it ended without one.
     pub fn took(&self) -> Duration {
-        self.finish.head.unwrap_or(self.finish.now).since(self.arrived)
+        self.glance().took()
     }
 
-    /// Whether anything went otherwise than it should: what the failures' ring keeps.
-    pub fn is_troubled(&self, slow: Duration) -> bool {
-        let failed = self.finish.reason.is_some() || self.finish.status >= 500;
-        failed || self.attempted > 1 || self.took() >= slow
+    /// What counting needs of it.
+    pub fn glance(&self) -> Glance<'_> {
+        Glance {
+            service: &self.service,
+            route: self.route.as_ref(),
+            arrived: self.arrived,
+            finish: self.finish,
+            attempts: &self.attempts,
+            attempted: self.attempted,
+            free: self.free,
+        }
     }
 }
 

@@ -279,10 +279,15 @@ impl Scratch {
 
     /// Makes the slot ready for another request, its buffers kept.
     pub fn begin(&mut self) {
-        let (mut pool, mut numbers) = (std::mem::take(&mut self.pool), std::mem::take(&mut self.numbers));
-        pool.clear();
-        numbers.clear();
-        *self = Self { pool, numbers, ..Self::default() };
+        let Self { tried, candidates, counts, attempts, attempted, free, balance, effects, .. } = self;
+        tried.clear();
+        candidates.clear();
+        attempts.clear();
+        (*counts, *attempted, *free, *balance) = Default::default();
+        *effects = Effects::default();
+        self.patience = Patience::default();
+        self.pool.clear();
+        self.numbers.clear();
     }
 
     /// The note of the attempt that runs or ran last.

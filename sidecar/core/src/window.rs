@@ -91,11 +91,11 @@ impl<const N: usize> Window<N> {
     /// What happened in the newest `slices` slices of `width`, at most `N`.
     pub fn last(&self, now: Moment, width: Duration, slices: usize) -> Counts {
         let newest = Self::slice(now, width);
-        let mut sum = Counts::default();
+        let (mut sum, mut at) = (Counts::default(), (newest % N as u64) as usize);
         for back in 0..slices.min(N) as u64 {
-            let slice = newest - back;
-            let one = counts(self.bucket(slice).load(Relaxed), slice);
+            let one = counts(self.buckets[at].load(Relaxed), newest - back);
             sum = Counts { good: sum.good + one.good, bad: sum.bad + one.bad };
+            at = at.checked_sub(1).unwrap_or(N - 1);
         }
         sum
     }

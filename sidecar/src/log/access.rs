@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::config::{LogConfig, LogFormat};
+use sidecar_core::exchange::RequestId;
 use sidecar_core::record::Record;
 
 use super::Writer;
@@ -25,14 +26,15 @@ impl AccessLog {
 
     /// A request ended. `path` may hold a query; it is cut off here.
     pub fn finished(&self, record: &Record, method: &str, path: &str) {
-        if failed(record) || self.sampled(record) {
+        if self.wants(failed(record), record.id) {
             self.writer.say(line(self.writer.format(), record, method, path));
         }
     }
 
-    /// By the request's own id, so that every sidecar it passes decides alike.
-    fn sampled(&self, record: &Record) -> bool {
-        (record.id.bits() & u128::from(u32::MAX)) < u128::from(self.sampled_below)
+    /// Whether a request gets a line: when it `failed`, or its id is of the sample. By the request's own id, so
+    /// that every sidecar it passes decides alike.
+    pub fn wants(&self, failed: bool, id: RequestId) -> bool {
+        failed || (id.bits() & u128::from(u32::MAX)) < u128::from(self.sampled_below)
     }
 }
 

@@ -1,8 +1,8 @@
-//! One finished request, counted once, from its record.
+//! One finished request, counted once, from its seen.
 
 use api::{Reason, ServiceKey};
 use sidecar_core::outcome::Sent;
-use sidecar_core::record::Record;
+use sidecar_core::record::Glance;
 use sidecar_core::resend::FREE_MAX;
 use sidecar_core::scratch::{AttemptNote, Effects, Then};
 
@@ -15,14 +15,14 @@ const NOWHERE: &[Reason] = &[Reason::UnknownHost, Reason::NoSuchService, Reason:
 
 impl WorkerMeters {
     /// A request ended, whichever way; `effects` is what its outcomes brought about.
-    pub fn finished(&self, record: &Record, effects: Effects) {
-        let finish = &record.finish;
+    pub fn finished(&self, seen: &Glance<'_>, effects: Effects) {
+        let finish = &seen.finish;
         let nowhere = finish.reason.is_some_and(|reason| NOWHERE.contains(&reason));
         let route = match nowhere {
             true => self.nowhere(),
-            false => self.route(&record.service, record.route.as_ref()),
+            false => self.route(seen.service, seen.route),
         };
-        route.request(finish.status, finish.now.since(record.arrived));
+        route.request(finish.status, finish.now.since(seen.arrived));
         route.bytes(finish.bytes_in, finish.bytes_out);
         if let Some(reason) = finish.reason {
             route.ended_by(reason);
@@ -31,15 +31,15 @@ impl WorkerMeters {
             }
         }
         route.effects(effects);
-        let Some(first) = record.attempts.first() else { return };
-        route.queued(first.began.since(record.arrived));
-        let elsewhere = record.attempts.iter().filter_map(|a| Some(a.ended?.since(a.began))).sum();
-        route.overhead(record.took().saturating_sub(elsewhere));
-        if used_up(record) {
+        let Some(first) = seen.attempts.first() else { return };
+        route.queued(first.began.since(seen.arrived));
+        let elsewhere = seen.attempts.iter().filter_map(|a| Some(a.ended?.since(a.began))).sum();
+        route.overhead(seen.took().saturating_sub(elsewhere));
+        if used_up(seen) {
             self.limit_hit(Limit::FreeResends);
         }
-        for attempt in &record.attempts {
-            self.attempt(&record.service, &route, attempt);
+        for attempt in seen.attempts {
+            self.attempt(seen.service, &route, attempt);
         }
     }
 
@@ -71,7 +71,7 @@ impl WorkerMeters {
 }
 
 /// Whether the request had all its free resends and could have used another.
-fn used_up(record: &Record) -> bool {
+fn used_up(seen: &Glance<'_>) -> bool {
     let unsent = |attempt: &AttemptNote| attempt.reason.is_some() && attempt.sent == Sent::None;
-    record.free >= FREE_MAX && record.attempts.last().is_some_and(unsent)
+    seen.free >= FREE_MAX && seen.attempts.last().is_some_and(unsent)
 }

@@ -134,7 +134,7 @@ fn a_record_is_counted_attempt_by_attempt() {
     let worker = meters.worker();
     let refused = note(1, Some(Reason::ConnectRefused), 0, Then::AgainFree);
     let told = record(None, 200, &[refused, note(2, None, 200, Then::Answered)]);
-    worker.finished(&told, Effects { ejected: true, ..Effects::default() });
+    worker.finished(&told.glance(), Effects { ejected: true, ..Effects::default() });
     for line in [
         "outrigger_requests_total{service=\"cart\",route=\"default\",code=\"2xx\"} 1",
         "outrigger_attempts_total{service=\"cart\",endpoint=\"10.0.0.1:80\",outcome=\"failed\"} 1",
@@ -153,7 +153,7 @@ fn a_record_is_counted_attempt_by_attempt() {
 #[test]
 fn a_name_nobody_knows_mints_no_series() {
     let meters = Meters::new(Clock::start());
-    meters.worker().finished(&record(Some(Reason::NoSuchService), 500, &[]), Effects::default());
+    meters.worker().finished(&record(Some(Reason::NoSuchService), 500, &[]).glance(), Effects::default());
     check(&meters, "outrigger_failures_total{service=\"other\",reason=\"no_such_service\"} 1");
     assert!(!meters.render().contains("cart"));
 }

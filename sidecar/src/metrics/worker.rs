@@ -1,7 +1,7 @@
 //! The meters of one worker.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +16,7 @@ use super::limits::Limit;
 use super::lock;
 use super::service::{ByReason, EndpointMeters, RouteMeters, ServiceCells};
 use super::sheet::Sheet;
+use crate::quick::QuickMap;
 
 /// Services with counts of their own: 20 times what a host usually calls. Further ones count as `other`.
 pub const SERVICES_MAX: usize = 1_000;
@@ -48,14 +49,14 @@ pub(super) struct WorkerCells {
 pub struct WorkerMeters {
     cells: Arc<WorkerCells>,
     published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
-    resolved: RefCell<HashMap<ServiceKey, Resolved>>,
+    resolved: RefCell<QuickMap<ServiceKey, Resolved>>,
 }
 
 #[derive(Debug)]
 struct Resolved {
     cells: Arc<ServiceCells>,
     routes: Vec<(Option<Label>, Arc<RouteMeters>)>,
-    endpoints: HashMap<SocketAddr, Arc<EndpointMeters>>,
+    endpoints: QuickMap<SocketAddr, Arc<EndpointMeters>>,
 }
 
 impl WorkerMeters {
@@ -131,7 +132,7 @@ impl WorkerMeters {
             Arc::clone(&self.cells.other)
         };
         drop(services);
-        let fresh = Resolved { cells, routes: Vec::new(), endpoints: HashMap::new() };
+        let fresh = Resolved { cells, routes: Vec::new(), endpoints: QuickMap::default() };
         get(resolved.entry(service.clone()).or_insert(fresh))
     }
 

@@ -13,6 +13,7 @@ use sidecar_core::refusal::Refusal;
 use super::Ongoing;
 use super::upload::Upload;
 use crate::accept::Way;
+use crate::wheel::Timer;
 use crate::wire::{BodyKind, Downstream};
 use crate::worker::World;
 
@@ -24,6 +25,7 @@ pub(super) fn arrive<'c, D: Downstream>(
     world: &World,
     way: &Way,
     client: &'c mut D,
+    timer: &'c mut Timer,
     mut head: RequestHead,
 ) -> (Ongoing<'c, D>, Result<(), Refusal>) {
     let arrived = world.clock.now();
@@ -61,11 +63,12 @@ pub(super) fn arrive<'c, D: Downstream>(
         head.append("upgrade", protocol);
     }
     head.append("via", "1.1 outrigger");
-    head.set(header::REQUEST_ID, id.to_string());
+    head.set(header::REQUEST_ID, id.text());
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
     let ongoing = Ongoing {
         client,
+        timer,
         upload: Upload::new(no_body, world.kept.clone()),
         scratch: world.scratch(),
         head,

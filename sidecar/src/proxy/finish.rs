@@ -5,7 +5,7 @@ use std::time::Duration;
 use sidecar_core::choose::Call;
 use sidecar_core::judge::conclude;
 use sidecar_core::outcome::End;
-use sidecar_core::record::{Finish, Record};
+use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
 
 use super::{Answered, Ended, Ongoing};
 use crate::wire::Downstream;
@@ -36,10 +36,12 @@ pub(super) fn finish<D: Downstream>(
         bytes_in: ongoing.upload.bytes,
         bytes_out: ended.bytes_out,
     };
-    let record = Record::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
-    world.meters.finished(&record, effects);
-    world.log.finished(&record, ongoing.head.method_name(), ongoing.head.path());
-    world.rings.borrow_mut().keep(record, SLOW, world.dice.draw());
+    let seen = Glance::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
+    world.meters.finished(&seen, effects);
+    let kept = Rings::wants(seen.is_troubled(SLOW), world.dice.draw());
+    if kept != Kept::No || world.log.wants(seen.failed(), ongoing.exchange.id) {
+        write_down(world, &ongoing, finish, kept);
+    }
     // What is held goes back before somebody who waits for it is woken.
     if let Some(answered) = answered {
         let Answered { conn, .. } = answered;
@@ -49,4 +51,11 @@ pub(super) fn finish<D: Downstream>(
     }
     world.rooms.freed(&ongoing.exchange.service, now);
     world.give_back(ongoing.scratch);
+}
+
+/// Of a hundred ordinary requests about two come here.
+fn write_down<D: Downstream>(world: &World, ongoing: &Ongoing<'_, D>, finish: Finish, kept: Kept) {
+    let record = Record::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
+    world.log.finished(&record, ongoing.head.method_name(), ongoing.head.path());
+    world.rings.borrow_mut().put(record, kept);
 }

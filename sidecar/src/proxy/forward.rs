@@ -1,7 +1,7 @@
 //! Step 7, `forward`: the head out, the body out while it comes, the head of the answer back.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use sidecar_core::attempt::Attempt;
@@ -12,12 +12,10 @@ use super::connect::left;
 use super::{Ongoing, Stop};
 use crate::pool::Conn;
 use crate::wire::{BodyKind, Broken, Downstream, Upstream};
-use crate::worker::World;
 
 /// Sends the request on `conn` and waits for the head of its answer. Interim answers (RFC 9110 §15.2) go to the
 /// client as they come; the final head is returned with nothing of its body read.
 pub(super) async fn forward<D: Downstream>(
-    world: &World,
     ongoing: &mut Ongoing<'_, D>,
     attempt: &Attempt,
     conn: &mut Conn,
@@ -28,28 +26,27 @@ pub(super) async fn forward<D: Downstream>(
     };
     ongoing.upload.rewind();
     conn.wire.send_head(&ongoing.head, body);
-    let mut timer = attempt.until().map(|until| world.wheel.at(until));
-    let mut timer = pin!(async {
-        match &mut timer {
-            Some(timer) => timer.await,
-            None => std::future::pending().await,
-        }
-    });
+    match attempt.until() {
+        Some(until) => ongoing.timer.reset(until),
+        None => ongoing.timer.rest(),
+    }
     // What must not run twice is kept no longer than it may be sent again: until its first byte left, or, where
     // the endpoint or its own sidecar can still say that its app never saw it, until the answer.
     let may_refuse = attempt.endpoint().instance.sidecar || conn.wire.may_refuse();
     let lets_go = ongoing.only_once && !may_refuse;
-    poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
+    let answer = poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
         Poll::Ready(answer) => Poll::Ready(answer),
         Poll::Pending => {
             let late = |()| {
                 conn.wire.doubt();
                 Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)))
             };
-            timer.as_mut().poll(cx).map(late)
+            Pin::new(&mut *ongoing.timer).poll(cx).map(late)
         }
     })
-    .await
+    .await;
+    ongoing.timer.rest();
+    answer
 }
 
 fn poll_answer<D: Downstream>(

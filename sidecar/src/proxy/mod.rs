@@ -28,7 +28,7 @@ use sidecar_core::choose::Call;
 use sidecar_core::classify::{Next, classify};
 use sidecar_core::exchange::Exchange;
 use sidecar_core::flight::InFlight;
-use sidecar_core::head::{RequestHead, ResponseHead};
+use sidecar_core::head::{Decimal, RequestHead, ResponseHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
 use sidecar_core::refusal::Refusal;
@@ -39,6 +39,7 @@ use self::upload::Upload;
 use crate::accept::Way;
 use crate::pool::Conn;
 use crate::publish::ServiceView;
+use crate::wheel::Timer;
 use crate::wire::{Broken, Downstream};
 use crate::worker::World;
 
@@ -49,10 +50,12 @@ pub(crate) use upload::KEPT_BY_ALL_MAX;
 /// One request on its way through the line.
 struct Ongoing<'c, D> {
     client: &'c mut D,
+    /// The connection's own, for the time that an answer may take.
+    timer: &'c mut Timer,
     head: RequestHead,
     upload: Upload,
     exchange: Exchange,
-    scratch: Scratch,
+    scratch: Box<Scratch>,
     /// What `route` found; `None` before it was asked.
     route: Option<Route>,
     /// The protocol the client asked to switch to.
@@ -120,9 +123,7 @@ async fn line<D: Downstream>(
         let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
         ongoing.tell_next_hop(&admission, &attempt);
         let answer = match connect::connect(world, ongoing, &mut attempt).await {
-            Ok(mut conn) => {
-                forward::forward(world, ongoing, &attempt, &mut conn).await.map(|head| (head, conn))
-            }
+            Ok(mut conn) => forward::forward(ongoing, &attempt, &mut conn).await.map(|head| (head, conn)),
             Err(stop) => Err(stop),
         };
         let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
@@ -153,10 +154,12 @@ async fn line<D: Downstream>(
 impl<D> Ongoing<'_, D> {
     /// Tells the next sidecar what is left of the caller's patience and which try this is.
     fn tell_next_hop(&mut self, admission: &Admission, attempt: &Attempt) {
-        let mut call = format!("attempt={}", attempt.number());
-        if let Some(left) = admission.deadline().remaining(attempt.began()) {
-            call.push_str(&format!(";deadline={}", left.as_millis()));
-        }
-        self.head.set(header::CALL, call);
+        let number = Decimal::from(u64::from(attempt.number()));
+        let left = admission.deadline().remaining(attempt.began());
+        let left = left.map(|left| Decimal::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
+        self.head.drop_named(header::CALL);
+        let call =
+            [&b"attempt="[..], number.as_ref(), b";deadline=", left.as_ref().map_or(b"", AsRef::as_ref)];
+        self.head.append_parts(header::CALL, if left.is_some() { &call } else { &call[..2] });
     }
 }

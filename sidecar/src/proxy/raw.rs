@@ -48,8 +48,10 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S) {
     else {
         return;
     };
+    let mut timer = world.wheel.resting();
     let mut ongoing = Ongoing {
         client: &mut client,
+        timer: &mut timer,
         upload: Upload::new(true, world.kept.clone()),
         scratch: world.scratch(),
         head,

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use api::{Reason, message::header};
 use bytes::Bytes;
-use sidecar_core::head::ResponseHead;
+use sidecar_core::head::{Decimal, ResponseHead};
 use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
@@ -34,15 +34,16 @@ pub(super) async fn answer<D: Downstream>(
     if let (101, Some(protocol)) = (status, &ongoing.upgrade) {
         answered.head.append("upgrade", protocol);
     }
-    answered.head.set(header::REQUEST_ID, ongoing.exchange.id.to_string());
+    answered.head.set(header::REQUEST_ID, ongoing.exchange.id.text());
     if let Way::Inbound(_) = way {
-        answered.head.append(header::LOAD, format!("inflight={}", world.host.in_flight()));
+        let in_flight = Decimal::from(u64::from(world.host.in_flight()));
+        answered.head.append_parts(header::LOAD, &[b"inflight=", in_flight.as_ref()]);
     }
     if world.closing() {
         ongoing.client.close_after();
     }
     ongoing.client.send_head(&answered.head, kind);
-    let passed = world.clock.now();
+    let passed = world.clock.fresh();
     let mut download = Download::default();
     let idle = answered.admission.settings().timeout.idle.duration();
     let mut timer = pin!(world.wheel.at(passed + idle));

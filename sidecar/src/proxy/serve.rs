@@ -1,7 +1,7 @@
 //! One connection: exchange after exchange, until either side has had enough.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::arrive::arrive;
 use super::finish::finish;
 use super::{Answered, Ended, line, reply};
 use crate::accept::Way;
+use crate::wheel::Timer;
 use crate::wire::h1::Tunnel;
 use crate::wire::{Broken, Downstream, Upstream};
 use crate::worker::World;
@@ -34,14 +35,22 @@ enum After {
 }
 
 /// Serves `client` until its connection ends.
-pub(super) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, mut client: D) {
+pub(super) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, client: D) {
+    let mut exchanges = pin!(exchanges(&world, &way, client));
+    poll_fn(|cx| world.clock.polling(|| exchanges.as_mut().poll(cx))).await;
+}
+
+async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
     let mut patience = world.limits.head.duration();
+    // Kept from exchange to exchange: arming anew would cost each of them an allocation.
+    let (mut idle, mut answer) = (world.wheel.resting(), world.wheel.resting());
     loop {
-        let after = match next_head(&world, &mut client, patience).await {
-            Ok(Some(head)) => handle(&world, &way, &mut client, head).await,
+        idle.reset(world.clock.now() + patience);
+        let after = match next_head(&mut client, &mut idle).await {
+            Ok(Some(head)) => handle(world, way, &mut client, &mut answer, head).await,
             Ok(None) => After::Close,
             Err(Broken::Request(reason, detail)) => {
-                malformed(&world, &mut client, reason, detail).await;
+                malformed(world, &mut client, reason, detail).await;
                 After::Close
             }
             // The client went away in the midst of a head: nobody is there to be told.
@@ -61,22 +70,23 @@ pub(super) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, mut cli
     .await;
 }
 
-async fn next_head<D: Downstream>(
-    world: &World,
-    client: &mut D,
-    patience: Duration,
-) -> Result<Option<RequestHead>, Broken> {
-    let mut timer = pin!(world.wheel.at(world.clock.now() + patience));
+async fn next_head<D: Downstream>(client: &mut D, idle: &mut Timer) -> Result<Option<RequestHead>, Broken> {
     poll_fn(|cx| match client.poll_next_head(cx) {
         Poll::Ready(head) => Poll::Ready(head),
-        Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(None)),
+        Poll::Pending => Pin::new(&mut *idle).poll(cx).map(|()| Ok(None)),
     })
     .await
 }
 
 /// The ten steps of one request.
-async fn handle<D: Downstream>(world: &World, way: &Way, client: &mut D, head: RequestHead) -> After {
-    let (mut ongoing, named) = arrive(world, way, client, head);
+async fn handle<D: Downstream>(
+    world: &World,
+    way: &Way,
+    client: &mut D,
+    timer: &mut Timer,
+    head: RequestHead,
+) -> After {
+    let (mut ongoing, named) = arrive(world, way, client, timer, head);
     world.meters.arrived();
     let outcome = match named.and_then(|()| world.gate.ask(way)) {
         Ok(()) => line(world, way, &mut ongoing).await,

@@ -32,6 +32,9 @@ pub(super) async fn known<D: Downstream>(
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
 ) -> Result<Rc<ServiceView>, Refusal> {
+    if let Some(view) = world.at_hand(way, &ongoing.exchange.service) {
+        return Ok(view);
+    }
     let service = ongoing.exchange.service.clone();
     let until = world.clock.now() + world.first_call.duration();
     let mut timer = pin!(world.wheel.at(until));
@@ -75,7 +78,7 @@ pub(super) async fn attempt<D: Downstream>(
     view: &ServiceView,
 ) -> Result<Attempt, Refusal> {
     loop {
-        let (now, dice) = (world.clock.now(), world.dice.draw());
+        let (now, dice) = (world.clock.fresh(), world.dice.draw());
         let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
         match choose(&call, &mut ongoing.scratch, now, dice) {
             Verdict::Now(attempt) => return Ok(attempt),

@@ -1,19 +1,13 @@
 //! The field lines of a message: spans into one buffer, a mark on the dropped ones, and lines of our own.
 
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 
 use super::known::Known;
-
-/// Fields held without a heap allocation; more than nine in ten requests between services have fewer.
-const INLINE: usize = 16;
-
-/// Room taken with the first added line, so that all we usually add costs one allocation.
-const ADDED: usize = 256;
+use super::spare;
 
 /// Where one field line lies: in the received buffer or among the added lines.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(super) struct Span {
     line: u32,
     value: u32,
     value_end: u32,
@@ -26,11 +20,24 @@ struct Span {
 }
 
 /// The fields of a head, or a trailer section.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fields {
     raw: Bytes,
-    spans: SmallVec<[Span; INLINE]>,
+    spans: Vec<Span>,
     added: Vec<u8>,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        let (spans, added) = spare::take();
+        Self { raw: Bytes::new(), spans, added }
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.spans), std::mem::take(&mut self.added));
+    }
 }
 
 /// One field that is still part of the message.
@@ -113,7 +120,12 @@ impl Fields {
 
     /// The value of the first field of this name, in any case.
     pub fn find(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+        match Known::of(name.as_bytes()) {
+            Known::Other => {
+                self.iter().find(|f| f.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+            }
+            known => self.get(known),
+        }
     }
 
     /// Whether a list-valued field holds this element, in any case (RFC 9110 §5.6.1).
@@ -123,12 +135,20 @@ impl Fields {
 
     /// Drops every field with this id; `true` when there was one.
     pub fn drop_known(&mut self, known: Known) -> bool {
-        self.drop_where(|field| field.known == known)
+        let mut any = false;
+        for span in self.spans.iter_mut().filter(|span| span.known == known && !span.dropped) {
+            span.dropped = true;
+            any = true;
+        }
+        any
     }
 
     /// Drops every field of this name, in any case; `true` when there was one.
     pub fn drop_named(&mut self, name: &str) -> bool {
-        self.drop_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+        match Known::of(name.as_bytes()) {
+            Known::Other => self.drop_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes())),
+            known => self.drop_known(known),
+        }
     }
 
     /// Drops every field that `unwanted` picks; `true` when there was one.
@@ -147,16 +167,23 @@ impl Fields {
     /// Appends a field. Bytes that could end a line or the message (CTL) become spaces, as RFC 9110 §5.5
     /// allows; a name that is no token is a mistake of ours.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.append_parts(name, &[value.as_ref()]);
+    }
+
+    /// [`Fields::append`] for a value that is made of parts.
+    pub fn append_parts(&mut self, name: &str, parts: &[&[u8]]) {
         debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
-        if self.added.capacity() == 0 {
-            self.added.reserve(ADDED);
-        }
         let line = self.added.len();
         self.added.extend_from_slice(name.as_bytes());
         self.added.extend_from_slice(b": ");
         let start = self.added.len();
-        self.added.extend(value.as_ref().iter().map(|&b| if is_text(b) { b } else { b' ' }));
+        parts.iter().for_each(|part| self.added.extend_from_slice(part));
         let end = self.added.len();
+        let value = &mut self.added[start..];
+        // Looked through without a branch per byte, for hardly a value has anything to mend.
+        if !value.iter().fold(true, |clean, b| clean & is_text(*b)) {
+            value.iter_mut().filter(|b| !is_text(**b)).for_each(|b| *b = b' ');
+        }
         self.added.extend_from_slice(b"\r\n");
         self.note(name.as_bytes(), line, start..end, end + 2);
         if let Some(span) = self.spans.last_mut() {

@@ -79,10 +79,7 @@ impl Known {
             return Self::Other;
         }
         let rows = usize::from(STARTS[name.len()])..usize::from(STARTS[name.len() + 1]);
-        TABLE[rows]
-            .iter()
-            .find(|(word, _)| name.eq_ignore_ascii_case(word.as_bytes()))
-            .map_or(Self::Other, |(_, id)| *id)
+        TABLE[rows].iter().find(|(word, _)| same(word.as_bytes(), name)).map_or(Self::Other, |(_, id)| *id)
     }
 
     /// The name in lower case; empty for [`Known::Other`].
@@ -134,6 +131,14 @@ impl Known {
                     | Self::OutriggerService
             )
     }
+}
+
+/// Whether `name` is the lower-case `word` of the same length. Most rows differ in their first byte; the rest is
+/// compared without a branch per byte.
+fn same(word: &[u8], name: &[u8]) -> bool {
+    let differ = |w: &u8, n: &u8| w ^ n.to_ascii_lowercase();
+    word.first().zip(name.first()).is_some_and(|(w, n)| differ(w, n) == 0)
+        && word.iter().zip(name).fold(0, |all, (w, n)| all | differ(w, n)) == 0
 }
 
 #[cfg(test)]

@@ -44,13 +44,18 @@ impl Rings {
 
     /// Keeps `record` if it is troubled (`slow` says from when on a request is) or the dice pick it.
     pub fn keep(&mut self, record: Record, slow: Duration, dice: u64) -> Kept {
-        let kept = Self::wants(record.is_troubled(slow), dice);
+        let kept = Self::wants(record.glance().is_troubled(slow), dice);
+        self.put(record, kept);
+        kept
+    }
+
+    /// Keeps `record` where [`Rings::wants`] said.
+    pub fn put(&mut self, record: Record, kept: Kept) {
         match kept {
             Kept::Failure => self.failures.push(record),
             Kept::Sample => self.samples.push(record),
             Kept::No => {}
         }
-        kept
     }
 
     /// The newest record of `id`.

@@ -7,6 +7,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use sidecar_core::head::Decimal;
 use tokio::io::AsyncReadExt;
 
 use super::Broken;
@@ -37,10 +38,10 @@ pub use tunnel::{Torn, Tunnel};
 
 /// Appends the lines that say where a message ends.
 fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool) {
-    use std::fmt::Write as _;
     if let Some(length) = length {
-        // Writing to memory cannot fail.
-        _ = write!(text, "content-length: {length}\r\n");
+        text.extend_from_slice(b"content-length: ");
+        text.extend_from_slice(Decimal::from(length).as_ref());
+        text.extend_from_slice(b"\r\n");
     } else if chunked {
         text.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }

@@ -13,7 +13,6 @@ const MAX_DISCARD: u64 = 256 * 1024;
 
 /// What stands where a head is due.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
 pub enum Next {
     /// A request.
     Head(RequestHead),
