@@ -96,6 +96,8 @@ fn a_way_in_speaks_tls_offers_http_and_resumes() {
             s_client(&authority.file(), sidecar.entry, &[&alpn[..], &["-sess_in", &session]].concat());
         assert!(again.contains("HTTP/1.1 200") && again.contains("\nReused, TLSv1."), "{again}");
     }
+    let answer = curl(&authority.file(), sidecar.entry, &["--http2", "--write-out", " %{http_version}"]);
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "app 2", "{answer:?}");
     let other = s_client(&authority.file(), sidecar.entry, &["-alpn", "spdy/1"]);
     assert!(other.contains("alert no application protocol"), "{other}");
     assert!(get(sidecar.entry, "app", "/").is_err(), "nothing is said in clear");
@@ -223,4 +225,32 @@ fn check_tells_a_certificate_that_is_over_a_key_of_another_and_a_missing_file() 
         assert_eq!(told.status.code(), Some(if wrong.is_some() { 78 } else { 0 }), "{text}");
         assert!(wrong.is_none_or(|wrong| text.contains(wrong)), "{wrong:?} is missing from {text}");
     }
+}
+
+#[test]
+fn http_2_to_an_endpoint_with_tls_is_asked_for_by_name() {
+    let (fleet, app) = (fleet(), TestApp::named("app"));
+    let authority = Authority::new(fleet.dir(), "ca");
+    let (certificate, key) = authority.sign("sidecar", "sidecar.test", 1);
+    let before = listening(&fleet, &app, (&certificate, &key));
+    let entry = free_port();
+    let own = format!(
+        "outbound: {{ listen: {entry} }}\nservices: {{ app: {{ protocol: h2c, endpoints: [{}], \
+         tls: {{ ca_file: {:?} }} }} }}\n",
+        before.entry,
+        authority.file()
+    );
+    let sidecar = fleet.sidecar("consumer", entry, &own);
+    assert_eq!(sidecar.get("app", "/").body, "app");
+    drop(sidecar);
+    let speaks_http_1 = free_port();
+    let _server = https_server(&fleet, speaks_http_1, &authority, "http-1");
+    let entry = free_port();
+    let own = format!(
+        "outbound: {{ listen: {entry} }}\nservices: {{ app: {{ protocol: h2c, endpoints: [{speaks_http_1}], \
+         tls: {{ ca_file: {:?} }} }} }}\n",
+        authority.file()
+    );
+    let sidecar = fleet.sidecar("disappointed", entry, &own);
+    assert_eq!(sidecar.get("app", "/").status, 502, "nothing is sent to who does not speak it");
 }

@@ -41,7 +41,10 @@ pub(super) async fn connect<D: Downstream>(
     let pooled = if ongoing.stale { None } else { world.pool.take(place, limit, now, ongoing.only_once) };
     let conn = match pooled {
         Some(conn) => conn,
-        None => dial(world, ongoing, (place, trust.as_deref()), attempt.connect_until()).await?,
+        None => {
+            let tls = trust.as_deref().map(|trust| (trust, endpoint.instance.protocol));
+            dial(world, ongoing, (place, tls), attempt.connect_until()).await?
+        }
     };
     attempt.connected(world.clock.now(), conn.reused);
     Ok(conn)
@@ -50,10 +53,10 @@ pub(super) async fn connect<D: Downstream>(
 async fn dial<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
-    (place, trust): (Place, Option<&Trust>),
+    (place, tls): (Place, Option<(&Trust, Protocol)>),
     until: Moment,
 ) -> Result<Conn, Stop> {
-    let mut dial = pin!(open(place.address, trust));
+    let mut dial = pin!(open(place.address, tls));
     let mut timer = pin!(world.wheel.at(until));
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
@@ -75,12 +78,12 @@ fn trusted<D>(world: &World, ongoing: &Ongoing<'_, D>) -> Result<Arc<Trust>, Sto
     trust.cloned().ok_or(Stop::Fault(unsent(FaultKind::TlsFailed)))
 }
 
-pub(super) async fn open(address: SocketAddr, trust: Option<&Trust>) -> Result<Link, FaultKind> {
+pub(super) async fn open(address: SocketAddr, tls: Option<(&Trust, Protocol)>) -> Result<Link, FaultKind> {
     let stream = TcpStream::connect(address).await.map_err(|error| kind(&error))?;
     // Heads and bodies are written whole; waiting for more would only add latency.
     stream.set_nodelay(true).map_err(|_| FaultKind::ConnectFailed)?;
-    let Some(trust) = trust else { return Ok(Link::Plain(stream)) };
-    match trust.connect(stream, address.ip()).await {
+    let Some((trust, protocol)) = tls else { return Ok(Link::Plain(stream)) };
+    match trust.connect(stream, address.ip(), protocol).await {
         Ok(stream) => Ok(Link::Tls(Box::new(stream))),
         Err(error) => {
             tracing::warn!(%address, %error, "no TLS with an endpoint");

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use api::Moment;
+use api::{Moment, Protocol};
 use sidecar_core::outcome::FaultKind;
 
 use super::connect::{left, open, unsent};
@@ -28,8 +28,9 @@ pub(super) async fn join<D: Downstream>(
             return Ok(Conn { wire: UpstreamConn::H2(stream), place, reused });
         }
         let trust = trust.clone();
-        let dial =
-            world.shared.dial(place, until, || async move { open(place.address, trust.as_deref()).await });
+        let dial = world.shared.dial(place, until, || async move {
+            open(place.address, trust.as_deref().map(|trust| (trust, Protocol::H2c))).await
+        });
         poll_fn(|cx| {
             if let Poll::Ready(dialled) = dial.poll(cx) {
                 return Poll::Ready(dialled.map_err(|kind| Stop::Fault(unsent(kind))));

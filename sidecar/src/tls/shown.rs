@@ -15,8 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use super::files::{self, Pair};
 use super::provider;
 
-/// The protocols offered (RFC 7301), best first.
-const ALPN: [&[u8]; 1] = [b"http/1.1"];
+/// The protocols offered (RFC 7301), best first. Which one it is shows in the connection's first bytes.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The certificate of a way in. The configuration around it stays, and with it the keys of its tickets: a client
 /// resumes across a swap.

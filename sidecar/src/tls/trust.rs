@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::ServiceKey;
 use api::config::EndpointTls;
+use api::{Protocol, ServiceKey};
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -64,13 +64,26 @@ impl Trust {
         Ok(Self { number, files: tls.clone(), name, current })
     }
 
-    /// Speaks TLS on `stream`, with the endpoint at `ip`.
+    /// Speaks TLS on `stream`, with the endpoint at `ip` that speaks `protocol` inside.
     ///
     /// # Errors
     /// When the endpoint cannot be trusted, speaks no TLS, or is gone.
-    pub(crate) async fn connect(&self, stream: TcpStream, ip: IpAddr) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        stream: TcpStream,
+        ip: IpAddr,
+        protocol: Protocol,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let name = self.name.clone().unwrap_or_else(|| ServerName::IpAddress(ip.into()));
-        TlsConnector::from(self.current.load_full()).connect(name, stream).await
+        // One is asked for (RFC 7301), so that an endpoint that speaks another one says so at once.
+        let asked: &[&[u8]] = match protocol {
+            Protocol::H1 => &[b"http/1.1"],
+            Protocol::H2c | Protocol::Grpc => &[b"h2"],
+            Protocol::Tcp => &[],
+        };
+        let asked = asked.iter().map(|name| name.to_vec()).collect();
+        let connector = TlsConnector::from(self.current.load_full());
+        connector.with_alpn(asked).connect(name, stream).await
     }
 
     /// The files that are watched.
