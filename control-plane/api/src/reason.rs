@@ -61,6 +61,8 @@ reasons! {
         "The client did not finish the request's head in time.", "Look for a stalled client.";
     BodyTimeout = "body_timeout", 408, 4, "http_request_error", "body not complete in time",
         "The client did not go on with the request's body in time.", "Look for a stalled client.";
+    ExpectationFailed = "expectation_failed", 417, 3, "http_request_error", "unknown expectation",
+        "The request expects something other than `100-continue`.", "Send no other `Expect`.";
     NotImplemented = "not_implemented", 501, 12, "http_request_error", "not implemented",
         "The request uses a transfer coding or method that is not supported.", "Use chunked or a length.";
     VersionNotSupported = "version_not_supported", 505, 12, "http_request_error", "version not supported",

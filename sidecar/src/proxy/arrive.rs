@@ -10,8 +10,8 @@ use sidecar_core::exchange::{Exchange, RequestId};
 use sidecar_core::head::{Known, Method, RequestHead};
 use sidecar_core::refusal::Refusal;
 
-use super::Ongoing;
 use super::upload::Upload;
+use super::{Ongoing, last_hop};
 use crate::accept::Way;
 use crate::wheel::Timer;
 use crate::wire::{BodyKind, Downstream};
@@ -36,7 +36,7 @@ pub(super) fn arrive<'c, D: Downstream>(
             u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw()),
         )
     });
-    let upgrade = head.upgrade().map(str::to_owned);
+    let upgrade = head.upgrade().filter(|asked| tunnelled(asked)).map(str::to_owned);
     let service = match way {
         Way::Service(service) | Way::Inbound(service) => Some(service.clone()),
         Way::Outbound => match head.find(header::SERVICE) {
@@ -62,6 +62,11 @@ pub(super) fn arrive<'c, D: Downstream>(
     if let Some(protocol) = &upgrade {
         head.append("upgrade", protocol);
     }
+    if !head.has(Known::Host) {
+        // HTTP/1.0 need not name one; what we send is HTTP/1.1 and must.
+        head.append("host", exchange.service.name.as_str());
+    }
+    last_hop::count_down(&mut head);
     head.append("via", "1.1 outrigger");
     head.set(header::REQUEST_ID, id.text());
     let only_once = !exchange.idempotent && !exchange.keyed;
@@ -82,9 +87,18 @@ pub(super) fn arrive<'c, D: Downstream>(
     (ongoing, refused)
 }
 
+/// Whether a protocol is carried as raw bytes (RFC 9110 §7.8). What is not on this list is never asked for: h2c would
+/// carry requests that nobody judged, and TLS what nobody can.
+fn tunnelled(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("websocket")
+}
+
 fn refuse(head: &RequestHead, named: bool) -> Result<(), Refusal> {
     if head.method() == Method::Connect {
         return Err(Refusal::of(Reason::NotImplemented).detail("CONNECT needs HTTP/2 or a port per service"));
+    }
+    if !head.expects_nothing_unknown() {
+        return Err(Refusal::of(Reason::ExpectationFailed));
     }
     let hops = head.get_all(Known::Via).filter(|via| via.windows(9).any(|w| w == b"outrigger")).count();
     if hops >= HOPS_MAX {

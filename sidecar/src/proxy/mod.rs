@@ -10,6 +10,7 @@ mod download;
 mod finish;
 mod forward;
 mod join;
+mod last_hop;
 mod outcome;
 mod raw;
 mod reply;

@@ -14,7 +14,7 @@ use sidecar_core::refusal::Refusal;
 
 use super::arrive::arrive;
 use super::finish::finish;
-use super::{Answered, Ended, line, reply};
+use super::{Answered, Ended, last_hop, line, reply};
 use crate::accept::Way;
 use crate::wheel::Timer;
 use crate::wire::h1::Tunnel;
@@ -47,6 +47,10 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
     loop {
         idle.reset(world.clock.now() + patience);
         let after = match next_head(&mut client, &mut idle).await {
+            Ok(Some(head)) if last_hop::is_here(&head) => {
+                last_hop::answer(world, &mut client, &head).await;
+                if client.persistent() { After::Next } else { After::Close }
+            }
             Ok(Some(head)) => handle(world, way, &mut client, &mut answer, head).await,
             Ok(None) => After::Close,
             Err(Broken::Request(reason, detail)) => {
@@ -115,7 +119,12 @@ fn after<D: Downstream>(client: &D, ended: &Ended) -> After {
 }
 
 /// Answers a message that is no request; there is no exchange to write down, so it is only counted.
-async fn malformed<D: Downstream>(world: &World, client: &mut D, reason: Reason, detail: &'static str) {
+pub(super) async fn malformed<D: Downstream>(
+    world: &World,
+    client: &mut D,
+    reason: Reason,
+    detail: &'static str,
+) {
     world.meters.malformed(reason);
     let now = world.clock.now();
     let id = RequestId::mint(world.clock.wall(now), u128::from(world.dice.draw()));

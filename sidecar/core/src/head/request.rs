@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 use bytes::{Bytes, BytesMut};
 
-use super::fields::Fields;
+use super::fields::{Fields, elements};
 use super::known::Known;
 use super::method::Method;
 use super::target::{self, Form};
@@ -197,6 +197,12 @@ impl RequestHead {
         self.version >= Version::Http11 && self.lists(Known::Expect, "100-continue")
     }
 
+    /// Whether it expects nothing but `100-continue` (RFC 9110 §10.1.1); HTTP/1.0 has no expectations.
+    pub fn expects_nothing_unknown(&self) -> bool {
+        let known = |value| elements(value).all(|e| e.eq_ignore_ascii_case(b"100-continue"));
+        self.version < Version::Http11 || self.get_all(Known::Expect).all(known)
+    }
+
     /// Appends start line and fields to `out`, without framing and the closing blank line.
     pub fn write(&self, out: &mut BytesMut) {
         for part in [self.method_name(), " ", self.target(), " HTTP/1.1\r\n"] {
@@ -307,7 +313,9 @@ mod tests {
         head.append("upgrade", "websocket");
         assert_eq!(head.upgrade(), Some("websocket"));
         head.append("expect", "100-Continue");
-        assert!(head.expects_continue());
+        assert!(head.expects_continue() && head.expects_nothing_unknown());
+        head.append("expect", "100-continue, x");
+        assert!(!head.expects_nothing_unknown());
         head.append("connection", "CLOSE");
         assert!(!head.keep_alive());
     }

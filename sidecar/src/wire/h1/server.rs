@@ -23,13 +23,15 @@ pub struct Server<S> {
     io: S,
     machine: Serving,
     shut: bool,
+    /// The answer was left unfinished: closing in order would make it look whole.
+    aborted: bool,
     lingered: usize,
 }
 
 impl<S: Socket> Server<S> {
     /// A connection that was just accepted.
     pub fn new(io: S) -> Self {
-        Self { io, machine: Serving::default(), shut: false, lingered: 0 }
+        Self { io, machine: Serving::default(), shut: false, aborted: false, lingered: 0 }
     }
 
     /// What carries the connection.
@@ -129,6 +131,9 @@ impl<S: Socket> Downstream for Server<S> {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.aborted {
+            return Poll::Ready(());
+        }
         if !self.shut {
             let flushed = ready!(self.poll_flush(cx)).is_ok();
             let shut = flushed && ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_ok();
@@ -149,6 +154,7 @@ impl<S: Socket> Downstream for Server<S> {
     fn abort(&mut self) {
         self.machine.close_after();
         self.machine.out.clear();
+        self.aborted = true;
         self.io.reset();
     }
 

@@ -308,6 +308,8 @@ async fn an_aborted_answer_ends_in_a_reset_and_an_orderly_one_does_not() {
         near.read_exact(&mut start).await.unwrap();
         if abort {
             server.abort();
+            // The line says goodbye to every client; to this one it must not be an orderly one.
+            poll_fn(|cx| server.poll_close(cx)).await;
             drop(server);
             let mut rest = Vec::new();
             let error = near.read_to_end(&mut rest).await.unwrap_err();
