@@ -1,0 +1,69 @@
+//! HTTP/1.1 as raw bytes: what a client and an endpoint may do to each other through a sidecar, and what not.
+//!
+//! The cases are data, in `cases/*.txt`, each with the rule of an RFC that it stands on; `case.rs` says how they are
+//! written. A scripted client and a scripted backend stand on either side of the proxy under test, and nothing of
+//! ours parses for them. `OUTRIGGER_PEERS=haproxy,nginx,envoy` runs the same cases against these too and ends with a
+//! table; peers inform, only a sidecar's miss fails.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod backend;
+mod case;
+mod client;
+mod judge;
+mod reader;
+mod script;
+mod subject;
+mod table;
+
+use std::env;
+use std::io::Write;
+
+use crate::backend::Backend;
+use crate::case::{Case, Level};
+use crate::subject::Subject;
+use crate::table::Table;
+
+/// At least so many cases stand here.
+const CASES_MIN: usize = 300;
+
+#[test]
+fn every_case_holds() {
+    let cases = case::all();
+    assert!(cases.len() >= CASES_MIN, "only {} cases were read", cases.len());
+    let peers = env::var("OUTRIGGER_PEERS").unwrap_or_default();
+    let names = ["outrigger"].into_iter().chain(peers.split(',').filter(|name| !name.is_empty()));
+    let mut table = Table::new(&cases);
+    let mut missed = Vec::new();
+    for name in names {
+        let backend = Backend::start();
+        let subject = Subject::start(name, backend.address());
+        for case in &cases {
+            let miss = run(case, &backend, &subject).err();
+            let ours = name == "outrigger";
+            table.count(name, case, miss.is_none());
+            if let Some(miss) = miss.filter(|_| ours || env::var_os("OUTRIGGER_MISSES").is_some()) {
+                tell(&format!("{name}: {} [{:?}] {}\n    {miss}\n", case.title(), case.level, case.rule));
+                if ours && case.level != Level::Quality {
+                    missed.push(case.title());
+                }
+            }
+        }
+    }
+    tell(&table.to_string());
+    assert!(missed.is_empty(), "{} cases are missed: {missed:#?}", missed.len());
+}
+
+/// Plays one case; `Err` says what was otherwise.
+fn run(case: &Case, backend: &Backend, subject: &Subject) -> Result<(), String> {
+    backend.begin(case);
+    let told = client::play(case, subject.entry());
+    let seen = backend.end();
+    judge::judge(case, &seen, &told)
+}
+
+/// Says it at once, also while the test's own output is kept back.
+fn tell(text: &str) {
+    // Who closed standard output does not want to be told.
+    drop(std::io::stdout().write_all(text.as_bytes()));
+}
