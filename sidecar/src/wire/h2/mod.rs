@@ -21,6 +21,8 @@ mod client_stream;
 mod heads;
 mod sending;
 mod server_stream;
+#[cfg(test)]
+mod tests;
 
 pub use ahead::Ahead;
 pub use bytes_io::StreamIo;

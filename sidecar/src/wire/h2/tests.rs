@@ -1,0 +1,254 @@
+//! Both sides of the seam against the engine's other half, in memory.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use ::h2::{Reason, client, server};
+use api::Reason as Why;
+use bytes::Bytes;
+use http::{Request, Response};
+use sidecar_core::head::{Known, Method, RequestHead};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::{LocalSet, spawn_local};
+
+use super::{Calls, Carrier, ClientStream, Seat, ServerStream, heads};
+use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Upstream};
+
+type Accepted = (Request<::h2::RecvStream>, server::SendResponse<Bytes>);
+
+async fn locally<T>(what: impl Future<Output = T>) -> T {
+    LocalSet::new().run_until(what).await
+}
+
+/// A stream to an endpoint that does with its streams what `app` says, and sees `of` of them.
+async fn endpoint(app: impl FnMut(Accepted) + 'static) -> (ClientStream, ClientStream) {
+    let (near, far) = duplex(1 << 16);
+    spawn_local(serve(far, app));
+    let (engine, connection) = super::client().handshake::<_, Bytes>(near).await.unwrap();
+    spawn_local(async move { drop(connection.await) });
+    let carrier = Rc::<Carrier>::default();
+    let stream = || ClientStream::new(engine.clone(), Seat::new(Rc::clone(&carrier)));
+    (stream(), stream())
+}
+
+async fn serve(io: DuplexStream, mut app: impl FnMut(Accepted)) {
+    let mut connection = server::handshake(io).await.unwrap();
+    while let Some(Ok(accepted)) = connection.accept().await {
+        app(accepted);
+    }
+}
+
+fn ask(stream: &mut ClientStream, method: Method, body: BodyKind) {
+    stream.send_head(&RequestHead::build(method, "/a?b", "app").unwrap(), body);
+}
+
+async fn head(stream: &mut ClientStream) -> Result<u16, Broken> {
+    poll_fn(|cx| {
+        _ = stream.poll_flush(cx);
+        stream.poll_head(cx).map_ok(|head| head.status())
+    })
+    .await
+}
+
+async fn pieces(stream: &mut ClientStream) -> Result<(usize, Option<String>), Broken> {
+    let mut count = 0;
+    loop {
+        match poll_fn(|cx| stream.poll_read(cx)).await? {
+            Piece::Data(data) => count += data.len(),
+            Piece::End(trailers) => {
+                let status = trailers.and_then(|t| t.get_str(Known::GrpcStatus).map(str::to_owned));
+                return Ok((count, status));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_stream_was_never_sent_and_any_other_reset_was() {
+    locally(async {
+        for (reason, unsent) in [(Reason::REFUSED_STREAM, true), (Reason::INTERNAL_ERROR, false)] {
+            let (mut stream, _other) =
+                endpoint(move |(_, mut respond): Accepted| respond.send_reset(reason)).await;
+            assert_eq!(stream.sent(), Sent::None, "nothing left yet");
+            ask(&mut stream, Method::Post, BodyKind::Length(3));
+            stream.send(Bytes::from_static(b"abc"));
+            stream.end(None);
+            assert_eq!(head(&mut stream).await, Err(Broken::Reset));
+            assert_eq!(stream.sent() == Sent::None, unsent, "{reason:?}");
+            assert!(!stream.found_closed(), "the connection lives");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn above_the_last_stream_of_a_goaway_nothing_was_sent() {
+    locally(async {
+        let (near, far) = duplex(1 << 16);
+        spawn_local(async move {
+            let mut connection = server::handshake(far).await.unwrap();
+            let first = connection.accept().await.unwrap().unwrap();
+            // Says that the first stream is the last one that it looked at, and goes.
+            connection.abrupt_shutdown(Reason::NO_ERROR);
+            while connection.accept().await.is_some() {}
+            drop(first);
+        });
+        let (engine, connection) = super::client().handshake::<_, Bytes>(near).await.unwrap();
+        spawn_local(async move { drop(connection.await) });
+        let carrier = Rc::<Carrier>::default();
+        let mut first = ClientStream::new(engine.clone(), Seat::new(Rc::clone(&carrier)));
+        ask(&mut first, Method::Get, BodyKind::Empty);
+        first.end(None);
+        assert!(head(&mut first).await.is_err());
+        assert_eq!(first.sent(), Sent::All, "it may have run");
+        let mut second = ClientStream::new(engine, Seat::new(carrier));
+        ask(&mut second, Method::Get, BodyKind::Empty);
+        assert!(poll_fn(|cx| second.poll_flush(cx)).await.is_err());
+        assert_eq!(second.sent(), Sent::None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_keeps_its_length_its_trailers_and_its_cut() {
+    locally(async {
+        let (mut whole, mut cut) = endpoint(|(request, mut respond): Accepted| {
+            assert_eq!(request.uri(), "http://app/a?b");
+            let get = request.method() == http::Method::GET;
+            let mut answer = Response::builder();
+            if !get {
+                answer = answer.header("content-length", "10");
+            }
+            let mut body = respond.send_response(answer.body(()).unwrap(), false).unwrap();
+            body.send_data(Bytes::from_static(b"abc"), false).unwrap();
+            if get {
+                let trailers = [("grpc-status", "5"), ("host", "x")];
+                let map = trailers.map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()));
+                body.send_trailers(map.into_iter().collect()).unwrap();
+            } else {
+                body.send_reset(Reason::NO_ERROR);
+            }
+        })
+        .await;
+        ask(&mut whole, Method::Get, BodyKind::Empty);
+        assert_eq!(head(&mut whole).await, Ok(200));
+        assert_eq!(whole.response_body(), BodyKind::Chunked);
+        assert_eq!(pieces(&mut whole).await, Ok((3, Some("5".into()))));
+        ask(&mut cut, Method::Post, BodyKind::Empty);
+        cut.end(None);
+        // The engine may see the reset before the head was asked for; whole it never is.
+        let ended = match head(&mut cut).await {
+            Ok(_) => pieces(&mut cut).await.map(|_| ()),
+            Err(broken) => Err(broken),
+        };
+        assert!(ended.is_err());
+    })
+    .await;
+}
+
+fn judged(request: Request<()>) -> Result<String, &'static str> {
+    let (parts, ()) = request.into_parts();
+    match heads::request(&parts) {
+        Ok(head) => {
+            let host = head.get_str(Known::Host).unwrap().to_owned();
+            let cookie = head.get_str(Known::Cookie).unwrap_or_default().to_owned();
+            Ok(format!("{} {} {host} {cookie}", head.method_name(), head.target()))
+        }
+        Err(Broken::Request(_, rule)) => Err(rule),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_one_wire_refuses_does_not_come_in_by_the_other() {
+    let check = |uri: &str, fields: &[(&str, &str)], expected: Result<&str, &str>| {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let got = judged(request.body(()).unwrap());
+        assert_eq!(got.as_deref().map_err(|rule| *rule), expected, "{uri} {fields:?}");
+    };
+    check("http://a/b?c", &[], Ok("GET /b?c a "));
+    check("http://a/", &[("host", "A")], Ok("GET / a "));
+    check("/", &[("host", "a")], Ok("GET / a "));
+    check("http://a/", &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")], Ok("GET / a a=1; b=2"));
+    check("http://a/", &[("te", "trailers")], Ok("GET / a "));
+    check("/", &[], Err("neither :authority nor Host"));
+    check("http://a/", &[("host", "b")], Err("Host and :authority name different authorities"));
+    check("/", &[("host", "a"), ("host", "a")], Err("more than one Host"));
+    check("http://u@a/", &[], Err("Host is no host[:port]"));
+    check("http://a/", &[("x", " y")], Err("a field value begins or ends with white space"));
+    let connection = Err("a field that speaks to an HTTP/1.1 connection");
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        check("http://a/", &[(name, "x")], connection);
+    }
+    check("http://a/", &[("te", "gzip")], connection);
+}
+
+/// What a client gets for `request` when the line does with its stream what `line` does.
+async fn client_of(io: DuplexStream, request: Request<()>, ended: bool) -> client::ResponseFuture {
+    let (mut engine, connection) = client::handshake(io).await.unwrap();
+    spawn_local(async move { drop(connection.await) });
+    let (answer, _) = engine.send_request(request, ended).unwrap();
+    // The connection lives for as long as its client does.
+    spawn_local(async move {
+        std::future::pending::<()>().await;
+        drop(engine);
+    });
+    answer
+}
+
+#[tokio::test]
+async fn a_malformed_request_ends_its_stream_and_not_the_connection() {
+    locally(async {
+        let (near, far) = duplex(1 << 16);
+        let calls = Rc::<Calls>::default();
+        let counted = Rc::clone(&calls);
+        let served = spawn_local(async move {
+            let mut connection = super::server().handshake(far).await.unwrap();
+            let (request, respond) = connection.accept().await.unwrap().unwrap();
+            assert!(counted.started(api::Moment::ZERO));
+            let mut stream = ServerStream::new(request, respond, Rc::clone(&counted));
+            spawn_local(async move { while connection.accept().await.is_some() {} });
+            let refused = poll_fn(|cx| stream.poll_next_head(cx)).await;
+            stream.close_after();
+            // The client leaves; whoever waits hears it.
+            let gone = poll_fn(|cx| stream.poll_gone(cx)).await;
+            (refused.map(|_| ()), gone)
+        });
+        let request = Request::builder().uri("http://u@a/").body(()).unwrap();
+        let answer = client_of(near, request, true).await;
+        tokio::task::yield_now().await;
+        drop(answer);
+        let (refused, gone) = served.await.unwrap();
+        assert_eq!(refused, Err(Broken::Request(Why::BadRequest, "Host is no host[:port]")));
+        assert_eq!(gone, Gone::Reset);
+        assert!(!calls.closing());
+        assert_eq!(calls.running(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_preface_is_recognised_however_it_is_cut() {
+    for cut in 0..super::PREFACE.len() {
+        let (mut near, far) = duplex(1 << 10);
+        near.write_all(&super::PREFACE[..cut]).await.unwrap();
+        let mut server = crate::wire::h1::Server::new(far);
+        let later = async {
+            tokio::task::yield_now().await;
+            near.write_all(&super::PREFACE[cut..]).await.unwrap();
+        };
+        let (told, ()) = tokio::join!(poll_fn(|cx| server.poll_preface(cx)), later);
+        assert!(told, "cut at {cut}");
+    }
+    for other in ["GET / HTTP/1.1\r\n", "PRI * HTTP/1.1\r\n", "POST /"] {
+        let (mut near, far) = duplex(1 << 10);
+        near.write_all(other.as_bytes()).await.unwrap();
+        let mut server = crate::wire::h1::Server::new(far);
+        assert!(!poll_fn(|cx| server.poll_preface(cx)).await, "{other}");
+    }
+}
