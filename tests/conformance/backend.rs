@@ -68,7 +68,12 @@ impl Backend {
 
     /// Answers as `case` says from now on.
     pub(crate) fn begin(&self, case: &Case) {
-        *self.lock() = State { answers: case.answers.clone(), ..State::default() };
+        self.answer(case.answers.clone());
+    }
+
+    /// Gives these answers in turn, and 200 `ok` after the last.
+    pub(crate) fn answer(&self, answers: Vec<Vec<Step>>) {
+        *self.lock() = State { answers, ..State::default() };
     }
 
     /// Ends every connection and tells what was seen.

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod attack;
+mod attacks;
 mod backend;
 mod case;
 mod client;

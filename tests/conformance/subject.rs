@@ -38,7 +38,6 @@ impl Subject {
     }
 
     /// Its process.
-    #[expect(dead_code, reason = "attacks")]
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
