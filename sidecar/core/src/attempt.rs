@@ -29,6 +29,10 @@ pub struct Attempt {
     pub(crate) trial: Option<TrialPermit>,
     pub(crate) permit: Option<BreakerPermit>,
     pub(crate) judged: bool,
+    /// When the head of an answer came whose verdict falls with its trailers.
+    pub(crate) later: Option<Moment>,
+    /// The gRPC status that those said.
+    pub(crate) said: Option<u8>,
     _in_flight: Held<EndpointCell>,
 }
 
@@ -67,6 +71,8 @@ impl Attempt {
             trial,
             permit,
             judged: false,
+            later: None,
+            said: None,
             _in_flight: in_flight,
         })
     }
@@ -104,6 +110,11 @@ impl Attempt {
     /// There is a connection; `reused` says whether it carried a request before.
     pub fn connected(&mut self, now: Moment, reused: bool) {
         self.connected = Some((now, reused));
+    }
+
+    /// The trailers of its answer said this gRPC status.
+    pub fn said(&mut self, grpc_status: u8) {
+        self.said = Some(grpc_status);
     }
 
     /// Since when the endpoint has had the request: connecting is not its latency.

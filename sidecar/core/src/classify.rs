@@ -79,7 +79,7 @@ fn wants_another(outcome: &Outcome, judged: Judged, settings: &Settings) -> bool
         Judged::Bad { .. } => {
             settings.retry.statuses.contains(&answer.status) || answer.grpc_status == Some(14)
         }
-        Judged::Good { .. } | Judged::Neutral => false,
+        Judged::Good { .. } | Judged::Later | Judged::Neutral => false,
     }
 }
 

@@ -16,6 +16,9 @@ use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::scratch::{Effects, How};
 use crate::window::Counts;
 
+/// gRPC's UNKNOWN.
+const GRPC_UNKNOWN: u8 = 2;
+
 /// What an outcome says of its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
@@ -33,6 +36,8 @@ pub enum Judged {
     Elsewhere,
     /// It has no room.
     Full,
+    /// Nothing yet: its trailers will say.
+    Later,
     /// Nothing.
     Neutral,
 }
@@ -47,6 +52,7 @@ pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged
         Outcome::Answer(answer) => match believed(answer, endpoint) {
             Some(Reason::Draining) => Judged::Elsewhere,
             Some(Reason::HostFull | Reason::ConcurrencyLimited | Reason::QueueTimeout) => Judged::Full,
+            _ if answer.later => Judged::Later,
             _ => of_answer(answer, settings),
         },
     }
@@ -103,7 +109,7 @@ pub(crate) fn tell(
     dice: u64,
 ) -> Effects {
     let (cell, memory) = (attempt.endpoint().cell.clone(), call.admission.base().balance.memory.duration());
-    attempt.judged = *outcome != Outcome::Cancelled;
+    attempt.judged = *outcome != Outcome::Cancelled && judged != Judged::Later;
     if let Outcome::Answer(Answer { load: Some(load), .. }) = outcome {
         cell.tell_load(now, *load);
     }
@@ -120,15 +126,43 @@ pub(crate) fn tell(
             }
             bad(call, attempt, hard, now, dice)
         }
+        Judged::Later => {
+            attempt.later = Some(now);
+            Effects::default()
+        }
         Judged::Elsewhere | Judged::Full | Judged::Neutral => Effects::default(),
     }
 }
 
-/// How the body of an answer ended that was judged by its head: a cut one was no good answer after all.
+/// How the body of an answer ended that was judged by its head: a cut one was no good answer after all, and
+/// gRPC's is judged only now.
 pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, dice: u64) -> Effects {
-    match end {
-        End::Cut => bad(call, attempt, false, now, dice),
-        End::Whole | End::ClientGone => Effects::default(),
+    match (end, attempt.later.take()) {
+        (End::Cut, _) => {
+            attempt.judged = true;
+            bad(call, attempt, false, now, dice)
+        }
+        (End::Whole, Some(head)) => by_trailers(call, attempt, head, now, dice),
+        (End::Whole, None) | (End::ClientGone, _) => Effects::default(),
+    }
+}
+
+/// Judges an answer whose head came at `head` by what its trailers said. Without a status it is UNKNOWN, as it
+/// is to whoever called (gRPC over HTTP/2, "Responses").
+fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment, dice: u64) -> Effects {
+    let grpc_status = Some(attempt.said.unwrap_or(GRPC_UNKNOWN));
+    let answer = Answer { status: 200, grpc_status, ..Answer::default() };
+    attempt.judged = true;
+    match of_answer(&answer, call.admission.settings()) {
+        Judged::Good { timed } => {
+            if timed {
+                let memory = call.admission.base().balance.memory.duration();
+                attempt.endpoint().cell.ewma.tell(now, head.since(attempt.given()), memory);
+            }
+            good(call, attempt, now)
+        }
+        Judged::Bad { hard } => bad(call, attempt, hard, now, dice),
+        Judged::Elsewhere | Judged::Full | Judged::Later | Judged::Neutral => Effects::default(),
     }
 }
 

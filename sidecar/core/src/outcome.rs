@@ -23,6 +23,8 @@ pub struct Answer {
     pub status: u16,
     /// Its gRPC status, where there is one (of the trailers, or of a trailers-only head).
     pub grpc_status: Option<u8>,
+    /// It is gRPC's, whose status comes behind its body: the verdict falls then.
+    pub later: bool,
     /// What `x-outrigger-reason` says: the endpoint's own sidecar made the answer. Believed only where the
     /// list says that there is one.
     pub reason: Option<Reason>,

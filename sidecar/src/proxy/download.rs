@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use sidecar_core::outcome::End;
 
+use super::outcome::grpc_status;
 use super::{Answered, Ongoing};
 use crate::wire::{BodyKind, Downstream, Gone, Piece, Upstream};
 
@@ -54,6 +55,8 @@ impl Download {
                     }
                     Poll::Ready(Ok(Piece::End(trailers))) => {
                         self.ended = true;
+                        let said = trailers.as_deref().and_then(grpc_status);
+                        said.into_iter().for_each(|status| answered.attempt.said(status));
                         ongoing.client.end(trailers);
                     }
                 }

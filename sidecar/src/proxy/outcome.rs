@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::Reason;
 use api::message::header;
-use sidecar_core::head::{Known, ResponseHead};
+use sidecar_core::head::{Fields, Known, ResponseHead};
 use sidecar_core::outcome::{Answer, Outcome};
 
 use super::Stop;
@@ -23,13 +23,21 @@ fn facts(head: &ResponseHead, sidecar: bool) -> Answer {
     let text = |name| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let seconds = head.get_str(Known::RetryAfter).and_then(|value| value.trim().parse().ok());
     let claimed = |name| if sidecar { text(name) } else { None };
+    let grpc = head.status() == 200
+        && head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     Answer {
         status: head.status(),
-        grpc_status: head.get_str(Known::GrpcStatus).and_then(|value| value.trim().parse().ok()),
+        grpc_status: grpc_status(head),
+        later: grpc && !head.has(Known::GrpcStatus),
         reason: claimed(header::REASON).and_then(|word| word.parse::<Reason>().ok()),
         retry_after: seconds.map(Duration::from_secs),
         load: claimed(header::LOAD).and_then(|load| load.strip_prefix("inflight=")?.parse().ok()),
     }
+}
+
+/// The gRPC status that a head or trailers say.
+pub(super) fn grpc_status(fields: &Fields) -> Option<u8> {
+    fields.get_str(Known::GrpcStatus).and_then(|value| value.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -47,5 +55,16 @@ mod tests {
         let claimed = facts(&head, false);
         assert_eq!((claimed.reason, claimed.load), (None, None));
         assert_eq!(claimed.retry_after, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn grpc_is_judged_by_its_head_only_when_that_says_its_status() {
+        let mut head = ResponseHead::build(200);
+        assert!(!facts(&head, false).later);
+        head.append("content-type", "application/grpc+proto");
+        assert!(facts(&head, false).later);
+        head.append("grpc-status", "14");
+        let told = facts(&head, false);
+        assert_eq!((told.later, told.grpc_status), (false, Some(14)));
     }
 }

@@ -193,6 +193,32 @@ fn a_cut_body_takes_the_good_word_back() {
 }
 
 #[test]
+fn a_grpc_answer_is_judged_by_its_trailers() {
+    let ends = [(Some(0), false), (Some(5), false), (Some(13), true), (Some(14), true), (None, true)];
+    for (status, ejects) in ends {
+        let mut bench = Bench::new(3, "balance: { by: random }");
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let list = bench.list.clone();
+        let call = Call { exchange: &exchange, admission: &admission, list: &list };
+        let head = Outcome::Answer(Answer { status: 200, later: true, ..Answer::default() });
+        let mut ejected = 0;
+        for _ in 0..300 {
+            let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else {
+                panic!("nobody")
+            };
+            bench.after(5);
+            bench.classify(&exchange, &admission, &mut attempt, &head, Body::Whole);
+            let said = if attempt.endpoint().id == 0 { status } else { Some(0) };
+            said.into_iter().for_each(|status| attempt.said(status));
+            ejected += usize::from(judge::conclude(&call, &mut attempt, End::Whole, bench.now, 0).ejected);
+        }
+        assert_eq!(ejected > 0, ejects, "grpc-status {status:?}");
+        assert_eq!(bench.cell(0).health.ask().is_out(), ejects, "grpc-status {status:?}");
+    }
+}
+
+#[test]
 fn an_attempt_that_is_dropped_gives_everything_back() {
     let mut bench = Bench::new(1, "");
     let exchange = bench.exchange(true);
