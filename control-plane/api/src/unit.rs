@@ -231,7 +231,9 @@ impl FromStr for Rate {
             return Err(format!("rate {text:?} has no unit: write 100/s, 30/m or 10/h"));
         };
         let micro = exact(number, 1_000_000).and_then(|micro| micro.checked_mul(*per_hour));
-        micro.map(Self).ok_or_else(|| format!("rate {text:?} is not a number in range: write 100/s"))
+        let highest = Self::per_second(1_000_000_000);
+        let rate = micro.map(Self).filter(|rate| *rate <= highest);
+        rate.ok_or_else(|| format!("rate {text:?} is not a number in range: write 100/s"))
     }
 }
 
@@ -256,8 +258,11 @@ impl fmt::Display for Share {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = RATES.iter().find(|(_, per_hour)| self.0.is_multiple_of(per_hour * 1_000_000));
-        let (unit, per_hour) = whole.unwrap_or(&RATES[2]);
-        write!(f, "{}{unit}", self.0 as f64 / (per_hour * 1_000_000) as f64)
+        if let Some((unit, per_hour)) = whole {
+            return write!(f, "{}{unit}", self.0 / (per_hour * 1_000_000));
+        }
+        let part = format!("{:06}", self.0 % 1_000_000);
+        write!(f, "{}.{}/h", self.0 / 1_000_000, part.trim_end_matches('0'))
     }
 }
 
@@ -289,6 +294,9 @@ mod tests {
         check::<Rate>("30/m", "30/m");
         check::<Rate>("10/h", "10/h");
         check::<Rate>("0.5/s", "30/m");
+        check::<Rate>("0.05/h", "0.05/h");
+        // Found by fuzzing: more digits than a float holds.
+        check::<Rate>("42094967297/m", "42094967297/m");
     }
 
     #[test]
@@ -300,6 +308,8 @@ mod tests {
         assert!("18446744073709551.7ms".parse::<Span>().is_err());
         assert!("101%".parse::<Share>().unwrap_err().contains("over 100%"));
         assert!("7".parse::<Rate>().unwrap_err().contains("has no unit"));
+        // Found by fuzzing: over 10^9/s no nanosecond lies between two events.
+        assert!("1000000000/s".parse::<Rate>().is_ok() && "1000000001/s".parse::<Rate>().is_err());
         assert!(".5s".parse::<Span>().is_err());
     }
 
