@@ -1,7 +1,9 @@
 //! HTTP/2 on either side: every crossing of the two wires, with real peers.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use outrigger_tests::{Fleet, Process, Sidecar, TestApp, Told, ended_well, free_port, get, nginx, until};
 
@@ -105,4 +107,54 @@ fn an_endpoint_that_does_not_speak_http2_is_no_connection() {
     let sidecar = hop(&fleet, "one", "h2c", app.address);
     let answer = get(sidecar.entry, "app", "/").unwrap();
     assert_eq!((answer.status, answer.reason()), (502, Some("connect_failed")), "{answer:?}");
+}
+
+/// A frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// Reads frames until the connection ends; the error code of the GOAWAY that it was told.
+fn goaway(client: &mut TcpStream) -> Option<u32> {
+    let (mut head, mut code) = ([0; 9], None);
+    while client.read_exact(&mut head).is_ok() {
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        if client.read_exact(&mut payload).is_err() {
+            break;
+        }
+        if head[3] == 7 {
+            code = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
+        }
+    }
+    code
+}
+
+#[test]
+fn who_only_starts_and_cancels_is_told_to_calm_down_and_nobody_else_notices() {
+    let (fleet, app) = (fleet(), app());
+    let sidecar = hop(&fleet, "one", "h1", app.address);
+    let mut client = TcpStream::connect(sidecar.entry).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut reader = client.try_clone().unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    client.write_all(&frame(4, 0, 0, &[])).unwrap();
+    let ended = std::thread::spawn(move || goaway(&mut reader));
+    // GET http://app/ with literal names from HPACK's static table, and its RST_STREAM.
+    let head = [&[0x82, 0x86, 0x84, 0x41, 3][..], b"app"].concat();
+    for stream in (1..20_000).step_by(2) {
+        let pair = [frame(1, 5, stream, &head), frame(3, 0, stream, &8_u32.to_be_bytes())].concat();
+        // Once it is told to go away, the connection ends under it.
+        if client.write_all(&pair).is_err() {
+            break;
+        }
+    }
+    // The reset of a connection that still brings streams may overtake its GOAWAY; no other word goes out.
+    let told = ended.join().unwrap();
+    assert!(told.is_none_or(|code| code == 11), "GOAWAY says {told:?} and not ENHANCE_YOUR_CALM");
+    assert!(app.began() < 1000, "{} of 10000 reached the app", app.began());
+    assert_eq!(curl(&["--http2-prior-knowledge", &format!("http://{}/well", sidecar.entry)]), "GET /well 0");
 }
