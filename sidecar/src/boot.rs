@@ -25,6 +25,7 @@ use crate::accept::{CannotListen, Listening, Way, open_tcp, open_unix};
 use crate::admin::{self, AdminParts, Condition};
 use crate::clock::Clock;
 use crate::control::{self, Drain, Ended};
+use crate::descriptors;
 use crate::gate::Gate;
 use crate::local::{BoundApp, Step};
 use crate::log::{self, AccessLog};
@@ -84,7 +85,7 @@ impl Running {
 ///
 /// # Errors
 /// When an address is taken or the system gives no thread.
-pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Running, CannotStart> {
+pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<Running, CannotStart> {
     let clock = Clock::start();
     let writer = log::Writer::start(config.log.format).map_err(failed("start the log"))?;
     log::install(&writer);
@@ -102,6 +103,7 @@ pub fn start(config: SidecarConfig, effective: serde_json::Value) -> Result<Runn
         path => Some(open_unix("admin", path)?),
     };
 
+    config.limits.connections = clients(&config, doors.len());
     let ways: Vec<(Way, SocketAddr)> =
         doors.iter().filter_map(|door| Some((door.way.clone(), door.address()?))).collect();
     let (gate, host) = (Gate::default(), HostCell::new(config.limits.requests));
@@ -193,6 +195,25 @@ fn unusable(problems: Vec<api::Problem>) -> CannotStart {
 
 fn failed(deed: &'static str) -> impl Fn(io::Error) -> CannotStart {
     move |source| CannotStart::Io { deed, source }
+}
+
+/// How many clients may be connected, said aloud where it is less than the file asks for.
+fn clients(config: &SidecarConfig, doors: usize) -> u32 {
+    let limit = descriptors::raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+        descriptors::now()
+    });
+    let asked = config.limits.connections;
+    let connections = descriptors::clients(limit, doors * config.threads as usize, asked);
+    if connections < asked {
+        tracing::warn!(
+            connections,
+            asked,
+            open_files = limit,
+            "fewer clients may connect than limits.connections says"
+        );
+    }
+    connections
 }
 
 /// Opens every way in that the configuration names.

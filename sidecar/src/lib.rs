@@ -8,6 +8,7 @@ pub mod admin;
 pub mod boot;
 pub mod clock;
 pub mod control;
+pub mod descriptors;
 pub mod gate;
 pub mod local;
 pub mod log;

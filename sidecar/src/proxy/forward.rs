@@ -4,20 +4,25 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use api::Reason;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::head::ResponseHead;
+use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{Fault, FaultKind};
 
 use super::connect::left;
+use super::stall::Stall;
 use super::{Ongoing, Stop};
 use crate::pool::Conn;
 use crate::wire::{BodyKind, Broken, Downstream, Upstream};
+use crate::worker::World;
 
 /// Sends the request on `conn` and waits for the head of its answer. Interim answers (RFC 9110 §15.2) go to the
 /// client as they come; the final head is returned with nothing of its body read.
 pub(super) async fn forward<D: Downstream>(
+    world: &World,
     ongoing: &mut Ongoing<'_, D>,
-    attempt: &Attempt,
+    (admission, attempt): (&Admission, &Attempt),
     conn: &mut Conn,
 ) -> Result<ResponseHead, Stop> {
     let body = match (&ongoing.upgrade, ongoing.client.request_body()) {
@@ -34,10 +39,18 @@ pub(super) async fn forward<D: Downstream>(
     // the endpoint or its own sidecar can still say that its app never saw it, until the answer.
     let may_refuse = attempt.endpoint().instance.sidecar || conn.wire.may_refuse();
     let lets_go = ongoing.only_once && !may_refuse;
+    let mut stall = Stall::new(admission, attempt);
     let answer = poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
         Poll::Ready(answer) => Poll::Ready(answer),
         Poll::Pending => {
+            stall.watch(world, ongoing, conn);
             let late = |()| {
+                if stall.client_owes() {
+                    return Err(Stop::Client(Broken::Request(
+                        Reason::BodyTimeout,
+                        "the rest of a body did not come",
+                    )));
+                }
                 conn.wire.doubt();
                 Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)))
             };

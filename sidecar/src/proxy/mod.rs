@@ -15,6 +15,7 @@ mod outcome;
 mod raw;
 mod reply;
 mod serve;
+mod stall;
 mod streams;
 mod upload;
 mod wait;
@@ -124,7 +125,10 @@ async fn line<D: Downstream>(
         let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
         ongoing.tell_next_hop(&admission, &attempt);
         let answer = match connect::connect(world, ongoing, &mut attempt).await {
-            Ok(mut conn) => forward::forward(ongoing, &attempt, &mut conn).await.map(|head| (head, conn)),
+            Ok(mut conn) => {
+                let head = forward::forward(world, ongoing, (&admission, &attempt), &mut conn).await;
+                head.map(|head| (head, conn))
+            }
             Err(stop) => Err(stop),
         };
         let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);

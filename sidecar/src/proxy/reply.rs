@@ -56,7 +56,9 @@ pub(super) async fn answer<D: Downstream>(
             seen = download.progress;
             timer.reset(world.clock.now() + idle);
         }
-        timer.as_mut().poll(cx).map(|()| End::Cut)
+        // Nothing moved: the client's doing while bytes wait for it, the endpoint's otherwise.
+        let whose = |()| if ongoing.client.queued() > 0 { End::ClientGone } else { End::Cut };
+        timer.as_mut().poll(cx).map(whose)
     })
     .await;
     let reason = match end {
@@ -91,7 +93,8 @@ pub(super) async fn refusal<D: Downstream>(
     }
     let passed = world.clock.now();
     let answer = refusal.answer(ongoing.exchange.id, ongoing.grpc);
-    if world.closing() {
+    // Who stalls within a body is not waited for any longer.
+    if world.closing() || reason == Reason::BodyTimeout {
         ongoing.client.close_after();
     }
     let sent = say(world, ongoing.client, answer.status, &answer.headers, answer.body).await;

@@ -46,7 +46,7 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
     let (mut idle, mut answer) = (world.wheel.resting(), world.wheel.resting());
     loop {
         idle.reset(world.clock.now() + patience);
-        let after = match next_head(&mut client, &mut idle).await {
+        let after = match next_head(world, &mut client, &mut idle).await {
             Ok(Some(head)) if last_hop::is_here(&head) => {
                 last_hop::answer(world, &mut client, &head).await;
                 if client.persistent() { After::Next } else { After::Close }
@@ -74,10 +74,23 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
     .await;
 }
 
-async fn next_head<D: Downstream>(client: &mut D, idle: &mut Timer) -> Result<Option<RequestHead>, Broken> {
-    poll_fn(|cx| match client.poll_next_head(cx) {
-        Poll::Ready(head) => Poll::Ready(head),
-        Poll::Pending => Pin::new(&mut *idle).poll(cx).map(|()| Ok(None)),
+/// A client may be silent for as long as `idle` runs; from a head's first byte on, the rest has `limits.head`.
+async fn next_head<D: Downstream>(
+    world: &World,
+    client: &mut D,
+    idle: &mut Timer,
+) -> Result<Option<RequestHead>, Broken> {
+    let mut begun = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(head) = client.poll_next_head(cx) {
+            return Poll::Ready(head);
+        }
+        if !begun && client.head_begun() {
+            begun = true;
+            idle.reset(world.clock.now() + world.limits.head.duration());
+        }
+        let late = Broken::Request(Reason::HeadTimeout, "the rest of a head did not come");
+        Pin::new(&mut *idle).poll(cx).map(|()| if begun { Err(late) } else { Ok(None) })
     })
     .await
 }

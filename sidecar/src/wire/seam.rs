@@ -83,6 +83,10 @@ pub trait Downstream {
     /// The next request; `None` when the client closed between requests, or must close now. What is left of
     /// the last request's body is discarded first, within a limit.
     fn poll_next_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Broken>>;
+    /// Whether a part of the next head is there: what is still missing may take less long than the first byte.
+    fn head_begun(&self) -> bool {
+        false
+    }
     /// How the current request's body ends.
     fn request_body(&self) -> BodyKind;
     /// Whether the client still waits for `100 Continue`, which is sent as an ordinary interim head.

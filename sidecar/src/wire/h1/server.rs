@@ -72,6 +72,10 @@ impl<S: Socket> Downstream for Server<S> {
         }
     }
 
+    fn head_begun(&self) -> bool {
+        self.machine.head_begun()
+    }
+
     fn request_body(&self) -> BodyKind {
         self.machine.request_body()
     }

@@ -74,7 +74,10 @@ impl Serving {
         self.inbound.expect_head();
         match self.read_head() {
             Ok(Some(head)) => Ok(Next::Head(head)),
-            Ok(None) if !self.inbound.ended() => Ok(Next::More),
+            Ok(None) if !self.inbound.ended() => {
+                self.forget_the_last();
+                Ok(Next::More)
+            }
             Ok(None) if self.inbound.waiting() == 0 => Ok(self.over()),
             Ok(None) => {
                 self.keeps = false;
@@ -82,11 +85,16 @@ impl Serving {
             }
             Err(broken) => {
                 // The answer to a head that cannot be believed is the last, and framed for anyone.
-                (self.asked, self.version, self.body) = (Method::Get, Version::Http11, BodyKind::Empty);
+                self.forget_the_last();
                 self.keeps = false;
                 Err(broken)
             }
         }
+    }
+
+    /// Whether a part of the next head is there.
+    pub fn head_begun(&self) -> bool {
+        self.inbound.decoder().done() && self.inbound.waiting() > 0
     }
 
     /// How the current request's body ends.
@@ -187,6 +195,11 @@ impl Serving {
             head.write(text);
             text.extend_from_slice(b"\r\n");
         }
+    }
+
+    /// Whatever is said before the next head is whole answers no request.
+    fn forget_the_last(&mut self) {
+        (self.asked, self.version, self.body) = (Method::Get, Version::Http11, BodyKind::Empty);
     }
 
     fn over(&mut self) -> Next {
