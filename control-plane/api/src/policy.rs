@@ -4,11 +4,13 @@
 //! merge leaf by leaf: default < namespace < service < route < caller; lists replace.
 
 mod document;
+mod key;
 mod matching;
 mod set;
 mod settings;
 
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
+pub use key::HashKey;
 pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
 pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings};
 pub use settings::{

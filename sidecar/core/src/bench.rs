@@ -46,6 +46,8 @@ pub(crate) struct Bench {
     pub(crate) now: Moment,
     pub(crate) dice: u64,
     pub(crate) scratch: Scratch,
+    /// Path and query of its requests.
+    pub(crate) target: String,
 }
 
 impl Bench {
@@ -61,9 +63,10 @@ impl Bench {
         let set = PolicySet::new([yaml::read_one::<Policy>(&text).unwrap()]).unwrap();
         let plan = ServicePlan::compile(&service(), &set.settle(&service()), ServiceCell::shared(), None);
         let mut directory = Directory::new(service(), Vec::new());
+        directory.want(plan.wants());
         directory.replace(Moment::ZERO, List::new(service(), 1, instances));
         let (list, now) = (directory.current(), Moment::from_millis(1_000));
-        Self { plan: Arc::new(plan), list, now, dice: 7, scratch: Scratch::default() }
+        Self { plan: Arc::new(plan), list, now, dice: 7, scratch: Scratch::default(), target: "/".into() }
     }
 
     pub(crate) fn after(&mut self, millis: u64) {
@@ -80,11 +83,19 @@ impl Bench {
 
     pub(crate) fn admission(&mut self, exchange: &Exchange) -> Admission {
         self.scratch.begin();
-        let route = route(&self.plan, exchange, "GET", "/", |_| None);
+        let route = route(&self.plan, exchange, "GET", &self.target, |_| None);
         match limit(&route, exchange, &mut self.scratch, self.now) {
             Verdict::Now(admission) => admission,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Leave once more for a request that has it, its notes kept.
+    pub(crate) fn admission_again(&mut self, exchange: &Exchange) -> Admission {
+        let notes = std::mem::take(&mut self.scratch);
+        let admission = self.admission(exchange);
+        self.scratch = notes;
+        admission
     }
 
     pub(crate) fn choose(&mut self, exchange: &Exchange, admission: &Admission) -> Verdict<Attempt> {

@@ -14,9 +14,9 @@ use crate::health::TrialPermit;
 use crate::limit::Admission;
 use crate::queue::{Verdict, WaitOn};
 use crate::refusal::Refusal;
-use crate::scratch::{AttemptNote, How, Scored, Scratch, Why};
+use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
 use crate::trial;
-use crate::weigh::View;
+use crate::weigh::{Keyed, View};
 use crate::{pick, turn};
 
 /// A request on its way, as `choose` and `classify` see it.
@@ -38,12 +38,14 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     }
     if cell.medians_due(now) {
         cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
+        cell.tell_weight(cost::weight(call.list));
     }
     let mut pool = std::mem::take(&mut scratch.pool);
     let by = settings.balance.by;
-    let medians = cell.medians();
-    let view = View { now, settings: call.admission.base(), by, medians, tried: &scratch.tried };
+    let (keyed, medians) = (Keyed::of(call.admission, &mut dice), cell.medians());
+    let view = View { now, settings: call.admission.base(), by, keyed, medians, tried: &scratch.tried };
     view.fill(call.list, &mut pool, &mut dice);
+    scratch.throw = None;
     let taken = match trial::claim(call, scratch, now) {
         Some((at, permit)) => begin(call, scratch, &mut pool, (at, How::Trial), Some(permit), now),
         None => None,
@@ -51,7 +53,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     let taken = taken.or_else(|| {
         let rank = pick::best_rank(&pool)?;
         // Each round takes one candidate out of the question at least.
-        while let Some((place, how)) = pick::pick(&pool, rank, by, &mut dice) {
+        loop {
+            scratch.throw = Some(Throw { by, dice });
+            let (place, how) = pick::pick(&pool, rank, by, &mut dice)?;
             let at = pool[place].at;
             if by == Choosing::RoundRobin && how != How::Ramp {
                 turn::tell(call.list, &pool, pick::Meant::of(&pool, rank), place);
@@ -60,7 +64,6 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
                 return Some(attempt);
             }
         }
-        None
     });
     scratch.note_weighed(call.list, &mut pool, by);
     scratch.pool = pool;
@@ -110,6 +113,8 @@ fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attemp
     Verdict::Refuse(Refusal::of(reason).detail(detail))
 }
 
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod load;
 #[cfg(test)]

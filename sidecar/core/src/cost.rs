@@ -8,8 +8,10 @@
 //! fails fast is never the cheapest, one failure costs a host a part of its traffic and not all of it, and a
 //! service where everything fails alike starves nobody. Only the ratio of two costs means something.
 
-use api::Moment;
+use std::sync::Arc;
+
 use api::policy::Settings;
+use api::{Moment, Readiness};
 
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::service::Medians;
@@ -79,6 +81,20 @@ pub fn medians(list: &EndpointList, now: Moment, settings: &Settings, numbers: &
     numbers.clear();
     numbers.extend(list.endpoints.iter().filter_map(|e| counts(e, now, settings).share()));
     Medians { latency, success: middle(numbers, 0).unwrap_or(1.0) }
+}
+
+/// The weight of those in `list` that take requests; of all when nobody is well.
+pub fn weight(list: &EndpointList) -> u64 {
+    let sum = |well: bool| -> u64 {
+        let takes = |e: &&Arc<Endpoint>| {
+            !well || (e.instance.readiness == Readiness::Ready && !e.cell.health.ask().is_out())
+        };
+        list.endpoints.iter().filter(takes).map(|e| u64::from(e.instance.weight)).sum()
+    };
+    match sum(true) {
+        0 => sum(false),
+        weight => weight,
+    }
 }
 
 /// The middle one; of two, the lower for `lower` 1 and the upper for 0.

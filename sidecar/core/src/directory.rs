@@ -13,6 +13,7 @@ use std::time::Duration;
 use api::{Cause, Delta, Instance, InstanceKey, List, Moment, ServiceKey, Share};
 
 use crate::endpoint::{Endpoint, EndpointCell, EndpointList};
+use crate::hash::Wants;
 
 /// Up to this share of a list, and one in any case, may go without anybody's will in one change; the control
 /// plane's sweep has the same cap. More at once is a fault of the teller until traffic says otherwise.
@@ -47,13 +48,21 @@ pub struct Directory {
     own: Vec<SocketAddr>,
     next_id: u32,
     review_at: Option<Moment>,
+    wants: Wants,
 }
 
 impl Directory {
     /// Nothing is known yet of `service`; `own` are the addresses this sidecar itself listens on.
     pub fn new(service: ServiceKey, own: Vec<SocketAddr>) -> Self {
         let current = Arc::new(EndpointList::empty(service.clone()));
-        Self { told: List::empty(service), current, own, next_id: 0, review_at: None }
+        Self {
+            told: List::empty(service),
+            current,
+            own,
+            next_id: 0,
+            review_at: None,
+            wants: Wants::default(),
+        }
     }
 
     /// The endpoints to choose from.
@@ -64,6 +73,15 @@ impl Directory {
     /// What the control plane last said, held endpoints apart; its digest goes into the next question.
     pub fn told(&self) -> &List {
         &self.told
+    }
+
+    /// The plan of the service looks into these tables: they stand beside the list from now on.
+    pub fn want(&mut self, wants: Wants) {
+        if self.wants != wants {
+            self.wants = wants;
+            let list = EndpointList::clone(&self.current);
+            self.current = Arc::new(list.hashed(wants, &self.current.tables));
+        }
     }
 
     /// A change came.
@@ -190,7 +208,7 @@ impl Directory {
         endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
         let told = &self.told;
         let list = EndpointList::new(told.service.clone(), told.revision, told.digest, endpoints);
-        self.current = Arc::new(list);
+        self.current = Arc::new(list.hashed(self.wants, &self.current.tables));
     }
 }
 

@@ -12,6 +12,7 @@ use api::{Cause, Digest, Instance, Moment, ServiceKey};
 use crate::breaker::Breaker;
 use crate::ewma::Ewma;
 use crate::flight::{Counted, Gauge};
+use crate::hash::{Tables, Wants};
 use crate::health::{self, Health};
 use crate::turn::Turn;
 use crate::window::Window;
@@ -130,6 +131,8 @@ pub struct EndpointList {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The greatest weight among them.
     pub heaviest: u16,
+    /// Where keys lead among them; empty unless its service's plan hashes.
+    pub tables: Tables,
 }
 
 impl EndpointList {
@@ -138,10 +141,17 @@ impl EndpointList {
         Self::new(service, 0, Digest::EMPTY, Vec::new())
     }
 
-    /// A list of `endpoints`.
+    /// A list of `endpoints`, without tables.
     pub fn new(service: ServiceKey, revision: u64, digest: Digest, endpoints: Vec<Arc<Endpoint>>) -> Self {
         let heaviest = endpoints.iter().map(|e| e.instance.weight).max().unwrap_or(0);
-        Self { service, revision, digest, endpoints, heaviest }
+        Self { service, revision, digest, endpoints, heaviest, tables: Tables::default() }
+    }
+
+    /// The same list with the tables wanted; those of `before` stay where they say the same.
+    #[must_use]
+    pub fn hashed(mut self, wants: Wants, before: &Tables) -> Self {
+        self.tables = Tables::build(&self.endpoints, wants, before);
+        self
     }
 }
 

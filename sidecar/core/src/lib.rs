@@ -18,6 +18,9 @@
 //! and the cells; [`scratch`] what one request notes on its way, and [`record`] what is kept of it; [`outcome`]
 //! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message.
 //!
+//! **How one is chosen.** `weigh` says who is looked at and what speaks against each, `pick` who of them is
+//! taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
+//!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
 //! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
 //! endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`] and [`judge`]
@@ -40,6 +43,7 @@ pub mod endpoint;
 pub mod ewma;
 pub mod exchange;
 pub mod flight;
+pub mod hash;
 pub mod head;
 pub mod health;
 pub mod heart;

@@ -6,7 +6,7 @@
 use api::policy::Choosing;
 
 use crate::scratch::{How, Scored, Why};
-use crate::weigh::TRIED;
+use crate::weigh::{self, TRIED};
 use crate::{cost, dice, turn};
 
 /// An endpoint that costs twice as much is drawn 2^8 times more rarely: as good as never, while one that
@@ -40,7 +40,9 @@ impl Meant {
 
 /// Picks one of `rank`; its place in `pool`, and how it came to be taken.
 pub(crate) fn pick(pool: &[Scored], rank: u8, by: Choosing, dice: &mut u64) -> Option<(usize, How)> {
-    if let Some(at) = ramping(pool, rank, dice) {
+    if !by.hashes()
+        && let Some(at) = ramping(pool, rank, dice)
+    {
         return Some((at, How::Ramp));
     }
     let meant = Meant::of(pool, rank);
@@ -53,6 +55,10 @@ pub(crate) fn pick(pool: &[Scored], rank: u8, by: Choosing, dice: &mut u64) -> O
             (throw_among(pool, meant, |s| if s.cost <= least { s.weight } else { 0.0 }, dice), How::Least)
         }
         Choosing::Random => (throw_among(pool, meant, Scored::entitled, dice), How::Weighted),
+        Choosing::Ring | Choosing::Maglev => {
+            let led = weigh::lead(pool, rank);
+            (led, if led == Some(0) { How::Hashed } else { How::Moved })
+        }
         Choosing::RoundRobin => (turn::next(pool, meant, dice::next(dice)), How::Turn),
     };
     taken.map(|at| (at, if rank > TRIED { How::Forced } else { how }))

@@ -10,6 +10,7 @@ use api::{Caller, Label, ServiceKey};
 
 use crate::bucket::{Bucket, Flow};
 use crate::callers::CallerBuckets;
+use crate::hash::Wants;
 use crate::service::ServiceCell;
 
 /// What a worker runs for one service; shared as an `Arc`, swapped whole.
@@ -106,6 +107,12 @@ impl ServicePlan {
     pub fn base(&self) -> &Settings {
         // Settling always ends with the route that matches everything, so there is a last one.
         &self.routes[self.routes.len() - 1].everyone.settings
+    }
+
+    /// The tables that its rules look into.
+    pub fn wants(&self) -> Wants {
+        let terms = self.routes.iter().flat_map(RoutePlan::terms);
+        terms.fold(Wants::default(), |wants, terms| wants.and(terms.settings.balance.by))
     }
 
     /// Every limit of every route; a shared one comes once for each.

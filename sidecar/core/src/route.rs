@@ -8,6 +8,7 @@ use api::Label;
 use api::policy::Settings;
 
 use crate::exchange::Exchange;
+use crate::hash;
 use crate::plan::{RoutePlan, ServicePlan, Terms};
 use crate::service::ServiceCell;
 
@@ -17,22 +18,32 @@ pub struct Route {
     plan: Arc<ServicePlan>,
     at: usize,
     caller: Option<usize>,
+    key: Option<u64>,
 }
 
-/// Finds the route of `exchange`; the first that matches is taken. `path` comes without its query, `header`
-/// gives a header's value by its lower-case name.
+/// Finds the route of `exchange`; the first that matches is taken. `target` is its path, with its query
+/// if it has one; `header` gives a header's value by its lower-case name.
 pub fn route<'h>(
     plan: &Arc<ServicePlan>,
     exchange: &Exchange,
     method: &str,
-    path: &str,
+    target: &str,
     header: impl Fn(&str) -> Option<&'h str>,
 ) -> Route {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
     let matches = |route: &RoutePlan| route.matching.matches(method, path, &exchange.caller, &header);
     let last = plan.routes.len().saturating_sub(1);
     let at = plan.routes.iter().position(matches).unwrap_or(last);
     let caller = plan.routes[at].position(&exchange.caller);
-    Route { plan: plan.clone(), at, caller }
+    let mut route = Route { plan: plan.clone(), at, caller, key: None };
+    let balance = &route.settings().balance;
+    if balance.by.hashes() {
+        route.key = hash::key_of(&balance.key, (path, query), &exchange.caller, &header);
+    }
+    route
 }
 
 impl Route {
@@ -60,6 +71,11 @@ impl Route {
     /// The settings for this caller on this route.
     pub fn settings(&self) -> &Settings {
         &self.terms().settings
+    }
+
+    /// The hash of its key, where its rule hashes and it has one.
+    pub fn key(&self) -> Option<u64> {
+        self.key
     }
 
     /// What is counted of the service.

@@ -16,8 +16,9 @@ use crate::endpoint::EndpointList;
 use crate::outcome::{Outcome, Sent};
 use crate::queue::Patience;
 
-/// So many drawn candidates are noted with all they weighed; the rest are counted by reason.
-pub const CANDIDATES_MAX: usize = 8;
+/// So many candidates are noted with all they weighed: all that are looked at by default, so that the choice
+/// can be replayed. The rest are counted by reason.
+pub const CANDIDATES_MAX: usize = 16;
 /// So many attempts are noted; of more, the last ones stand at the end.
 pub const ATTEMPTS_MAX: usize = 4;
 
@@ -48,6 +49,10 @@ choice! {
         Ramping = "ramping",
         /// Its weight is zero.
         WeightZero = "weight-zero",
+        /// Its load is above the bound for hosts that keys lead to.
+        OverBound = "over-bound",
+        /// It ramps or fails, and this key is of the part that passes it by.
+        PassedBy = "passed-by",
     }
 }
 
@@ -64,6 +69,10 @@ choice! {
         Least = "least",
         /// In its turn.
         Turn = "turn",
+        /// Where its key leads.
+        Hashed = "hashed",
+        /// Where its key leads next: the first one could not take it.
+        Moved = "moved",
         /// As the share of one that ramps.
         Ramp = "ramp",
         /// As its trial request.
@@ -88,6 +97,31 @@ pub struct Candidate {
     pub load: u32,
     /// Its success against its peers, 0 to 1.
     pub success: f32,
+    /// What else the pick went by.
+    pub(crate) inputs: Inputs,
+}
+
+/// What a pick goes by beside what a candidate says of itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Inputs {
+    /// Where it stood among the candidates.
+    pub(crate) place: u8,
+    pub(crate) rank: u8,
+    /// Whether it could be taken.
+    pub(crate) open: bool,
+    pub(crate) aside: Option<Why>,
+    pub(crate) weight: f32,
+    pub(crate) ramp: f32,
+    pub(crate) credit: i32,
+}
+
+/// By which rule and which throw the last choice was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throw {
+    /// The rule.
+    pub by: Choosing,
+    /// The dice as they were before the pick.
+    pub dice: u64,
 }
 
 /// One attempt as it went.
@@ -220,6 +254,32 @@ pub(crate) struct Scored {
     pub(crate) load: u32,
     pub(crate) success: f32,
     pub(crate) credit: i32,
+    /// Why the request's key had better go elsewhere, although it could take it.
+    pub(crate) aside: Option<Why>,
+    /// How much it wants that key.
+    pub(crate) wish: f32,
+    /// Its place in the pool and whether it could be taken, once the choice is made.
+    pub(crate) place: u8,
+    pub(crate) open: bool,
+}
+
+impl Scored {
+    /// No endpoint at all.
+    pub(crate) const NOBODY: Self = Self {
+        at: 0,
+        rank: u8::MAX,
+        why: Why::WeightZero,
+        cost: 0.0,
+        weight: 0.0,
+        ramp: 0.0,
+        load: 0,
+        success: 0.0,
+        credit: 0,
+        aside: None,
+        wish: 0.0,
+        place: 0,
+        open: false,
+    };
 }
 
 /// The slot.
@@ -231,6 +291,8 @@ pub struct Scratch {
     pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
     /// How many there were for each [`Why`], in its order, at the last choice.
     pub counts: [u16; Why::ALL.len()],
+    /// By which rule and throw the last choice was made; `None` for a trial request, which nobody picks.
+    pub throw: Option<Throw>,
     /// The attempts.
     pub attempts: SmallVec<[AttemptNote; ATTEMPTS_MAX]>,
     /// How many there were.
@@ -249,14 +311,18 @@ pub struct Scratch {
 impl Scratch {
     /// Notes what was weighed: the one taken first, then the others in their order.
     pub(crate) fn note_weighed(&mut self, list: &EndpointList, pool: &mut [Scored], by: Choosing) {
-        let by_cost = !matches!(by, Choosing::Random | Choosing::RoundRobin);
+        let by_cost = !by.hashes() && !matches!(by, Choosing::Random | Choosing::RoundRobin);
         let chosen = pool.iter().position(|scored| scored.why == Why::Chosen);
         let paid = chosen.map_or(0.0, |at| pool[at].cost);
         self.candidates.clear();
         self.counts = Default::default();
-        for scored in pool.iter_mut() {
-            let ramping = scored.why == Why::NotDrawn && scored.ramp < 1.0;
+        for (place, scored) in pool.iter_mut().enumerate() {
+            scored.place = u8::try_from(place).unwrap_or(u8::MAX);
+            // Nothing but the taking itself came after the pick.
+            scored.open = scored.is_open();
+            let ramping = !by.hashes() && scored.ramp < 1.0;
             match scored.why {
+                Why::NotDrawn if scored.aside.is_some() => scored.why = scored.aside.unwrap_or_default(),
                 Why::NotDrawn if ramping => scored.why = Why::Ramping,
                 Why::NotDrawn if by_cost && scored.cost > paid => scored.why = Why::HigherCost,
                 _ => {}
@@ -273,6 +339,15 @@ impl Scratch {
                 cost: scored.cost,
                 load: scored.load,
                 success: scored.success,
+                inputs: Inputs {
+                    place: scored.place,
+                    rank: scored.rank,
+                    open: scored.open,
+                    aside: scored.aside,
+                    weight: scored.weight,
+                    ramp: scored.ramp,
+                    credit: scored.credit,
+                },
             });
         }
     }

@@ -40,6 +40,8 @@ pub struct ServiceCell {
     medians: AtomicU64,
     /// The moment after which the medians are stale; zero before there are any.
     medians_until: AtomicU64,
+    /// The weight of the endpoints that take requests together.
+    weight: AtomicU64,
     /// No trial of an ejected endpoint is due before this moment.
     trial_at: AtomicU64,
     ejecting: AtomicBool,
@@ -79,6 +81,16 @@ impl ServiceCell {
     pub fn tell_medians(&self, medians: Medians) {
         let latency = u64::from(medians.latency.unwrap_or(0.0).to_bits());
         self.medians.store(latency << 32 | u64::from(medians.success.to_bits()), Relaxed);
+    }
+
+    /// The weight of the endpoints that take requests together, as last told; zero before.
+    pub fn weight(&self) -> u64 {
+        self.weight.load(Relaxed)
+    }
+
+    /// It is this.
+    pub fn tell_weight(&self, weight: u64) {
+        self.weight.store(weight, Relaxed);
     }
 
     /// Whether a trial request may be due.

@@ -12,8 +12,12 @@ use crate::breaker::Breaker;
 use crate::cost::{self, Load};
 use crate::dice;
 use crate::endpoint::{Endpoint, EndpointList};
-use crate::scratch::{CANDIDATES_MAX, Scored, Why};
+use crate::scratch::{Scored, Why};
 use crate::service::Medians;
+
+mod keyed;
+
+pub(crate) use keyed::{Keyed, lead};
 
 /// Ranks, best first.
 const USABLE: u8 = 0;
@@ -23,6 +27,8 @@ const EJECTED: u8 = 2;
 const EJECTED_TRIED: u8 = 3;
 const UNREADY: u8 = 4;
 const DRAINING: u8 = 5;
+/// So many candidates at most are looked at for the two that a large list is asked for.
+const SAMPLE_MAX: usize = 8;
 /// So often an index is thrown for a sample before everybody is looked at.
 const THROWS: usize = 32;
 
@@ -31,6 +37,7 @@ pub(crate) struct View<'a> {
     pub(crate) now: Moment,
     pub(crate) settings: &'a Settings,
     pub(crate) by: Choosing,
+    pub(crate) keyed: Keyed,
     pub(crate) medians: Medians,
     pub(crate) tried: &'a [u32],
 }
@@ -68,25 +75,44 @@ impl View<'_> {
         let success = cost::success(cost::counts(endpoint, self.now, settings), self.medians.success);
         let both = Load { own: cell.in_flight(), known: load };
         let cost = match self.by {
-            Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, success),
+            Choosing::LeastActive | Choosing::P2c | Choosing::Ring | Choosing::Maglev => {
+                cost::active(both, weight, success)
+            }
             _ => {
                 let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
                 cost::cost(both, weight, latency, success, self.medians)
             }
         };
         let (ramp, credit) = (cell.ramp(self.now, settings), cell.turn.ask());
-        Scored { at, rank, why, cost, weight, ramp, load, success, credit }
+        Scored {
+            at,
+            rank,
+            why,
+            cost,
+            weight,
+            ramp,
+            load,
+            success,
+            credit,
+            aside: None,
+            wish: 0.0,
+            place: 0,
+            open: true,
+        }
     }
 
-    /// Fills `pool`: everybody, or a sample with two usable ones, as the rule says.
+    /// Fills `pool`: everybody, a sample with two usable ones, or where a key leads, as the rule says.
     pub(crate) fn fill(&self, list: &EndpointList, pool: &mut Vec<Scored>, dice: &mut u64) {
         pool.clear();
+        if self.by.hashes() {
+            return self.follow(list, pool);
+        }
         let all = match self.by {
             Choosing::LeastLoaded | Choosing::Random => {
                 list.endpoints.len() <= self.settings.balance.scan as usize
             }
             Choosing::RoundRobin | Choosing::LeastActive => true,
-            Choosing::P2c | Choosing::Latency => false,
+            _ => false,
         };
         if all || !self.sample(list, pool, dice) {
             pool.clear();
@@ -99,7 +125,7 @@ impl View<'_> {
         let heaviest = f64::from(list.heaviest.max(1));
         let mut usable = 0;
         for _ in 0..THROWS {
-            if usable == 2 || pool.len() == CANDIDATES_MAX.min(list.endpoints.len()) {
+            if usable == 2 || pool.len() == SAMPLE_MAX.min(list.endpoints.len()) {
                 break;
             }
             let at = dice::below(dice::next(dice), list.endpoints.len());

@@ -153,6 +153,7 @@ impl State {
             let changed = settings != known.settings;
             if changed {
                 let plan = ServicePlan::compile(service, &settings, known.cell.clone(), Some(&known.plan));
+                known.directory.want(plan.wants());
                 (known.plan, known.settings) = (Arc::new(plan), settings);
             }
             if known.told && (changed || waited) {
@@ -263,7 +264,8 @@ impl Known {
     fn new(service: &ServiceKey, policies: &Policies, own: Vec<SocketAddr>) -> Self {
         let (cell, settings) = (ServiceCell::shared(), policies.settle(service));
         let plan = Arc::new(ServicePlan::compile(service, &settings, cell.clone(), None));
-        let directory = Directory::new(service.clone(), own);
+        let mut directory = Directory::new(service.clone(), own);
+        directory.want(plan.wants());
         Self {
             directory,
             cell,

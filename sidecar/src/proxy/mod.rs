@@ -116,7 +116,7 @@ async fn line<D: Downstream>(
     let view = wait::known(world, way, ongoing).await?;
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
-    let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.path(), header);
+    let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
     ongoing.route = Some(route.clone());
     let admission = wait::admission(world, ongoing, &route).await?;
     ongoing.upload.keep(admission.settings().retry.keep_body.as_usize());

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::choice::choice;
 use crate::name::Label;
+use crate::policy::HashKey;
 use crate::problem::Problem;
 use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Switch, settings};
 use crate::unit::{Rate, Share, Size, Span};
@@ -62,6 +63,17 @@ choice! {
         P2c = "p2c",
         /// The smaller (load + 1) × peak EWMA of two drawn by weight (Finagle).
         Latency = "latency",
+        /// The host that the request's key leads to on a hash ring (Karger 1997, ketama), its load bounded.
+        Ring = "ring",
+        /// The host that the request's key leads to in a Maglev table (Eisenbud, NSDI 2016), its load bounded.
+        Maglev = "maglev",
+    }
+}
+
+impl Choosing {
+    /// Whether a request's key says which endpoint it meets.
+    pub const fn hashes(self) -> bool {
+        matches!(self, Self::Ring | Self::Maglev)
     }
 }
 
@@ -70,6 +82,11 @@ settings! {
     pub struct Balance, BalanceWords {
         /// The rule.
         leaf by: Choosing = Choosing::LeastLoaded, because "it shuns slow and failing hosts without a setting";
+        /// What `ring` and `maglev` hash a request by: one of path, source, header, cookie, query.
+        leaf key: HashKey = HashKey::Path, because "every request has one, and equal ones meet one cache";
+        /// How far above its mean share of what is in flight `ring` and `maglev` may load an endpoint before
+        /// keys go elsewhere.
+        leaf headroom: Switch<Share> = Switch::On(Share::percent(25)), because "the low end of what HAProxy advises: a hot key spreads early, and most keys stay";
         /// How long a latency is remembered (the time constant of its average).
         leaf memory: Span = Span::secs(10), because "Finagle's and Linkerd's value: rides out a pause, forgets an incident";
         /// Up to this many endpoints are all looked at; of more, two are drawn.
