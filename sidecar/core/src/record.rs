@@ -4,6 +4,7 @@
 //! them, one for what failed, was retried, shed or slow, one for a sample of the rest, so that a flood of
 //! one never washes out the other.
 
+mod replay;
 mod rings;
 mod story;
 
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 use crate::budget::Balance;
 use crate::exchange::{Exchange, RequestId};
 use crate::route::Route;
-use crate::scratch::{ATTEMPTS_MAX, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Why};
+use crate::scratch::{ATTEMPTS_MAX, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Throw, Why};
 
 pub use rings::{Kept, Rings};
 
@@ -57,6 +58,8 @@ pub struct Record {
     pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
     /// How many there were for each [`Why`], in its order.
     pub counts: [u16; Why::ALL.len()],
+    /// By which rule and throw that choice was made; `None` for a trial request.
+    pub throw: Option<Throw>,
     /// Its attempts.
     pub attempts: SmallVec<[AttemptNote; ATTEMPTS_MAX]>,
     /// How many there were.
@@ -134,6 +137,7 @@ impl Record {
             finish,
             candidates: scratch.candidates.clone(),
             counts: scratch.counts,
+            throw: scratch.throw,
             attempts: scratch.attempts.clone(),
             attempted: scratch.attempted,
             free: scratch.free,

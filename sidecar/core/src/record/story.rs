@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use api::Reason;
+use api::policy::Choosing;
 use serde::{Serialize, Serializer};
 
 use super::Record;
@@ -66,6 +67,9 @@ impl Record {
             return Ok(());
         }
         write!(f, "  candidates {all}")?;
+        if let Some(throw) = self.throw {
+            write!(f, " by {}", throw.by)?;
+        }
         for (why, count) in Why::ALL.iter().zip(self.counts).filter(|(_, count)| *count > 0) {
             write!(f, ", {count} {why}")?;
         }
@@ -100,6 +104,8 @@ fn told(how: How) -> &'static str {
         How::Weighted => "drawn by weight",
         How::Least => "as the least loaded of those looked at",
         How::Turn => "in its turn",
+        How::Hashed => "where its key leads",
+        How::Moved => "where its key leads next",
         How::Ramp => "drawn as its share of a ramp",
         How::Trial => "as its trial request",
         How::Forced => "for want of a better one",
@@ -141,6 +147,7 @@ struct Told<'a> {
     attempted: u8,
     free: u8,
     attempts: Vec<ToldAttempt>,
+    rule: Option<Choosing>,
     candidates: Vec<ToldCandidate>,
     budget_spent: Option<u64>,
     budget_allowed: Option<u64>,
@@ -209,6 +216,7 @@ impl Serialize for Record {
             attempted: self.attempted,
             free: self.free,
             attempts: self.attempts.iter().map(attempt).collect(),
+            rule: self.throw.map(|throw| throw.by),
             candidates: self.candidates.iter().map(candidate).collect(),
             budget_spent: self.balance.map(|balance| balance.spent),
             budget_allowed: self.balance.map(|balance| balance.allowed),
