@@ -32,6 +32,8 @@ pub struct Conn {
     pub place: Place,
     /// Whether it carried an exchange before this one.
     pub reused: bool,
+    /// How long it was idle before this one.
+    pub idled: Duration,
 }
 
 /// Idle connections by the place they lead to: whatever service it stands for, the connection is the same.
@@ -41,6 +43,20 @@ pub struct Pool {
     cap: usize,
     /// Closed when idle for longer than this.
     longest: Duration,
+}
+
+/// What a request that must not run twice asks of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Careful {
+    longest: Option<Duration>,
+}
+
+impl Careful {
+    /// `limit` is the endpoint's own, where it is known: a connection within a fifth of it is as good as closed,
+    /// because the endpoint began to count before we did and its word takes time to arrive.
+    pub fn within(limit: Option<Duration>) -> Self {
+        Self { longest: limit.map(|limit| limit * 4 / 5) }
+    }
 }
 
 struct Idle {
@@ -54,24 +70,39 @@ impl Pool {
         Self { idle: RefCell::default(), cap, longest }
     }
 
-    /// The youngest usable connection to `place`. None that was idle for longer than `limit`, the server's
-    /// own limit where it is known, and none that is known to be closed. `careful` asks the kernel as well:
-    /// one system call, for a request that could not be sent again.
-    pub fn take(&self, place: Place, limit: Option<Duration>, now: Moment, careful: bool) -> Option<Conn> {
-        let longest = limit.map_or(self.longest, |limit| limit.min(self.longest));
+    /// The youngest usable connection to `place`; none that is known to be closed. `careful` is for a request that
+    /// could not be sent again: it rides on nothing near the endpoint's own idle limit, where one is known, and
+    /// the kernel is asked as well, which is one system call. `closed` hears how long each that was found closed
+    /// had been idle.
+    pub fn take(
+        &self,
+        place: Place,
+        now: Moment,
+        careful: Option<Careful>,
+        mut closed: impl FnMut(Duration),
+    ) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&place)?;
-        while let Some(Idle { mut wire, since }) = stack.pop() {
-            if now.since(since) > longest {
+        let longest = careful.and_then(|careful| careful.longest).unwrap_or(self.longest);
+        while let Some(Idle { wire, since }) = stack.last_mut() {
+            let idled = now.since(*since);
+            if idled > self.longest {
                 // Whatever lies below is older still.
                 stack.clear();
                 return None;
             }
             let mut cx = Context::from_waker(Waker::noop());
-            let closed = wire.poll_idle_closed(&mut cx).is_ready() || (careful && wire.is_stale());
-            if !closed {
-                return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true });
+            if wire.poll_idle_closed(&mut cx).is_ready() || (careful.is_some() && wire.is_stale()) {
+                closed(idled);
+                stack.pop();
+                continue;
             }
+            if idled > longest {
+                // Left to those who can be sent again.
+                return None;
+            }
+            let Idle { wire, .. } = stack.pop()?;
+            return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true, idled });
         }
         None
     }

@@ -12,6 +12,7 @@ mod demo;
 mod drain;
 mod grpc;
 mod http2;
+mod idle_race;
 mod limits;
 mod outage;
 mod policy;

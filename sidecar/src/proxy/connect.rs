@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use api::{Moment, Protocol};
 use sidecar_core::attempt::Attempt;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::join::join;
 use super::{Ongoing, Stop};
-use crate::pool::{Conn, Place};
+use crate::pool::{Careful, Conn, Place};
 use crate::tls::Trust;
 use crate::wire::h1::Client;
 use crate::wire::{Broken, Downstream, Gone, Link, UpstreamConn};
@@ -37,8 +38,9 @@ pub(super) async fn connect<D: Downstream>(
         return Ok(conn);
     }
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
-    let limit = endpoint.cell.idle_limit();
-    let pooled = if ongoing.stale { None } else { world.pool.take(place, limit, now, ongoing.only_once) };
+    let careful = ongoing.only_once.then(|| Careful::within(endpoint.cell.idle_limit(now)));
+    let learn = |idled| endpoint.cell.tell_idle_close(now, idled);
+    let pooled = if ongoing.stale { None } else { world.pool.take(place, now, careful, learn) };
     let conn = match pooled {
         Some(conn) => conn,
         None => {
@@ -60,7 +62,12 @@ async fn dial<D: Downstream>(
     let mut timer = pin!(world.wheel.at(until));
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
-            let fresh = |link| Conn { wire: UpstreamConn::H1(Client::new(link)), place, reused: false };
+            let fresh = |link| Conn {
+                wire: UpstreamConn::H1(Client::new(link)),
+                place,
+                reused: false,
+                idled: Duration::ZERO,
+            };
             return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));
         }
         if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {

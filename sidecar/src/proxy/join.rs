@@ -25,7 +25,12 @@ pub(super) async fn join<D: Downstream>(
     let mut timer = pin!(world.wheel.at(until));
     loop {
         if let Some((stream, reused)) = world.shared.take(place) {
-            return Ok(Conn { wire: UpstreamConn::H2(stream), place, reused });
+            return Ok(Conn {
+                wire: UpstreamConn::H2(stream),
+                place,
+                reused,
+                idled: std::time::Duration::ZERO,
+            });
         }
         let trust = trust.clone();
         let dial = world.shared.dial(place, until, || async move {

@@ -48,13 +48,14 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
         idle.reset(world.clock.now() + patience);
         let after = match next_head(world, &mut client, &mut idle).await {
             Ok(Some(head)) if last_hop::is_here(&head) => {
-                last_hop::answer(world, &mut client, &head).await;
+                Box::pin(last_hop::answer(world, &mut client, &head)).await;
                 if client.persistent() { After::Next } else { After::Close }
             }
-            Ok(Some(head)) => handle(world, way, &mut client, &mut answer, head).await,
+            // Boxed while it runs, so that a connection between two exchanges is small.
+            Ok(Some(head)) => Box::pin(handle(world, way, &mut client, &mut answer, head)).await,
             Ok(None) => After::Close,
             Err(Broken::Request(reason, detail)) => {
-                malformed(world, &mut client, reason, detail).await;
+                Box::pin(malformed(world, &mut client, reason, detail)).await;
                 After::Close
             }
             // The client went away in the midst of a head: nobody is there to be told.
@@ -63,7 +64,7 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
         match after {
             After::Next => patience = world.limits.idle.duration(),
             After::Close => break,
-            After::Tunnel(answered) => return tunnel(client, *answered).await,
+            After::Tunnel(answered) => return Box::pin(tunnel(client, *answered)).await,
         }
     }
     let mut timer = pin!(world.wheel.at(world.clock.now() + GOODBYE));
