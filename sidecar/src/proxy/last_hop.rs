@@ -5,7 +5,7 @@
 use api::Reason;
 use sidecar_core::head::{Known, Method, RequestHead};
 
-use super::reply;
+use super::say::say;
 use super::serve::malformed;
 use crate::wire::Downstream;
 use crate::worker::World;
@@ -21,7 +21,7 @@ pub(super) fn is_here(head: &RequestHead) -> bool {
 /// Answers in the place of whoever the client hoped to find here.
 pub(super) async fn answer<D: Downstream>(world: &World, client: &mut D, head: &RequestHead) {
     if head.method() == Method::Options {
-        reply::say(world, client, 204, &[("allow", ALLOW.into())], Vec::new()).await;
+        say(world, client, 204, &[("allow", ALLOW.into())], Vec::new()).await;
     } else {
         // A reflected request would show the fields that others added on the way.
         malformed(world, client, Reason::NotImplemented, "TRACE is reflected by nobody here").await;

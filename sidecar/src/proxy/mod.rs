@@ -14,6 +14,7 @@ mod last_hop;
 mod outcome;
 mod raw;
 mod reply;
+mod say;
 mod serve;
 mod stall;
 mod streams;

@@ -5,15 +5,15 @@ use std::pin::pin;
 use std::task::Poll;
 
 use api::{Reason, message::header};
-use bytes::Bytes;
-use sidecar_core::head::{Decimal, ResponseHead};
+use sidecar_core::head::Decimal;
 use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
 use super::download::Download;
+use super::say::say;
 use super::{Answered, Ended, Ongoing};
 use crate::accept::Way;
-use crate::wire::{BodyKind, Downstream, Upstream};
+use crate::wire::{Downstream, Upstream};
 use crate::worker::World;
 
 /// Passes the answer on, head and body, while what is left of the request's body still goes the other way.
@@ -100,29 +100,4 @@ pub(super) async fn refusal<D: Downstream>(
     let sent = say(world, ongoing.client, answer.status, &answer.headers, answer.body).await;
     let end = if sent { End::Whole } else { End::ClientGone };
     Ended { head: Some(passed), status: answer.status, reason: Some(reason), bytes_out: 0, end }
-}
-
-/// Writes a whole answer of our own. Returns whether the client took it in time.
-pub(super) async fn say<D: Downstream>(
-    world: &World,
-    client: &mut D,
-    status: u16,
-    headers: &[(&'static str, String)],
-    body: Vec<u8>,
-) -> bool {
-    let mut head = ResponseHead::build(status);
-    for (name, value) in headers {
-        head.append(name, value);
-    }
-    client.send_head(&head, BodyKind::Length(body.len() as u64));
-    if !body.is_empty() {
-        client.send(Bytes::from(body));
-    }
-    client.end(None);
-    let mut timer = pin!(world.wheel.at(world.clock.now() + world.limits.head.duration()));
-    poll_fn(|cx| match client.poll_flush(cx) {
-        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
-        Poll::Pending => timer.as_mut().poll(cx).map(|()| false),
-    })
-    .await
 }

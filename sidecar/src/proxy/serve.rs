@@ -14,6 +14,7 @@ use sidecar_core::refusal::Refusal;
 
 use super::arrive::arrive;
 use super::finish::finish;
+use super::say::say;
 use super::{Answered, Ended, last_hop, line, reply};
 use crate::accept::Way;
 use crate::wheel::Timer;
@@ -144,7 +145,7 @@ pub(super) async fn malformed<D: Downstream>(
     let id = RequestId::mint(world.clock.wall(now), u128::from(world.dice.draw()));
     let answer = Refusal::of(reason).detail(detail).answer(id, false);
     client.close_after();
-    reply::say(world, client, answer.status, &answer.headers, answer.body).await;
+    say(world, client, answer.status, &answer.headers, answer.body).await;
 }
 
 /// Carries bytes both ways until both sides have ended. What was held for the request is held until then: a
