@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 
-use api::choice::choice;
 use api::policy::Choosing;
 use api::{Moment, Reason};
 use smallvec::SmallVec;
@@ -16,113 +15,18 @@ use crate::endpoint::EndpointList;
 use crate::outcome::{Outcome, Sent};
 use crate::queue::Patience;
 
+mod weighed;
+mod words;
+
+pub use weighed::{Candidate, Throw};
+pub(crate) use weighed::{Inputs, Scored};
+pub use words::{How, Then, Why};
+
 /// So many candidates are noted with all they weighed: all that are looked at by default, so that the choice
 /// can be replayed. The rest are counted by reason.
 pub const CANDIDATES_MAX: usize = 16;
 /// So many attempts are noted; of more, the last ones stand at the end.
 pub const ATTEMPTS_MAX: usize = 4;
-
-choice! {
-    /// Why an endpoint was or was not taken.
-    #[derive(Default, PartialOrd, Ord)]
-    pub enum Why {
-        /// It was taken.
-        Chosen = "chosen",
-        /// As good as the one taken; the dice took the other.
-        #[default]
-        NotDrawn = "not-drawn",
-        /// It would have cost more.
-        HigherCost = "higher-cost",
-        /// This request was there already.
-        AlreadyTried = "already-tried",
-        /// Traffic found it ill.
-        Ejected = "ejected",
-        /// As many requests are in flight to it as may be.
-        Full = "full",
-        /// Its breaker is open.
-        BreakerOpen = "breaker-open",
-        /// It leaves.
-        Draining = "draining",
-        /// Its own check fails.
-        Unready = "unready",
-        /// It takes its share slowly, and this request was not part of it.
-        Ramping = "ramping",
-        /// Its weight is zero.
-        WeightZero = "weight-zero",
-        /// Its load is above the bound for hosts that keys lead to.
-        OverBound = "over-bound",
-        /// It ramps or fails, and this key is of the part that passes it by.
-        PassedBy = "passed-by",
-    }
-}
-
-choice! {
-    /// How the endpoint that was taken came to be taken.
-    #[derive(Default, PartialOrd, Ord)]
-    pub enum How {
-        /// By cost: a dearer one hardly ever.
-        #[default]
-        Drawn = "drawn",
-        /// By weight alone.
-        Weighted = "weighted",
-        /// As the least of those looked at.
-        Least = "least",
-        /// In its turn.
-        Turn = "turn",
-        /// Where its key leads.
-        Hashed = "hashed",
-        /// Where its key leads next: the first one could not take it.
-        Moved = "moved",
-        /// As the share of one that ramps.
-        Ramp = "ramp",
-        /// As its trial request.
-        Trial = "trial",
-        /// Although it is ill, unready or draining: nobody better was left.
-        Forced = "forced",
-    }
-}
-
-/// One candidate as it was weighed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// Its endpoint.
-    pub id: u32,
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Why it was or was not taken.
-    pub why: Why,
-    /// What it would have cost; lower is better, only the ratio of two means something.
-    pub cost: f32,
-    /// Its requests in flight, as known here.
-    pub load: u32,
-    /// Its success against its peers, 0 to 1.
-    pub success: f32,
-    /// What else the pick went by.
-    pub(crate) inputs: Inputs,
-}
-
-/// What a pick goes by beside what a candidate says of itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Inputs {
-    /// Where it stood among the candidates.
-    pub(crate) place: u8,
-    pub(crate) rank: u8,
-    /// Whether it could be taken.
-    pub(crate) open: bool,
-    pub(crate) aside: Option<Why>,
-    pub(crate) weight: f32,
-    pub(crate) ramp: f32,
-    pub(crate) credit: i32,
-}
-
-/// By which rule and which throw the last choice was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throw {
-    /// The rule.
-    pub by: Choosing,
-    /// The dice as they were before the pick.
-    pub dice: u64,
-}
 
 /// One attempt as it went.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -190,32 +94,6 @@ impl AttemptNote {
     }
 }
 
-choice! {
-    /// What was decided after an attempt.
-    #[derive(Default, PartialOrd, Ord)]
-    pub enum Then {
-        /// Its verdict never fell: the request was dropped.
-        #[default]
-        Dropped = "dropped",
-        /// Its answer went to the caller.
-        Answered = "answered",
-        /// Tried again, on the load budget.
-        Again = "again",
-        /// Tried again, provably free.
-        AgainFree = "again-free",
-        /// Not tried again: it might run twice.
-        NotSafe = "not-safe",
-        /// Not tried again: the request's body is not in hand any more.
-        BodyGone = "body-gone",
-        /// Not tried again: it had all the attempts the policy allows.
-        NoAttemptLeft = "no-attempt-left",
-        /// Not tried again: the load budget is spent.
-        NoBudget = "no-budget",
-        /// Not tried again: no time is left.
-        NoTime = "no-time",
-    }
-}
-
 /// What telling the machines of an outcome brought about; for counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -240,46 +118,6 @@ impl Effects {
             returned: self.returned || other.returned,
         }
     }
-}
-
-/// An endpoint while a choice weighs it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scored {
-    pub(crate) at: usize,
-    pub(crate) rank: u8,
-    pub(crate) why: Why,
-    pub(crate) cost: f32,
-    pub(crate) weight: f32,
-    pub(crate) ramp: f32,
-    pub(crate) load: u32,
-    pub(crate) success: f32,
-    pub(crate) credit: i32,
-    /// Why the request's key had better go elsewhere, although it could take it.
-    pub(crate) aside: Option<Why>,
-    /// How much it wants that key.
-    pub(crate) wish: f32,
-    /// Its place in the pool and whether it could be taken, once the choice is made.
-    pub(crate) place: u8,
-    pub(crate) open: bool,
-}
-
-impl Scored {
-    /// No endpoint at all.
-    pub(crate) const NOBODY: Self = Self {
-        at: 0,
-        rank: u8::MAX,
-        why: Why::WeightZero,
-        cost: 0.0,
-        weight: 0.0,
-        ramp: 0.0,
-        load: 0,
-        success: 0.0,
-        credit: 0,
-        aside: None,
-        wish: 0.0,
-        place: 0,
-        open: false,
-    };
 }
 
 /// The slot.
@@ -331,24 +169,7 @@ impl Scratch {
         }
         let others = pool.iter().enumerate().filter(|(at, _)| Some(*at) != chosen).map(|(_, scored)| scored);
         for scored in chosen.map(|at| &pool[at]).into_iter().chain(others).take(CANDIDATES_MAX) {
-            let endpoint = &list.endpoints[scored.at];
-            self.candidates.push(Candidate {
-                id: endpoint.id,
-                address: endpoint.instance.address,
-                why: scored.why,
-                cost: scored.cost,
-                load: scored.load,
-                success: scored.success,
-                inputs: Inputs {
-                    place: scored.place,
-                    rank: scored.rank,
-                    open: scored.open,
-                    aside: scored.aside,
-                    weight: scored.weight,
-                    ramp: scored.ramp,
-                    credit: scored.credit,
-                },
-            });
+            self.candidates.push(scored.told(&list.endpoints[scored.at]));
         }
     }
 
