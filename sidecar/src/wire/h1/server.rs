@@ -17,6 +17,19 @@ const READ_AHEAD: usize = 16 * 1024;
 /// What is still read, and thrown away, after our half was closed.
 const MAX_LINGER: usize = 256 * 1024;
 
+/// Whether these first bytes are HTTP/2's: its preface and a SETTINGS frame (RFC 9113 §3.4); `None` while too few are
+/// there. Without that frame it is neither, which is for the judge of HTTP/1.1 to say.
+fn speaks_h2(read: &[u8]) -> Option<bool> {
+    /// Where a frame's type stands, and that of SETTINGS (RFC 9113 §4.1, §6.5).
+    const TYPE: usize = PREFACE.len() + 3;
+    const SETTINGS: u8 = 4;
+    let compared = read.len().min(PREFACE.len());
+    if !PREFACE.starts_with(&read[..compared]) {
+        return Some(false);
+    }
+    read.get(TYPE).map(|kind| *kind == SETTINGS)
+}
+
 /// A client's HTTP/1.1 connection.
 #[derive(Debug)]
 pub struct Server<S> {
@@ -42,10 +55,8 @@ impl<S: Socket> Server<S> {
     /// Whether the client speaks HTTP/2, as the first bytes of its connection tell; they are kept.
     pub fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let read = self.machine.inbound.bytes();
-            let compared = read.len().min(PREFACE.len());
-            if compared == PREFACE.len() || !PREFACE.starts_with(&read[..compared]) {
-                return Poll::Ready(read.starts_with(PREFACE));
+            if let Some(speaks) = speaks_h2(self.machine.inbound.bytes()) {
+                return Poll::Ready(speaks);
             }
             // An end or an error shows again where a head is read.
             if self.machine.inbound.ended() || ready!(self.poll_fill(cx)).is_err() {

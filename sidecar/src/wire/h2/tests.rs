@@ -234,18 +234,22 @@ async fn a_malformed_request_ends_its_stream_and_not_the_connection() {
 
 #[tokio::test]
 async fn the_preface_is_recognised_however_it_is_cut() {
-    for cut in 0..super::PREFACE.len() {
+    // With it comes a SETTINGS frame: RFC 9113 §3.4.
+    let preface = [super::PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    for cut in 0..preface.len() {
         let (mut near, far) = duplex(1 << 10);
-        near.write_all(&super::PREFACE[..cut]).await.unwrap();
+        near.write_all(&preface[..cut]).await.unwrap();
         let mut server = crate::wire::h1::Server::new(far);
         let later = async {
             tokio::task::yield_now().await;
-            near.write_all(&super::PREFACE[cut..]).await.unwrap();
+            near.write_all(&preface[cut..]).await.unwrap();
         };
         let (told, ()) = tokio::join!(poll_fn(|cx| server.poll_preface(cx)), later);
         assert!(told, "cut at {cut}");
     }
-    for other in ["GET / HTTP/1.1\r\n", "PRI * HTTP/1.1\r\n", "POST /"] {
+    for other in
+        ["GET / HTTP/1.1\r\n", "PRI * HTTP/1.1\r\n", "POST /", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nno frame"]
+    {
         let (mut near, far) = duplex(1 << 10);
         near.write_all(other.as_bytes()).await.unwrap();
         let mut server = crate::wire::h1::Server::new(far);
