@@ -1,4 +1,4 @@
-//! A case, and how `cases/CATEGORY.txt` says it.
+//! A case, and how `cases/h1/CATEGORY.txt` says it (`cases/h2` too; `frames.rs` says what a client's line is there).
 //!
 //! Blocks are separated by blank lines; `#` begins a remark. In a block:
 //!
@@ -40,6 +40,8 @@ pub(crate) struct Case {
     pub(crate) rule: String,
     pub(crate) level: Level,
     pub(crate) client: Vec<Step>,
+    /// The client's lines as they stand in the file, for a wire on which they are no bytes.
+    pub(crate) lines: Vec<String>,
     pub(crate) answers: Vec<Vec<Step>>,
     pub(crate) asked: Vec<String>,
     pub(crate) outcomes: Vec<Outcome>,
@@ -116,9 +118,9 @@ impl Case {
 
 const GET: &str = "GET / HTTP/1.1↵Host: app↵↵";
 
-/// All cases, by category.
-pub(crate) fn all() -> Vec<Case> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/cases");
+/// All cases of a wire, by category.
+pub(crate) fn all(wire: &str) -> Vec<Case> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/cases").join(wire);
     let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().flat_map(|file| read(file)).collect()
@@ -163,6 +165,7 @@ fn one(category: &str, rule: &str, level: Level, lines: &[String]) -> Case {
         rule: rule.into(),
         level,
         client: Vec::new(),
+        lines: Vec::new(),
         answers: Vec::new(),
         asked: Vec::new(),
         outcomes: vec![Outcome::default()],
@@ -175,7 +178,10 @@ fn one(category: &str, rule: &str, level: Level, lines: &[String]) -> Case {
         match word {
             "case" => case.name = rest.into(),
             "rule" | "level" | "each" => {}
-            ">" => script.push_str(rest),
+            ">" => {
+                script.push_str(rest);
+                case.lines.push(rest.into());
+            }
             "<" => case.answers.push(parse(rest)),
             "asked" => case.asked = rest.split(' ').map(Into::into).collect(),
             "see" => {

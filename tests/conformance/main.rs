@@ -1,4 +1,4 @@
-//! HTTP/1.1 as raw bytes: what a client and an endpoint may do to each other through a sidecar, and what not.
+//! HTTP/1.1 and HTTP/2 as raw bytes: what a client and an endpoint may do to each other through a sidecar, and what not.
 //!
 //! The cases are data, in `cases/*.txt`, each with the rule of an RFC that it stands on; `case.rs` says how they are
 //! written. A scripted client and a scripted backend stand on either side of the proxy under test, and nothing of
@@ -12,6 +12,8 @@ mod attacks;
 mod backend;
 mod case;
 mod client;
+mod frames;
+mod h2;
 mod judge;
 mod reader;
 mod script;
@@ -23,16 +25,24 @@ use std::io::Write;
 
 use crate::backend::Backend;
 use crate::case::{Case, Level};
+use crate::client::Told;
 use crate::subject::Subject;
 use crate::table::Table;
 
-/// At least so many cases stand here.
-const CASES_MIN: usize = 300;
+#[test]
+fn every_http1_case_holds() {
+    hold("h1", 300, |case, subject| client::play(case, subject.entry()));
+}
 
 #[test]
-fn every_case_holds() {
-    let cases = case::all();
-    assert!(cases.len() >= CASES_MIN, "only {} cases were read", cases.len());
+fn every_http2_case_holds() {
+    hold("h2", 100, |case, subject| h2::play(case, subject.entry_h2()));
+}
+
+/// Plays all cases of a wire, of which there are at least so many.
+fn hold(wire: &str, least: usize, play: impl Fn(&Case, &Subject) -> Told) {
+    let cases = case::all(wire);
+    assert!(cases.len() >= least, "only {} cases were read", cases.len());
     let peers = env::var("OUTRIGGER_PEERS").unwrap_or_default();
     let names = ["outrigger"].into_iter().chain(peers.split(',').filter(|name| !name.is_empty()));
     let mut table = Table::new(&cases);
@@ -41,7 +51,7 @@ fn every_case_holds() {
         let backend = Backend::start();
         let subject = Subject::start(name, backend.address());
         for case in &cases {
-            let miss = run(case, &backend, &subject).err();
+            let miss = run(case, &backend, || play(case, &subject)).err();
             let ours = name == "outrigger";
             table.count(name, case, miss.is_none());
             if let Some(miss) = miss.filter(|_| ours || env::var_os("OUTRIGGER_MISSES").is_some()) {
@@ -57,9 +67,9 @@ fn every_case_holds() {
 }
 
 /// Plays one case; `Err` says what was otherwise.
-fn run(case: &Case, backend: &Backend, subject: &Subject) -> Result<(), String> {
+fn run(case: &Case, backend: &Backend, play: impl FnOnce() -> Told) -> Result<(), String> {
     backend.begin(case);
-    let told = client::play(case, subject.entry());
+    let told = play();
     let seen = backend.end();
     judge::judge(case, &seen, &told)
 }

@@ -9,6 +9,7 @@ use outrigger_tests::{Fleet, Process, free_port, until};
 /// A running proxy.
 pub(crate) struct Subject {
     entry: SocketAddr,
+    entry_h2: SocketAddr,
     process: Process,
     _fleet: Fleet,
 }
@@ -23,18 +24,24 @@ impl Subject {
     pub(crate) fn start(name: &str, backend: SocketAddr) -> Self {
         let fleet = Fleet::new(env!("CARGO_BIN_EXE_outrigger"));
         let entry = free_port();
+        let entry_h2 = if name == "nginx" { free_port() } else { entry };
         let mut command = match name {
             "outrigger" => ours(&fleet, entry, backend),
-            peer => theirs(peer, &fleet, entry, backend),
+            peer => theirs(peer, &fleet, [entry, entry_h2], backend),
         };
         let process = Process::start(name, &mut command, fleet.dir());
         until(&format!("{name} listens"), || TcpStream::connect(entry).ok());
-        Self { entry, process, _fleet: fleet }
+        Self { entry, entry_h2, process, _fleet: fleet }
     }
 
     /// Where clients connect.
     pub(crate) fn entry(&self) -> SocketAddr {
         self.entry
+    }
+
+    /// Where clients connect that speak HTTP/2 at once; nginx alone needs a port of its own for it.
+    pub(crate) fn entry_h2(&self) -> SocketAddr {
+        self.entry_h2
     }
 
     /// Its process.
@@ -58,12 +65,13 @@ fn ours(fleet: &Fleet, entry: SocketAddr, backend: SocketAddr) -> Command {
 }
 
 /// A peer, by its file in `peers`, where `@word@` stands for what is chosen here.
-fn theirs(name: &str, fleet: &Fleet, entry: SocketAddr, backend: SocketAddr) -> Command {
+fn theirs(name: &str, fleet: &Fleet, [entry, entry_h2]: [SocketAddr; 2], backend: SocketAddr) -> Command {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/peers");
     let text = std::fs::read_to_string(dir.join(format!("{name}.conf")))
         .unwrap_or_else(|why| panic!("{name} is no peer that is known: {why}"));
     let words = [
         ("@entry@", entry.to_string()),
+        ("@entry_h2@", entry_h2.to_string()),
         ("@entry_port@", entry.port().to_string()),
         ("@backend@", backend.to_string()),
         ("@backend_port@", backend.port().to_string()),
