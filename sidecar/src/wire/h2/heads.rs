@@ -41,7 +41,8 @@ pub(super) fn request(parts: &request::Parts) -> Result<RequestHead, Broken> {
         }
         match *name {
             // RFC 9113 §8.2.3: sent in parts, they are one on every other wire.
-            COOKIE => lines.line(b"cookie", values()),
+            // An empty part says nothing and would leave a blank at an end of the line.
+            COOKIE => lines.line(b"cookie", values().filter(|part| !part.is_empty())),
             _ => values().for_each(|value| lines.line(name.as_str().as_bytes(), [value])),
         }
     }

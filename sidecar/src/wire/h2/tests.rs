@@ -175,6 +175,7 @@ fn what_one_wire_refuses_does_not_come_in_by_the_other() {
     check("http://a/", &[("host", "A")], Ok("GET / a "));
     check("/", &[("host", "a")], Ok("GET / a "));
     check("http://a/", &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")], Ok("GET / a a=1; b=2"));
+    check("http://a/", &[("cookie", ""), ("cookie", "a=1"), ("cookie", "")], Ok("GET / a a=1"));
     check("http://a/", &[("te", "trailers")], Ok("GET / a "));
     check("/", &[], Err("neither :authority nor Host"));
     check("http://a/", &[("host", "b")], Err("Host and :authority name different authorities"));
