@@ -33,6 +33,8 @@ pub struct SharedConns {
     places: RefCell<HashMap<Place, Shelf>>,
     wheel: Rc<Wheel>,
     clock: Clock,
+    /// To one place at most; then streams wait in line on the one with the fewest.
+    cap: usize,
     /// Closed when idle for longer than this.
     longest: Duration,
 }
@@ -58,9 +60,9 @@ pub struct Dial {
 }
 
 impl SharedConns {
-    /// None yet; those idle for `longest` are closed.
-    pub fn new(wheel: Rc<Wheel>, clock: Clock, longest: Duration) -> Rc<Self> {
-        Rc::new(Self { places: RefCell::default(), wheel, clock, longest })
+    /// None yet; at most `cap` to each place, and those idle for `longest` are closed.
+    pub fn new(wheel: Rc<Wheel>, clock: Clock, cap: usize, longest: Duration) -> Rc<Self> {
+        Rc::new(Self { places: RefCell::default(), wheel, clock, cap, longest })
     }
 
     /// A stream on a connection to `place` that has room for it, and whether that carried others before.
@@ -69,11 +71,11 @@ impl SharedConns {
         let shelf = places.get_mut(&place)?;
         // One that says GOAWAY is let go of; what it carries it finishes.
         shelf.kept.retain_mut(|kept| !kept.carrier.lost() && !going(&mut kept.engine));
-        let free = |kept: &&Kept| {
-            let room = kept.engine.current_max_send_streams();
-            !kept.carrier.doubted() && (kept.carrier.live() as usize) < room
-        };
-        let kept = shelf.kept.iter().find(free)?;
+        let sound = || shelf.kept.iter().filter(|kept| !kept.carrier.doubted());
+        let free = |kept: &&Kept| (kept.carrier.live() as usize) < kept.engine.current_max_send_streams();
+        let least =
+            || sound().min_by_key(|kept| kept.carrier.live()).filter(|_| shelf.kept.len() >= self.cap);
+        let kept = sound().find(free).or_else(least)?;
         let reused = kept.carrier.carried() > 0;
         Some((ClientStream::new(kept.engine.clone(), Seat::new(Rc::clone(&kept.carrier))), reused))
     }
@@ -223,4 +225,81 @@ async fn begin(
 fn going(engine: &mut SendRequest<Bytes>) -> bool {
     let mut asleep = Context::from_waker(Waker::noop());
     matches!(engine.poll_ready(&mut asleep), Poll::Ready(Err(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// An endpoint that takes one stream at a time on each connection and answers nothing.
+    async fn endpoint(http2: bool) -> Place {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = Place { address: listener.local_addr().unwrap(), trust: None };
+        spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut builder = ::h2::server::Builder::new();
+                let handshake = builder.max_concurrent_streams(1).handshake::<_, Bytes>(stream);
+                spawn_local(async move {
+                    if !http2 {
+                        return;
+                    }
+                    let mut connection = handshake.await.unwrap();
+                    while connection.accept().await.is_some() {}
+                });
+            }
+        });
+        place
+    }
+
+    fn conns(cap: usize) -> Rc<SharedConns> {
+        let clock = Clock::start();
+        let wheel = Wheel::new(clock);
+        spawn_local(Rc::clone(&wheel).drive());
+        SharedConns::new(wheel, clock, cap, Duration::from_secs(60))
+    }
+
+    fn dial(conns: &Rc<SharedConns>, place: Place) -> Rc<Dial> {
+        let until = conns.clock.now() + Duration::from_secs(20);
+        conns.dial(place, until, || async move {
+            TcpStream::connect(place.address).await.map(Link::Plain).map_err(|_| FaultKind::ConnectFailed)
+        })
+    }
+
+    #[tokio::test]
+    async fn many_wait_for_one_connection_and_a_full_one_has_a_second() {
+        LocalSet::new()
+            .run_until(async {
+                let (conns, place) = (conns(2), endpoint(true).await);
+                assert!(conns.take(place).is_none());
+                let (first, second) = (dial(&conns, place), dial(&conns, place));
+                assert!(Rc::ptr_eq(&first, &second));
+                assert_eq!(poll_fn(|cx| first.poll(cx)).await, Ok(()));
+                let one = conns.take(place).unwrap();
+                assert!(!one.1, "nobody rode on it");
+                assert!(conns.take(place).is_none(), "its one stream is taken");
+                let more = dial(&conns, place);
+                assert_eq!(poll_fn(|cx| more.poll(cx)).await, Ok(()));
+                let _two = conns.take(place).unwrap();
+                assert!(conns.take(place).is_some(), "at the cap they wait in line");
+                drop(one);
+                assert!(conns.take(place).unwrap().1, "its place is free again");
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_speak_http2_is_no_connection() {
+        LocalSet::new()
+            .run_until(async {
+                let (conns, place) = (conns(2), endpoint(false).await);
+                let dial = dial(&conns, place);
+                assert_eq!(poll_fn(|cx| dial.poll(cx)).await, Err(FaultKind::ConnectFailed));
+                assert!(conns.take(place).is_none());
+            })
+            .await;
+    }
 }

@@ -154,7 +154,12 @@ impl World {
             clock: TaskClock::new(shared.clock),
             dice: Dice::seeded(shared.clock),
             pool: Pool::new(limits.pool as usize, limits.pool_idle.duration()),
-            shared: SharedConns::new(Rc::clone(&wheel), shared.clock, limits.pool_idle.duration()),
+            shared: SharedConns::new(
+                Rc::clone(&wheel),
+                shared.clock,
+                limits.pool as usize,
+                limits.pool_idle.duration(),
+            ),
             wheel,
             host: shared.host,
             gate: shared.gate,
