@@ -91,7 +91,7 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
     log::install(&writer);
     let tls = Arc::new(Tls::load(&config).map_err(unusable)?);
     for expired in tls.expired(tls::unix(clock)) {
-        tracing::warn!("{expired}; clients will not trust it");
+        tracing::warn!("{expired}; nobody will trust it");
     }
     let doors = open(&config, &tls)?;
     let admin_tcp = match config.admin.listen {

@@ -21,7 +21,7 @@ pub struct Place {
     /// The endpoint's address.
     pub address: SocketAddr,
     /// Which trust was applied; `None` in clear.
-    pub trust: Option<u16>,
+    pub trust: Option<u32>,
 }
 
 /// A connection to an endpoint, with what is known of its past.

@@ -70,9 +70,10 @@ impl Tls {
         self.shown.iter().find(|(known, _)| known == way).map(|(_, shown)| Arc::clone(shown))
     }
 
-    /// Every certificate that was valid once and is not any more at `unix` seconds since 1970.
+    /// What to say of each certificate that is not valid at `unix` seconds since 1970.
     pub fn expired(&self, unix: u64) -> Vec<String> {
-        self.shown.iter().filter_map(|(_, shown)| shown.expired(unix)).collect()
+        let shown = self.shown.iter().filter_map(|(_, shown)| shown.expired(unix));
+        shown.chain(self.trusts.all().filter_map(|trust| trust.expired(unix))).collect()
     }
 }
 

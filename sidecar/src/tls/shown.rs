@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use api::Span;
 use api::config::ListenTls;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -80,8 +78,8 @@ impl Shown {
     pub(super) fn renew(&self, contents: &[Vec<u8>], unix: u64) -> Result<(), String> {
         let [certificate, key] = contents else { return Err("two files are expected".into()) };
         let pair = files::pair(&self.files.cert_file, certificate, &self.files.key_file, key)?;
-        if let Some(ago) = pair.validity.over_for(unix) {
-            return Err(self.over(ago));
+        if pair.validity.until < unix {
+            return Err(pair.validity.trouble(&self.files.cert_file, unix).unwrap_or_default());
         }
         self.current.0.store(Arc::new(pair));
         Ok(())
@@ -92,22 +90,8 @@ impl Shown {
         self.current.0.load().validity.until
     }
 
-    /// What to say when it is over at `unix` seconds since 1970.
+    /// What to say when it is not valid at `unix` seconds since 1970.
     pub(super) fn expired(&self, unix: u64) -> Option<String> {
-        let validity = self.current.0.load().validity;
-        if validity.from > unix {
-            return Some(format!("certificate {} is not valid yet", self.files.cert_file.display()));
-        }
-        validity.over_for(unix).map(|ago| self.over(ago))
-    }
-
-    fn over(&self, ago: Duration) -> String {
-        let shown = self.files.cert_file.display();
-        // Days tell an operator more than seconds once there are some.
-        match ago.as_secs() / 86_400 {
-            0 => format!("certificate {shown} expired {} ago", Span::secs(ago.as_secs())),
-            1 => format!("certificate {shown} expired a day ago"),
-            days => format!("certificate {shown} expired {days} days ago"),
-        }
+        self.current.0.load().validity.trouble(&self.files.cert_file, unix)
     }
 }

@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{files, provider};
+use super::files::{self, Pair};
+use super::provider;
 
 /// The trusts of all services.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ impl Trusts {
 #[derive(Debug)]
 pub struct Trust {
     /// Tells it from the others; connections made under it are kept apart.
-    pub(crate) number: u16,
+    pub(crate) number: u32,
     files: EndpointTls,
     name: Option<ServerName<'static>>,
     current: ArcSwap<ClientConfig>,
@@ -51,7 +52,7 @@ pub struct Trust {
 
 impl Trust {
     /// Reads what `tls` names.
-    pub(super) fn load(number: u16, tls: &EndpointTls) -> Result<Self, String> {
+    pub(super) fn load(number: u32, tls: &EndpointTls) -> Result<Self, String> {
         let name = match tls.server_name.as_str() {
             "" => None,
             name => Some(
@@ -86,6 +87,13 @@ impl Trust {
         connector.with_alpn(asked).connect(name, stream).await
     }
 
+    /// What to say when the certificate in the files of our own is over at `unix` seconds since 1970.
+    pub(super) fn expired(&self, unix: u64) -> Option<String> {
+        let contents: Vec<_> =
+            self.files().iter().map(|path| files::read(path)).collect::<Result<_, _>>().ok()?;
+        own(&self.files, &contents).ok()??.validity.trouble(&self.files.cert_file, unix)
+    }
+
     /// The files that are watched.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         paths(&self.files)
@@ -98,6 +106,13 @@ impl Trust {
     }
 }
 
+fn own(tls: &EndpointTls, contents: &[Vec<u8>]) -> Result<Option<Pair>, String> {
+    match contents {
+        [_, certificate, key] => files::pair(&tls.cert_file, certificate, &tls.key_file, key).map(Some),
+        _ => Ok(None),
+    }
+}
+
 fn paths(tls: &EndpointTls) -> Vec<PathBuf> {
     let mut paths = vec![tls.ca_file.clone()];
     if tls.shows_certificate() {
@@ -107,17 +122,16 @@ fn paths(tls: &EndpointTls) -> Vec<PathBuf> {
 }
 
 fn config(tls: &EndpointTls, contents: &[Vec<u8>]) -> Result<ClientConfig, String> {
-    let (ca, pair) = contents.split_first().ok_or("an authority is expected")?;
+    let ca = contents.first().ok_or("an authority is expected")?;
     let trusting = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|why| why.to_string())?
         .with_root_certificates(files::authorities(&tls.ca_file, ca)?);
     // Sessions are kept by rustls, 256 of them, and resumed by ticket.
-    match pair {
-        [certificate, key] => {
-            let pair = files::pair(&tls.cert_file, certificate, &tls.key_file, key)?;
+    match own(tls, contents)? {
+        Some(pair) => {
             trusting.with_client_auth_cert(pair.chain, pair.der.clone_key()).map_err(|why| why.to_string())
         }
-        _ => Ok(trusting.with_no_client_auth()),
+        None => Ok(trusting.with_no_client_auth()),
     }
 }

@@ -1,7 +1,9 @@
 //! How long a certificate is valid: the one thing of X.509 (RFC 5280 §4.1) that an operator must hear before a
 //! client does. Whom to trust is rustls' business, never ours.
 
-use std::time::Duration;
+use std::path::Path;
+
+use api::Span;
 
 /// `notBefore` and `notAfter`, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +37,19 @@ impl Validity {
         Some(Self { from, until })
     }
 
-    /// How long ago it ended, at `unix` seconds since 1970.
-    pub(super) fn over_for(self, unix: u64) -> Option<Duration> {
-        unix.checked_sub(self.until).filter(|ago| *ago > 0).map(Duration::from_secs)
+    /// What to say of the certificate in `file` when it is not valid at `unix` seconds since 1970.
+    pub(super) fn trouble(self, file: &Path, unix: u64) -> Option<String> {
+        let shown = file.display();
+        if self.from > unix {
+            return Some(format!("certificate {shown} is not valid yet"));
+        }
+        let ago = unix.checked_sub(self.until).filter(|ago| *ago > 0)?;
+        // Days tell an operator more than seconds once there are some.
+        Some(match ago / 86_400 {
+            0 => format!("certificate {shown} expired {} ago", Span::secs(ago)),
+            1 => format!("certificate {shown} expired a day ago"),
+            days => format!("certificate {shown} expired {days} days ago"),
+        })
     }
 }
 
@@ -114,6 +126,17 @@ mod tests {
         check(UTC_TIME, "500101000000Z", None);
         check(UTC_TIME, "261321101112Z", None);
         check(UTC_TIME, "2611211011", None);
+    }
+
+    #[test]
+    fn what_is_not_valid_is_told_in_the_unit_that_tells_most() {
+        let validity = Validity { from: 1_000, until: 2_000 };
+        let told = |unix| validity.trouble(Path::new("a.pem"), unix).unwrap_or_default();
+        assert_eq!([told(1_000), told(2_000)], ["", ""]);
+        assert!(told(999).ends_with("not valid yet"));
+        assert!(told(2_120).ends_with("expired 2m ago"), "{}", told(2_120));
+        assert!(told(2_000 + 86_400).ends_with("expired a day ago"));
+        assert!(told(2_000 + 3 * 86_400).ends_with("expired 3 days ago"));
     }
 
     #[test]
