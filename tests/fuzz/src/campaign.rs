@@ -156,7 +156,7 @@ fn listen() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let said = words(info.payload());
+            let said = format!("{place}: {}", words(info.payload()));
             let noted = CAUGHT.with_borrow_mut(|caught| caught.as_mut().map(|c| *c = (place.clone(), said)));
             if noted.is_none() {
                 before(info);

@@ -3,6 +3,8 @@
 
 mod answers;
 mod deltas;
+mod downgrade;
+mod frames;
 mod headers;
 mod messages;
 mod names;
@@ -29,6 +31,7 @@ pub struct Target {
 pub const ALL: &[Target] = &[
     Target { name: "requests", words: words::HTTP, run: requests::run },
     Target { name: "answers", words: words::HTTP, run: answers::run },
+    Target { name: "downgrade", words: words::FIELDS, run: downgrade::run },
     Target { name: "headers", words: words::VALUES, run: headers::run },
     Target { name: "names", words: words::VALUES, run: names::run },
     Target { name: "yaml", words: words::YAML, run: yaml::run },

@@ -42,6 +42,11 @@ fn an_endpoints_bytes_mean_one_thing() {
 }
 
 #[test]
+fn a_stream_is_handed_on_as_one_request() {
+    check("downgrade");
+}
+
+#[test]
 fn headers_of_ours_never_wrap_or_make_lines() {
     check("headers");
 }

@@ -47,3 +47,13 @@ pub(super) const JSON: &[&str] = &[
     "\"known\":true", "\"node\":", "\"instances\":", "\"00000000000000000000000000000000\"", "\"checkout\"",
     "\"10.0.0.1\"", "\n", "\u{e9}", "\"2s\"",
 ];
+
+#[rustfmt::skip] // words in rows, not one a line
+pub(super) const FIELDS: &[&str] = &[
+    ":method: GET\n", ":method: POST\n", ":method: CONNECT\n", ":method: OPTIONS\n", ":path: /\n", ":path: *\n", ":path: a\n",
+    ":scheme: http\n", ":authority: a\n", ":authority: a:80\n", ":authority: u@a\n", ":protocol: websocket\n", ":status: 200\n",
+    "host: a\n", "host: b\n", "content-length: 5\n", "content-length: 0\n", "content-length: +5\n", "content-length: 5, 5\n",
+    "transfer-encoding: chunked\n", "connection: close\n", "keep-alive: 1\n", "upgrade: h2c\n", "te: trailers\n", "te: gzip\n",
+    "cookie: a=b\n", "expect: 100-continue\n", "x-a: b\n", "X-A: b\n", "x a: b\n", ": b\n", "\u{1e}", "\u{1e}\u{1e}", "...", "hello",
+    "\r\n", "\r", "\0", " ", "\t", ":", "\u{e9}", "\u{7f}", "grpc-status: 0\n", "/a b", "/#", "HTTP/1.1",
+];

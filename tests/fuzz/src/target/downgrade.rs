@@ -1,0 +1,135 @@
+//! HTTP/2 in, HTTP/1.1 out: what is taken from a stream is written for an endpoint as one request, and the
+//! second reader finds in it what the stream said.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use api::Moment;
+use bytes::Bytes;
+use sidecar::wire::h2::{self, Calls, ServerStream};
+use sidecar::wire::{BodyKind, Broken, Downstream, Piece};
+use sidecar_core::head::RequestHead;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::Said;
+use super::pipe::{framing, lines, take};
+use super::relay;
+use super::requests::Read;
+use crate::dice::{self, Dice};
+use crate::told::Message;
+
+/// The most polls that one connection of a few frames can need.
+const POLLS: usize = 64;
+
+pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
+    let said = Said::of(input);
+    let mut connection = h2::server().handshake::<_, Bytes>(Pipe::new(said.frames(dice)));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut connection = loop {
+        match Pin::new(&mut connection).poll(&mut cx) {
+            Poll::Ready(Ok(connection)) => break connection,
+            Poll::Ready(Err(_)) => return dice::hash(b"no handshake"),
+            Poll::Pending => {}
+        }
+    };
+    let mut story = String::from("nothing");
+    let calls = Rc::<Calls>::default();
+    for _ in 0..POLLS {
+        match connection.poll_accept(&mut cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                assert!(calls.started(Moment::ZERO), "a stream or two are no storm");
+                let mut stream = ServerStream::new(request, respond, Rc::clone(&calls));
+                story = exchange(&mut stream, &said, dice, || _ = connection.poll_closed(&mut cx));
+            }
+            Poll::Ready(Some(Err(_))) => return dice::hash(format!("engine {story}").as_bytes()),
+            Poll::Ready(None) | Poll::Pending => break,
+        }
+    }
+    dice::hash(story.as_bytes())
+}
+
+/// Reads one request as the line does and hands it on; says what became of it.
+fn exchange(stream: &mut ServerStream, said: &Said, dice: &mut Dice, mut turn: impl FnMut()) -> String {
+    let mut cx = Context::from_waker(Waker::noop());
+    let head = match stream.poll_next_head(&mut cx) {
+        Poll::Ready(Ok(Some(head))) => head,
+        Poll::Ready(Err(broken)) => return format!("{broken:?}"),
+        other => panic!("{other:?} of a stream that was accepted"),
+    };
+    let kind = stream.request_body();
+    let mut message = described(&head, kind);
+    let mut trailers = None;
+    for _ in 0..said.body.len() + POLLS {
+        match stream.poll_read(&mut cx) {
+            Poll::Ready(Ok(piece @ Piece::Data(_))) => _ = take(&mut message, piece),
+            Poll::Ready(Ok(piece)) => {
+                trailers = take(&mut message, piece);
+                break;
+            }
+            Poll::Ready(Err(broken)) => return rule(broken),
+            Poll::Pending => turn(),
+        }
+    }
+    if !message.whole {
+        assert!(!said.ends, "the stream ended and its body did not");
+        return "cut".into();
+    }
+    assert!(said.ends, "a cut stream looks whole");
+    assert_eq!(message.body, said.body, "the body changed");
+    if let BodyKind::Length(length) = kind {
+        assert_eq!(length, message.body.len() as u64, "another length than announced was taken");
+    }
+    let story = format!("{:?}{}{}", head.method(), message.fields.len().min(6), trailers.is_some());
+    _ = relay::request(Read { head, kind, message, trailers }, dice);
+    story
+}
+
+fn rule(broken: Broken) -> String {
+    format!("in the body {broken:?}")
+}
+
+fn described(head: &RequestHead, kind: BodyKind) -> Message {
+    let start = [head.method_name(), " ", head.target()].concat();
+    Message { start: start.into_bytes(), fields: lines(head), framing: framing(kind), ..Message::default() }
+}
+
+/// A connection whose client has said all it will say, and waits.
+struct Pipe {
+    bytes: Bytes,
+}
+
+impl Pipe {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes: bytes.into() }
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.bytes.is_empty() {
+            return Poll::Pending;
+        }
+        let len = self.bytes.len().min(into.remaining());
+        into.put_slice(&self.bytes.split_to(len));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
