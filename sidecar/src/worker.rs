@@ -365,7 +365,7 @@ impl Opened {
                         drop(open);
                     }),
                     Some(shown) => spawn_local(async move {
-                        if let Some(stream) = secured(&world, &way, &shown, stream).await {
+                        if let Some(stream) = Box::pin(secured(&world, &way, &shown, stream)).await {
                             attend(world, way, raw, stream).await;
                         }
                         drop(open);
@@ -388,7 +388,8 @@ impl Opened {
 /// Serves a connection until its end.
 async fn attend<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, raw: bool, stream: S) {
     if raw {
-        proxy::carry(world, way, stream).await;
+        // Boxed, so that the many connections that speak HTTP do not have its size.
+        Box::pin(proxy::carry(world, way, stream)).await;
     } else {
         proxy::greet(world, way, stream).await;
     }
