@@ -33,6 +33,9 @@ pub(super) fn request(parts: &request::Parts) -> Result<RequestHead, Broken> {
     lines.line(b"host", [authority.as_bytes()]);
     for name in parts.headers.keys().filter(|name| *name != HOST) {
         let values = || parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        if !token(name) {
+            return Err(bad_request("a field name is no token"));
+        }
         if forbidden(name, values()) {
             return Err(bad_request("a field that speaks to an HTTP/1.1 connection"));
         }
@@ -70,6 +73,11 @@ fn authority(parts: &request::Parts) -> Result<&str, Broken> {
     }
 }
 
+/// The crate `http` lets one byte into names that no token holds (RFC 9110 §5.6.2).
+fn token(name: &HeaderName) -> bool {
+    !name.as_str().contains('"')
+}
+
 /// RFC 9113 §8.2.2.
 fn forbidden<'v>(name: &HeaderName, mut values: impl Iterator<Item = &'v [u8]>) -> bool {
     match Known::of(name.as_str().as_bytes()) {
@@ -86,6 +94,9 @@ pub(super) fn response(parts: &response::Parts) -> Result<ResponseHead, Broken> 
     }
     let mut lines = Lines::default();
     for (name, value) in &parts.headers {
+        if !token(name) {
+            return Err(Broken::Answer("a field name is no token"));
+        }
         if forbidden(name, [value.as_bytes()].into_iter()) {
             return Err(Broken::Answer("a field that speaks to an HTTP/1.1 connection"));
         }
@@ -129,7 +140,7 @@ pub(super) fn length(fields: &Fields) -> Result<Option<u64>, &'static str> {
 /// Trailers as they came, without those that RFC 9110 §6.5.1 forbids there.
 pub(super) fn trailers(map: &HeaderMap) -> Option<Trailers> {
     let mut lines = Lines::default();
-    for (name, value) in map {
+    for (name, value) in map.iter().filter(|(name, _)| token(name)) {
         lines.line(name.as_str().as_bytes(), [value.as_bytes().trim_ascii()]);
     }
     let mut fields = lines.into_fields();

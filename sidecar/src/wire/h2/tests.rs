@@ -8,6 +8,7 @@ use std::rc::Rc;
 use ::h2::{Reason, client, server};
 use api::Reason as Why;
 use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response};
 use sidecar_core::head::{Known, Method, RequestHead};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -175,6 +176,11 @@ fn what_one_wire_refuses_does_not_come_in_by_the_other() {
     check("http://a/", &[("host", "A")], Ok("GET / a "));
     check("/", &[("host", "a")], Ok("GET / a "));
     check("http://a/", &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")], Ok("GET / a a=1; b=2"));
+    // The engine makes names so; nobody else can.
+    let mut quoted = Request::get("http://a/").body(()).unwrap();
+    let name = HeaderName::from_lowercase(b"a\"b").unwrap();
+    quoted.headers_mut().insert(name, HeaderValue::from_static(""));
+    assert_eq!(judged(quoted), Err("a field name is no token"));
     check("http://a/", &[("cookie", ""), ("cookie", "a=1"), ("cookie", "")], Ok("GET / a a=1"));
     check("http://a/", &[("te", "trailers")], Ok("GET / a "));
     check("/", &[], Err("neither :authority nor Host"));
