@@ -3,15 +3,15 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use api::Reason;
 use sidecar_core::attempt::Attempt;
-use sidecar_core::head::{Known, ResponseHead};
+use sidecar_core::head::ResponseHead;
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{Fault, FaultKind};
 
 use super::connect::left;
+use super::learn::learn;
 use super::stall::Stall;
 use super::{Ongoing, Stop};
 use crate::pool::Conn;
@@ -62,24 +62,6 @@ pub(super) async fn forward<D: Downstream>(
     ongoing.timer.rest();
     learn(world, attempt, conn, &answer);
     answer
-}
-
-/// How long the endpoint leaves a connection idle: it says so (`Keep-Alive: timeout`, RFC 2068 §19.7.1.1), or it
-/// closed this one at its reuse.
-fn learn(world: &World, attempt: &Attempt, conn: &Conn, answer: &Result<ResponseHead, Stop>) {
-    let limit = match answer {
-        Ok(head) => head.get_str(Known::KeepAlive).and_then(timeout),
-        Err(Stop::Fault(fault)) => (fault.reason() == Reason::StaleConnection).then_some(conn.idled),
-        Err(Stop::Client(_)) => None,
-    };
-    if let Some(limit) = limit {
-        attempt.endpoint().cell.tell_idle_close(world.clock.now(), limit);
-    }
-}
-
-fn timeout(parameters: &str) -> Option<Duration> {
-    let seconds = parameters.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
-    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
 }
 
 fn poll_answer<D: Downstream>(

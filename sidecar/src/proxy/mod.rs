@@ -11,6 +11,7 @@ mod finish;
 mod forward;
 mod join;
 mod last_hop;
+mod learn;
 mod outcome;
 mod raw;
 mod reply;
