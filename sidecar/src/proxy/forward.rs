@@ -38,8 +38,7 @@ pub(super) async fn forward<D: Downstream>(
     }
     // What must not run twice is kept no longer than it may be sent again: until its first byte left, or, where
     // the endpoint or its own sidecar can still say that its app never saw it, until the answer.
-    let may_refuse = attempt.endpoint().instance.sidecar || conn.wire.may_refuse();
-    let lets_go = ongoing.only_once && !may_refuse;
+    let lets_go = ongoing.only_once && !attempt.endpoint().instance.sidecar && !conn.wire.may_refuse();
     let mut stall = Stall::new(admission, attempt);
     let answer = poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
         Poll::Ready(answer) => Poll::Ready(answer),
