@@ -46,10 +46,8 @@ pub(super) async fn forward<D: Downstream>(
             stall.watch(world, ongoing, conn);
             let late = |()| {
                 if stall.client_owes() {
-                    return Err(Stop::Client(Broken::Request(
-                        Reason::BodyTimeout,
-                        "the rest of a body did not come",
-                    )));
+                    let slow = Broken::Request(Reason::BodyTimeout, "the rest of a body did not come");
+                    return Err(Stop::Client(slow));
                 }
                 conn.wire.doubt();
                 Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)))
