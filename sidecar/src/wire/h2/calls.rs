@@ -24,7 +24,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// A stream began. `false`: the client cancels more than [`CANCELLED_MAX`] and more than half of what it
+    /// A stream began. `false`: the client cancels more than `CANCELLED_MAX` and more than half of what it
     /// starts, and its connection must end.
     #[must_use]
     pub fn started(&self, now: Moment) -> bool {
