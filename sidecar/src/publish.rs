@@ -11,6 +11,10 @@ use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
 use tokio::sync::mpsc::UnboundedSender;
 
+/// Services watched by the control thread, and asked for by a worker, at most. Names come from clients, and a
+/// client may make up any number of them.
+pub(crate) const SERVICES_MAX: usize = 10_000;
+
 /// A service as a worker runs it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ServiceView {

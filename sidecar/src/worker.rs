@@ -31,7 +31,7 @@ use crate::log::AccessLog;
 use crate::metrics::WorkerMeters;
 use crate::pool::Pool;
 use crate::proxy;
-use crate::publish::{Ask, ServiceView, Update};
+use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
 use crate::rooms::Rooms;
 use crate::shared::SharedConns;
 use crate::tls::{Shown, TlsMeters, Trusts};
@@ -44,8 +44,6 @@ const FAILURES_KEPT: usize = 4096;
 const SAMPLES_KEPT: usize = 1024;
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Services a worker knows or asked for, at most: as many as the control thread watches.
-const SERVICES_MAX: usize = 10_000;
 /// Scratch records kept for reuse.
 const SCRATCHES_KEPT: usize = 256;
 

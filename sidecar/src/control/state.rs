@@ -17,11 +17,8 @@ use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
 
 use super::policies::{Policies, Verdict};
-use crate::publish::{ServiceView, Update};
+use crate::publish::{SERVICES_MAX, ServiceView, Update};
 use crate::snapshot::Snapshot;
-
-/// Services watched at most. Names come from clients, and a client may make up any number of them.
-pub(crate) const SERVICES_MAX: usize = 10_000;
 
 /// What the digest of "nothing was ever told" is: no list says it, so the first answer is always whole, also
 /// when it says that nobody is there.

@@ -74,20 +74,13 @@ struct Ongoing<'c, D> {
 /// An answer whose body has yet to come, with everything that is held until it ended.
 struct Answered {
     head: ResponseHead,
+    /// Why the endpoint's sidecar answered in its app's place.
+    said: Option<Reason>,
     conn: Conn,
     attempt: Attempt,
     admission: Admission,
     view: Rc<ServiceView>,
     room: InFlight,
-}
-
-impl Answered {
-    /// Why the endpoint's sidecar answered in its app's place; from an app itself it is not believed.
-    fn said(&self) -> Option<Reason> {
-        let sidecar = self.attempt.endpoint().instance.sidecar;
-        let word = self.head.find(header::REASON).filter(|_| sidecar)?;
-        std::str::from_utf8(word).ok()?.parse().ok()
-    }
 }
 
 /// How a request ended.
@@ -139,7 +132,8 @@ async fn line<D: Downstream>(
         let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
         match (next, answer) {
             (Next::Done, Ok((head, conn))) => {
-                return Ok(Answered { head, conn, attempt, admission, view, room });
+                let said = outcome::said(&outcome);
+                return Ok(Answered { head, said, conn, attempt, admission, view, room });
             }
             (_, Err(Stop::Client(Broken::Request(reason, detail)))) => {
                 return Err(Refusal::of(reason).detail(detail));

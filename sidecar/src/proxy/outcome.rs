@@ -19,6 +19,14 @@ pub(super) fn outcome<C>(answer: &Result<(ResponseHead, C), Stop>, sidecar: bool
     }
 }
 
+/// Why a sidecar answered in its app's place, when one did.
+pub(super) fn said(outcome: &Outcome) -> Option<Reason> {
+    match outcome {
+        Outcome::Answer(answer) => answer.reason,
+        Outcome::Fault(_) | Outcome::Cancelled => None,
+    }
+}
+
 fn facts(head: &ResponseHead, sidecar: bool) -> Answer {
     let text = |name| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let seconds = head.get_str(Known::RetryAfter).and_then(|value| value.trim().parse().ok());

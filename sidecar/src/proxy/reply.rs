@@ -25,7 +25,7 @@ pub(super) async fn answer<D: Downstream>(
 ) -> Ended {
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
-    let said = answered.said();
+    let said = answered.said;
     answered.head.strip_hop_by_hop();
     answered.head.strip_claims();
     if let Some(reason) = said {
