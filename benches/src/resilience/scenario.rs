@@ -1,0 +1,167 @@
+//! What happens in a run: who serves, who calls, and what goes wrong when. Times are milliseconds from the first
+//! request.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use sidecar_core::dice;
+
+/// One run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Where its dice begin.
+    pub seed: u64,
+    /// For how long requests come.
+    pub millis: u64,
+    /// After how long a caller leaves.
+    pub patience_ms: u64,
+    /// Who serves.
+    pub hosts: Vec<Host>,
+    /// Who calls.
+    pub callers: Vec<Caller>,
+    /// Simulated only: the policy of every sidecar; none for the defaults.
+    #[serde(default)]
+    pub policy: String,
+    /// Simulated only: sidecars stand before the hosts and say how much is in flight there.
+    #[serde(default)]
+    pub reports: bool,
+}
+
+/// A host: slots that work side by side, and a queue before them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Where it listens.
+    pub port: u16,
+    /// How many requests it works on at a time.
+    pub slots: usize,
+    /// How long one takes in the mean.
+    pub work_ms: f64,
+    /// Whether each takes as long as chance has it (exponentially), or all equally long.
+    #[serde(default)]
+    pub exponential: bool,
+    /// Whether it drops what its caller no longer waits for.
+    #[serde(default)]
+    pub honours_cancel: bool,
+    /// Simulated only: when it joins the list.
+    #[serde(default)]
+    pub joins_ms: u64,
+    /// What changes, in the order of time.
+    #[serde(default)]
+    pub turns: Vec<Turn>,
+}
+
+/// What changes at a host at a moment; what is left out stays.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    /// When.
+    pub at_ms: u64,
+    /// The share of requests that it answers with 500 after a millisecond, without working.
+    #[serde(default)]
+    pub fail: Option<f64>,
+    /// How many times longer its work takes.
+    #[serde(default)]
+    pub slow: Option<f64>,
+    /// How many slots it has.
+    #[serde(default)]
+    pub slots: Option<usize>,
+}
+
+/// A stream of requests that come at random (Poisson), whether or not earlier ones were answered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// Its sidecar's port; callers with one port share that sidecar.
+    pub port: u16,
+    /// Requests per second.
+    pub rate: f64,
+    /// The method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// Header lines besides `host`.
+    #[serde(default)]
+    pub headers: Vec<String>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// How a host is at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mood {
+    /// The share that fails.
+    pub fail: f64,
+    /// How many times longer work takes.
+    pub slow: f64,
+    /// Its slots.
+    pub slots: usize,
+}
+
+impl Host {
+    /// How it is `at` after the first request.
+    pub fn mood(&self, at: Duration) -> Mood {
+        let mut mood = Mood { fail: 0.0, slow: 1.0, slots: self.slots };
+        for turn in self.turns.iter().filter(|turn| Duration::from_millis(turn.at_ms) <= at) {
+            mood.fail = turn.fail.unwrap_or(mood.fail);
+            mood.slow = turn.slow.unwrap_or(mood.slow);
+            mood.slots = turn.slots.unwrap_or(mood.slots);
+        }
+        mood
+    }
+
+    /// How long one request's work takes in `mood`.
+    pub fn work(&self, mood: Mood, dice: &mut u64) -> Duration {
+        let mean = self.work_ms / 1e3 * mood.slow;
+        Duration::from_secs_f64(if self.exponential { mean * exponential(dice) } else { mean })
+    }
+}
+
+impl Scenario {
+    /// The ports of the sidecars, each once, in the order of their callers.
+    pub fn sidecars(&self) -> Vec<u16> {
+        let mut ports = Vec::new();
+        for caller in &self.callers {
+            if !ports.contains(&caller.port) {
+                ports.push(caller.port);
+            }
+        }
+        ports
+    }
+
+    /// Which of the sidecars `caller` uses.
+    pub fn sidecar_of(&self, caller: usize) -> usize {
+        let port = self.callers[caller].port;
+        self.sidecars().iter().position(|own| *own == port).unwrap_or(0)
+    }
+}
+
+/// A draw from the exponential distribution of mean one.
+pub fn exponential(dice: &mut u64) -> f64 {
+    -(1.0 - dice::unit(dice::next(dice))).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_turn_leaves_out_stays() {
+        let turn = |at_ms, fail, slots| Turn { at_ms, fail, slow: None, slots };
+        let host = Host {
+            port: 0,
+            slots: 2,
+            work_ms: 1.0,
+            exponential: false,
+            honours_cancel: false,
+            joins_ms: 0,
+            turns: vec![turn(10, Some(1.0), None), turn(20, None, Some(5))],
+        };
+        let mood = |at| host.mood(Duration::from_millis(at));
+        assert_eq!(mood(9), Mood { fail: 0.0, slow: 1.0, slots: 2 });
+        assert_eq!(mood(10), Mood { fail: 1.0, slow: 1.0, slots: 2 });
+        assert_eq!(mood(20), Mood { fail: 1.0, slow: 1.0, slots: 5 });
+    }
+}

@@ -1,0 +1,311 @@
+//! The same scenario where nothing is real: the sidecar's own core decides, hosts and callers are events in one
+//! queue, and time jumps from one to the next. One seed tells one story.
+//!
+//! What it leaves out is what costs the real one time: sockets, timers and the processor.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use api::policy::{Policy, PolicySet};
+use api::{Instance, Moment, ServiceKey, yaml};
+use sidecar_core::attempt::Attempt;
+use sidecar_core::dice;
+use sidecar_core::outcome::{Answer, Fault, FaultKind, Outcome, Sent};
+
+use super::hosts::FAILS_AFTER;
+use super::room::Room;
+use super::scenario::{Scenario, exponential};
+use super::story::Story;
+
+mod sidecar;
+
+use sidecar::{Asked, Request, Sidecar, Then};
+
+/// From a caller to its sidecar, and from there to a host.
+const HOP: Duration = Duration::from_micros(50);
+/// Simulated time begins here: a moment of zero means "never" in places.
+const BEGIN: Duration = Duration::from_secs(1_000);
+
+/// An attempt as its host knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Job {
+    request: u64,
+    attempt: u8,
+    hit: usize,
+}
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A caller's next request is due.
+    Due { caller: usize },
+    /// It reaches its sidecar, or asks it again.
+    Ask { request: u64 },
+    /// An attempt reaches its host.
+    Reach { request: u64, attempt: u8, host: usize },
+    /// A host answers an attempt.
+    Answer { job: Job, host: usize, status: u16 },
+    /// An attempt's time is over.
+    Late { request: u64, attempt: u8 },
+    /// A caller leaves.
+    Leave { request: u64 },
+    /// A host's mood changes.
+    Turn { host: usize },
+    /// Hosts join the list.
+    List,
+}
+
+struct World<'a> {
+    scenario: &'a Scenario,
+    now: Duration,
+    events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
+    sequence: u64,
+    dice: u64,
+    rooms: Vec<Room<Job>>,
+    sidecars: Vec<Sidecar>,
+    requests: BTreeMap<u64, Request>,
+    next: u64,
+    story: Story,
+}
+
+/// Tells the story of `scenario`.
+///
+/// # Errors
+/// Words for a policy that is none.
+pub fn run(scenario: &Scenario) -> Result<Story, String> {
+    let mut world = World::new(scenario)?;
+    while let Some(Reverse((at, _, event))) = world.events.pop() {
+        world.now = at;
+        world.happens(event);
+    }
+    Ok(world.story)
+}
+
+impl<'a> World<'a> {
+    fn new(scenario: &'a Scenario) -> Result<Self, String> {
+        let service: ServiceKey = "app".parse().map_err(|why| format!("{why:?}"))?;
+        let policies = match scenario.policy.is_empty() {
+            true => Vec::new(),
+            false => yaml::read_all::<Policy>(&scenario.policy).map_err(|why| format!("{why:?}"))?,
+        };
+        let policies = PolicySet::new(policies).map_err(|why| format!("{why:?}"))?;
+        let sidecars = scenario.sidecars().len();
+        let mut world = Self {
+            scenario,
+            now: BEGIN,
+            events: BinaryHeap::new(),
+            sequence: 0,
+            dice: scenario.seed,
+            rooms: scenario.hosts.iter().map(|host| Room::new(host.slots)).collect(),
+            sidecars: (0..sidecars).map(|_| Sidecar::new(&service, &policies)).collect(),
+            requests: BTreeMap::new(),
+            next: 0,
+            story: Story::default(),
+        };
+        world.listed();
+        for (host, about) in scenario.hosts.iter().enumerate() {
+            for turn in &about.turns {
+                world.at(BEGIN + Duration::from_millis(turn.at_ms), Event::Turn { host });
+            }
+            if about.joins_ms > 0 {
+                world.at(BEGIN + Duration::from_millis(about.joins_ms), Event::List);
+            }
+        }
+        for caller in 0..scenario.callers.len() {
+            world.arrival(caller, BEGIN);
+        }
+        Ok(world)
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Due { caller } => self.due(caller),
+            Event::Ask { request } => self.ask(request),
+            Event::Reach { request, attempt, host } => self.reach(request, attempt, host),
+            Event::Answer { job, host, status } => self.answer(job, host, status),
+            Event::Late { request, attempt } => self.lost(request, attempt, FaultKind::AttemptTimeout),
+            Event::Leave { request } => self.leave(request),
+            Event::Turn { host } => {
+                let mood = self.scenario.hosts[host].mood(self.passed());
+                self.rooms[host].resize(mood.slots);
+                self.begin(host);
+            }
+            Event::List => self.listed(),
+        }
+    }
+
+    fn at(&mut self, at: Duration, event: Event) {
+        self.sequence += 1;
+        self.events.push(Reverse((at, self.sequence, event)));
+    }
+
+    fn after(&mut self, delay: Duration, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    fn passed(&self) -> Duration {
+        self.now.saturating_sub(BEGIN)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_nanos(self.now.as_nanos() as u64)
+    }
+
+    fn until(&self, moment: Moment) -> Duration {
+        Duration::from_nanos(moment.as_nanos()).max(self.now)
+    }
+
+    fn listed(&mut self) {
+        let (passed, now) = (self.passed(), self.moment());
+        let here = self.scenario.hosts.iter().filter(|host| Duration::from_millis(host.joins_ms) <= passed);
+        let instance = |port| {
+            let instance = Instance::at(self.sidecars[0].service(), ([127, 0, 0, 1], port).into());
+            Instance { sidecar: self.scenario.reports, ..instance }
+        };
+        let instances: Vec<Instance> = here.map(|host| instance(host.port)).collect();
+        for sidecar in &mut self.sidecars {
+            sidecar.list(instances.clone(), now);
+        }
+    }
+
+    /// The next request of `caller` after `last`.
+    fn arrival(&mut self, caller: usize, last: Duration) {
+        let gap = exponential(&mut self.dice) / self.scenario.callers[caller].rate;
+        let at = last + Duration::from_secs_f64(gap);
+        if at < BEGIN + Duration::from_millis(self.scenario.millis) {
+            self.at(at, Event::Due { caller });
+        }
+    }
+
+    fn due(&mut self, caller: usize) {
+        self.arrival(caller, self.now);
+        let (number, about) = (self.next, &self.scenario.callers[caller]);
+        self.next += 1;
+        let sidecar = &self.sidecars[self.scenario.sidecar_of(caller)];
+        self.requests.insert(number, sidecar.request(number, &about.method, (caller, self.now)));
+        self.after(HOP, Event::Ask { request: number });
+        self.after(Duration::from_millis(self.scenario.patience_ms), Event::Leave { request: number });
+    }
+
+    fn ask(&mut self, number: u64) {
+        let (now, dice) = (self.moment(), dice::next(&mut self.dice));
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        if request.attempt.is_some() {
+            return;
+        }
+        let place = self.scenario.sidecar_of(request.caller);
+        let sidecar = &mut self.sidecars[place];
+        sidecar.waiting.retain(|waiting| *waiting != number);
+        match sidecar.ask(request, now, dice) {
+            Asked::Sent(port) => {
+                let (attempt, until) = (request.number, request.attempt.as_ref().and_then(Attempt::until));
+                let host = self.scenario.hosts.iter().position(|host| host.port == port).unwrap_or(0);
+                self.after(HOP, Event::Reach { request: number, attempt, host });
+                if let Some(until) = until {
+                    self.at(self.until(until), Event::Late { request: number, attempt });
+                }
+            }
+            Asked::Wait(until) => {
+                sidecar.waiting.push_back(number);
+                self.at(self.until(until), Event::Ask { request: number });
+            }
+            Asked::Refused(reason, status) => self.refused(number, reason, status),
+        }
+    }
+
+    fn reach(&mut self, request: u64, attempt: u8, host: usize) {
+        let mood = self.scenario.hosts[host].mood(self.passed());
+        let job = Job { request, attempt, hit: self.story.hits.len() };
+        self.story.hits.push((self.passed().as_micros() as u64, host as u16, 0));
+        if dice::unit(dice::next(&mut self.dice)) < mood.fail {
+            return self.after(FAILS_AFTER, Event::Answer { job, host, status: 500 });
+        }
+        if let Some(job) = self.rooms[host].enter(job) {
+            self.work(job, host);
+        }
+    }
+
+    fn work(&mut self, job: Job, host: usize) {
+        let about = &self.scenario.hosts[host];
+        let takes = about.work(about.mood(self.passed()), &mut self.dice);
+        self.after(takes, Event::Answer { job, host, status: 200 });
+    }
+
+    /// Lets begin whoever may; a host that honours cancelling begins nothing that nobody waits for.
+    fn begin(&mut self, host: usize) {
+        while let Some(job) = self.rooms[host].begin_next() {
+            if self.scenario.hosts[host].honours_cancel && !self.waits(job.request, job.attempt) {
+                self.rooms[host].leave();
+            } else {
+                self.work(job, host);
+            }
+        }
+    }
+
+    fn waits(&self, request: u64, attempt: u8) -> bool {
+        self.requests.get(&request).is_some_and(|r| r.number == attempt && r.attempt.is_some())
+    }
+
+    fn answer(&mut self, job: Job, host: usize, status: u16) {
+        self.story.hits[job.hit].2 = status;
+        if status == 200 {
+            self.rooms[host].leave();
+            self.begin(host);
+        }
+        if !self.waits(job.request, job.attempt) {
+            return;
+        }
+        let load = self.scenario.reports.then(|| self.rooms[host].in_flight() as u32);
+        let outcome = Outcome::Answer(Answer { status, load, ..Answer::default() });
+        self.outcome(job.request, &outcome, (status, host as i32));
+    }
+
+    fn lost(&mut self, number: u64, attempt: u8, kind: FaultKind) {
+        if self.waits(number, attempt) {
+            let fault = Fault { kind, sent: Sent::All, reused: true, answer_byte: false };
+            self.outcome(number, &Outcome::Fault(fault), (0, -1));
+        }
+    }
+
+    fn outcome(&mut self, number: u64, outcome: &Outcome, (status, host): (u16, i32)) {
+        let (now, dice) = (self.moment(), dice::next(&mut self.dice));
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        let place = self.scenario.sidecar_of(request.caller);
+        let then = self.sidecars[place].tell(request, outcome, now, dice);
+        if let Some(next) = self.sidecars[place].waiting.pop_front() {
+            self.after(Duration::ZERO, Event::Ask { request: next });
+        }
+        match then {
+            Then::Done => self.ended(number, status, host),
+            Then::Again(at) => self.at(self.until(at), Event::Ask { request: number }),
+            Then::GiveUp(reason, status) => self.refused(number, reason, status),
+        }
+    }
+
+    fn refused(&mut self, number: u64, reason: &str, status: u16) {
+        self.story.reason(reason);
+        self.ended(number, status, -1);
+    }
+
+    fn leave(&mut self, number: u64) {
+        let (now, dice) = (self.moment(), dice::next(&mut self.dice));
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        let sidecar = &mut self.sidecars[self.scenario.sidecar_of(request.caller)];
+        if request.attempt.is_some() {
+            sidecar.tell(request, &Outcome::Cancelled, now, dice);
+        }
+        sidecar.waiting.retain(|waiting| *waiting != number);
+        self.ended(number, 0, -1);
+    }
+
+    fn ended(&mut self, number: u64, status: u16, host: i32) {
+        let Some(request) = self.requests.remove(&number) else { return };
+        let micros = |span: Duration| span.as_micros() as u64;
+        let (due, took) = (micros(request.due.saturating_sub(BEGIN)), micros(self.now - request.due));
+        self.story.requests.push((due, took, status, host, request.caller as u16));
+    }
+}
+
+#[cfg(test)]
+mod tests;

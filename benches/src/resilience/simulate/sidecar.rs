@@ -1,0 +1,146 @@
+//! One simulated sidecar: the deciding stages in the order of the line, with the core's own values.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use api::policy::PolicySet;
+use api::{Caller, Instance, List, Moment, ServiceKey};
+use sidecar_core::attempt::Attempt;
+use sidecar_core::choose::{Call, choose};
+use sidecar_core::classify::{Next, classify};
+use sidecar_core::directory::Directory;
+use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent};
+use sidecar_core::judge::conclude;
+use sidecar_core::limit::{Admission, limit};
+use sidecar_core::outcome::{Body, End, Outcome};
+use sidecar_core::plan::ServicePlan;
+use sidecar_core::queue::Verdict;
+use sidecar_core::route::{Route, route};
+use sidecar_core::scratch::Scratch;
+use sidecar_core::service::ServiceCell;
+
+/// A sidecar: the plan and the list of the one service that is called.
+pub(super) struct Sidecar {
+    plan: Arc<ServicePlan>,
+    directory: Directory,
+    revision: u64,
+    /// Requests that wait for room.
+    pub(super) waiting: VecDeque<u64>,
+}
+
+/// A request in a sidecar.
+pub(super) struct Request {
+    pub(super) caller: usize,
+    /// When it was due, in nanoseconds of the world.
+    pub(super) due: std::time::Duration,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) number: u8,
+    exchange: Exchange,
+    scratch: Scratch,
+    route: Route,
+    admission: Option<Admission>,
+}
+
+/// What a request that asked is told.
+pub(super) enum Asked {
+    /// Its attempt goes to the host that listens on this port.
+    Sent(u16),
+    /// Ask again then, or when a place is given back.
+    Wait(Moment),
+    /// No: the reason and the status.
+    Refused(&'static str, u16),
+}
+
+/// What follows on an outcome.
+pub(super) enum Then {
+    /// The answer goes to the caller.
+    Done,
+    /// Ask again then.
+    Again(Moment),
+    /// A refusal does.
+    GiveUp(&'static str, u16),
+}
+
+impl Sidecar {
+    pub(super) fn new(service: &ServiceKey, policies: &PolicySet) -> Self {
+        let plan = ServicePlan::compile(service, &policies.settle(service), ServiceCell::shared(), None);
+        let mut directory = Directory::new(service.clone(), Vec::new());
+        directory.want(plan.wants());
+        Self { plan: Arc::new(plan), directory, revision: 0, waiting: VecDeque::new() }
+    }
+
+    pub(super) fn service(&self) -> ServiceKey {
+        self.plan.service.clone()
+    }
+
+    pub(super) fn list(&mut self, instances: Vec<Instance>, now: Moment) {
+        self.revision += 1;
+        self.directory.replace(now, List::new(self.plan.service.clone(), self.revision, instances));
+    }
+
+    pub(super) fn request(
+        &self,
+        number: u64,
+        method: &str,
+        (caller, due): (usize, std::time::Duration),
+    ) -> Request {
+        let exchange = Exchange {
+            id: RequestId::mint(number, 0),
+            arrived: Moment::from_nanos(due.as_nanos() as u64),
+            service: self.plan.service.clone(),
+            caller: Caller::default(),
+            idempotent: idempotent(method),
+            keyed: false,
+            streaming: false,
+            patience: None,
+            priority: ORDINARY_PRIORITY,
+        };
+        let route = route(&self.plan, &exchange, method, "/", |_| None);
+        let scratch = Scratch::default();
+        Request { caller, due, attempt: None, number: 0, exchange, scratch, route, admission: None }
+    }
+
+    /// Stages 4 and 5.
+    pub(super) fn ask(&self, request: &mut Request, now: Moment, dice: u64) -> Asked {
+        if request.admission.is_none() {
+            match limit(&request.route, &request.exchange, &mut request.scratch, now) {
+                Verdict::Now(admission) => request.admission = Some(admission),
+                Verdict::Wait { until, .. } => return Asked::Wait(until),
+                Verdict::Refuse(refusal) => {
+                    return Asked::Refused(refusal.reason.as_str(), refusal.reason.status());
+                }
+            }
+        }
+        let Some(admission) = &request.admission else { return Asked::Refused("", 0) };
+        let list = self.directory.current();
+        let call = Call { exchange: &request.exchange, admission, list: &list };
+        match choose(&call, &mut request.scratch, now, dice) {
+            Verdict::Now(mut attempt) => {
+                attempt.connected(now, true);
+                let port = attempt.endpoint().instance.address.port();
+                request.number += 1;
+                request.attempt = Some(attempt);
+                Asked::Sent(port)
+            }
+            Verdict::Wait { until, .. } => Asked::Wait(until),
+            Verdict::Refuse(refusal) => Asked::Refused(refusal.reason.as_str(), refusal.reason.status()),
+        }
+    }
+
+    /// Stage 8, and what the end of the body says.
+    pub(super) fn tell(&self, request: &mut Request, outcome: &Outcome, now: Moment, dice: u64) -> Then {
+        let (Some(admission), Some(mut attempt)) = (&request.admission, request.attempt.take()) else {
+            return Then::GiveUp("", 0);
+        };
+        let list = self.directory.current();
+        let call = Call { exchange: &request.exchange, admission, list: &list };
+        match classify(&call, &mut request.scratch, &mut attempt, outcome, Body::Whole, now, dice) {
+            Next::Done => {
+                conclude(&call, &mut attempt, End::Whole, now, dice);
+                Then::Done
+            }
+            Next::Again { at, .. } => Then::Again(at),
+            Next::GiveUp(refusal) => Then::GiveUp(refusal.reason.as_str(), refusal.reason.status()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+
+fn scenario(seed: u64, words: &str) -> Scenario {
+    let text = format!(
+        r#"{{ "seed": {seed}, "millis": 10000, "patience_ms": 5000, "callers": [{{ "port": 1, "rate": 200 }}], {words} }}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+const THREE: &str = r#""hosts": [
+    { "port": 1, "slots": 8, "work_ms": 20 },
+    { "port": 2, "slots": 8, "work_ms": 20 },
+    { "port": 3, "slots": 8, "work_ms": 20, "turns": [{ "at_ms": 5000, "fail": 1 }] }
+]"#;
+
+#[test]
+fn one_seed_tells_one_story() {
+    let told = |seed| serde_json::to_string(&run(&scenario(seed, THREE)).unwrap()).unwrap();
+    assert_eq!(told(1), told(1));
+    assert_ne!(told(1), told(2));
+}
+
+#[test]
+fn every_request_ends_once_and_every_attempt_is_noted() {
+    let story = run(&scenario(1, THREE)).unwrap();
+    assert!((1_800..2_200).contains(&story.requests.len()), "{} of about 2,000", story.requests.len());
+    let answered = story.requests.iter().filter(|request| request.3 >= 0).count();
+    assert_eq!(answered, story.requests.len(), "somebody answered each");
+    assert!(story.hits.len() >= answered);
+    let failed = story.hits.iter().filter(|hit| hit.2 == 500);
+    assert!(failed.clone().count() > 0, "the third host fails from 5 s on");
+    assert!(failed.into_iter().all(|hit| hit.1 == 2 && hit.0 >= 5_000_000));
+}
+
+#[test]
+fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
+    let slow = r#""hosts": [{ "port": 1, "slots": 1, "work_ms": 10 }]"#;
+    let story = run(&scenario(1, slow)).unwrap();
+    let left = story.requests.iter().filter(|request| request.2 == 0).count();
+    assert!(left > 0, "one slot of 10 ms does 100 of the 200 a second");
+    assert!(story.requests.iter().all(|request| request.1 <= 5_000_000), "nobody waits longer than it would");
+}
