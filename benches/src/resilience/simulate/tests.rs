@@ -1,3 +1,4 @@
+//! The simulator tells whole stories, the same one for the same seed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 

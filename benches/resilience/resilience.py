@@ -1,0 +1,170 @@
+"""The rows of the resilience goals over real sockets and in the simulator; prints a table and says what falls short.
+
+Every arm meets the same callers, hosts and seeds. Arms stand beside each other as long as the machine has room for
+their load; a run in which requests left late is done again alone, and fails the bench when that does not help.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from arms import TOOLS, Ours, answers, start, stop
+from figures import Story, median
+from rows import ROWS
+
+WORLD = TOOLS / "resilience-world"
+# Requests per second that the machine carries in all without being what is measured, and how late they may leave.
+ROOM, LATE = 1600, 0.015
+PORTS = 20000
+
+
+@dataclass
+class Place:
+    """Where one run's hosts, proxy and files are."""
+
+    listen: int
+    admin: int
+    hosts: list
+    folder: Path
+    core: str
+
+
+def simulated(row, seed, policy):
+    scenario = dict(row.scenario(), seed=seed, policy=policy)
+    for n, host in enumerate(scenario["hosts"]):
+        host["port"] = PORTS + n
+    for caller in scenario["callers"]:
+        caller.setdefault("port", 1)
+    return Story(world(["--simulate"], scenario), scenario)
+
+
+def world(words, scenario):
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(scenario, file)
+        file.flush()
+        done = subprocess.run([WORLD, *words, file.name], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"the world failed: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def measure(row, arm, seed, number, folder):
+    """One run over sockets."""
+    scenario = dict(row.scenario(), seed=seed)
+    base = PORTS + 200 * number
+    ports = [base + n for n in range(len(scenario["hosts"]))]
+    folder = folder / str(number)
+    folder.mkdir(exist_ok=True)
+    place = Place(base + 190, base + 191, ports, folder, os.environ.get("RESILIENCE_PROXY_CORE", "0"))
+    for host, port in zip(scenario["hosts"], ports):
+        host["port"] = port
+    for caller in scenario["callers"]:
+        caller["port"] = place.listen
+    (folder / "world.json").write_text(json.dumps(scenario))
+    words = ["taskset", "-c", "1", str(WORLD), str(folder / "world.json")]
+    app = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = []
+    try:
+        started = arm.start(place)
+        if not answers(place.listen):
+            logs = "".join(log.read_text(errors="replace")[-2000:] for log in folder.glob("*.log"))
+            raise RuntimeError(f"{row.name}: an arm does not answer:\n{logs}")
+        told, why = app.communicate("go\n", timeout=scenario["millis"] / 1e3 + 60)
+        if app.returncode:
+            raise RuntimeError(f"{row.name}: the world failed: {why}")
+        return Story(json.loads(told), scenario)
+    finally:
+        app.kill()
+        for process in started:
+            stop(process)
+
+
+def all_runs(row, arms, seeds, folder):
+    """Each arm with each seed, in batches that the machine has room for."""
+    rate = sum(caller["rate"] for caller in row.scenario()["callers"])
+    todo, size = [(name, seed) for seed in seeds for name in arms], max(1, int(ROOM / rate))
+    told = {name: [] for name in arms}
+    while todo:
+        batch, todo = todo[:size], todo[size:]
+        found = {}
+
+        def one(number, name, seed):
+            try:
+                found[name, seed] = measure(row, arms[name], seed, number, folder)
+            except Exception as why:  # told below; a missing arm fails the bench
+                found[name, seed] = why
+
+        threads = [threading.Thread(target=one, args=(number, *job)) for number, job in enumerate(batch)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        for job in batch:
+            if isinstance(found[job], Exception):
+                raise SystemExit(f"{row.name}, {job[0]}, seed {job[1]}: {found[job]}")
+            if found[job].late > LATE:
+                if len(batch) == 1:
+                    raise SystemExit(f"{row.name}, {job[0]}: requests left {found[job].late * 1e3:.0f} ms late; the machine is too busy")
+                one(0, *job)
+                if isinstance(found[job], Exception) or found[job].late > LATE:
+                    raise SystemExit(f"{row.name}, {job[0]}: could not be measured again: {found[job]}")
+            told[job[0]].append(found[job])
+    return told
+
+
+def judge(row, told):
+    """Prints the row; how many goals of ours were missed."""
+    missed = []
+    peers = [name for name in told if name in row.peers]
+    for goal in row.goals:
+        found = {name: median(stories, goal.figure) for name, stories in told.items()}
+        bound = goal.bound({name: found[name][0] for name in peers})
+        show = lambda f: f"{f[0]:.{goal.digits}f}" + (f" ({f[1]:.{goal.digits}f}–{f[2]:.{goal.digits}f})" if f[1] != f[2] else "")
+        own = [name for name in told if name not in row.peers]
+        bad = [name for name in own if not goal.met(found[name][0], bound)]
+        missed += [f"{row.name}: {goal.what}, {name}" for name in bad]
+        cells = [f"{name} {show(found[name])}" for name in peers]
+        ours = " · ".join(f"{name} **{show(found[name])}**" for name in own)
+        goal_said = "–" if bound is None else f"{'≥' if goal.least else '≤'} {bound:.{goal.digits}f}"
+        verdict = "not judged" if bound is None else "missed" if bad else "met"
+        print(f"| {row.name}: {goal.what} | {ours} | {goal_said} | {verdict} | {'; '.join(cells)} |", flush=True)
+    return missed
+
+
+def main():
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--row", default=",".join(ROWS), help="; ".join(f"{row.name}: {row.about}" for row in ROWS.values()))
+    ask.add_argument("--seeds", type=int, default=3)
+    ask.add_argument("--workers", default="1,4", help="how many workers ours has, one arm each")
+    ask.add_argument("--arm", default="", help="only arms whose name has this in it; goals against others are not judged then")
+    ask.add_argument("--simulate", action="store_true", help="only the simulator")
+    ask.add_argument("--quick", action="store_true", help="one seed, one worker")
+    said = ask.parse_args()
+    rows, workers = said.row.split(","), [int(n) for n in said.workers.split(",")]
+    if unknown := [name for name in rows if name not in ROWS]:
+        ask.error(f"unknown: {', '.join(unknown)}")
+    if said.quick:
+        said.seeds, workers = 1, workers[:1]
+    seeds, missed = range(1, said.seeds + 1), []
+    folder = Path(tempfile.mkdtemp(prefix="resilience-"))
+    print("| row: figure | ours | goal | | peers in the same run |\n|---|---|---|---|---|", flush=True)
+    try:
+        for name in rows:
+            row = ROWS[name]
+            told = {"simulated": [simulated(row, seed, row.policy) for seed in seeds]}
+            if not said.simulate:
+                arms = {label: arm for label, arm in row.arms(workers).items() if said.arm in label}
+                told = {**all_runs(row, arms, seeds, folder), **told}
+            missed += judge(row, told)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print("\n" + (f"falls short: {'; '.join(missed)}" if missed else "every goal met"))
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()

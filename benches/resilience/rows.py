@@ -1,0 +1,188 @@
+"""The rows: who serves, who calls, what goes wrong, which arms meet it, and what they are judged by.
+
+Every number here is a parameter of an experiment, none of a decision: ours has one configuration, its defaults.
+`no_retry` and `bare` take something away from it where a row asks what is left then.
+"""
+from dataclasses import dataclass, field
+from typing import Callable
+
+from arms import Envoy, HAProxy, Ours
+
+BARE = "kind: Policy\nname: bare\nmatch: { service: app }\nretry: { attempts: 1 }\nhealth: { consecutive: 1000000, minimum: 1000000 }\n"
+NO_RETRY = "kind: Policy\nname: no-retry\nmatch: { service: app }\nretry: { attempts: 1 }\n"
+
+
+@dataclass
+class Goal:
+    """One figure with the most or the least it may be; the bound may depend on the peers' figures."""
+
+    what: str
+    figure: Callable
+    bound: Callable
+    least: bool = False
+    digits: int = 1
+
+    def met(self, found, bound):
+        if bound is None:
+            return True
+        found, bound = round(found, 3), round(bound, 3)
+        return found >= bound if self.least else found <= bound
+
+
+@dataclass
+class Row:
+    """An experiment."""
+
+    name: str
+    about: str
+    scenario: Callable
+    goals: list
+    peers: dict
+    policy: str = ""
+    ours: Callable = field(default=None)
+
+    def arms(self, workers):
+        own = {f"ours ×{n}": (self.ours or Ours)(n, self.policy or None) for n in workers}
+        return {**own, **self.peers}
+
+
+def flat(number):
+    """A bound that is a number."""
+    return lambda _: number
+
+
+def against(arm, times):
+    """A bound that is a peer's median of the same figure, times something; none when that peer was left out."""
+    return lambda peers: peers[arm] * times if arm in peers else None
+
+
+def hosts(count, slots, work, exponential=False, turns=None):
+    """`count` hosts; `turns` by place."""
+    return [{"slots": slots, "work_ms": work, "exponential": exponential, "turns": (turns or {}).get(n, [])} for n in range(count)]
+
+
+def run(seconds, rate, hosts, patience=5.0, callers=1):
+    return {"millis": int(seconds * 1e3), "patience_ms": int(patience * 1e3), "hosts": hosts,
+            "callers": [{"rate": rate / callers} for _ in range(callers)]}
+
+
+def bad(share=1.0, begin=0.0, end=None):
+    """Fails this share of requests from `begin` on."""
+    turns = [{"at_ms": int(begin * 1e3), "fail": share}]
+    return turns + ([{"at_ms": int(end * 1e3), "fail": 0.0}] if end else [])
+
+
+LEAST = {"lb_policy": "LEAST_REQUEST"}
+FULL_SCAN = {"lb_policy": "LEAST_REQUEST", "load_balancing_policy": {"policies": [{"typed_extension_config": {
+    "name": "envoy.load_balancing_policies.least_request", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        "selection_method": "FULL_SCAN"}}}]}}
+PLAIN_EJECT = {**LEAST, "outlier_detection": {}}
+ONE_RETRY = {"retry_policy": {"retry_on": "5xx,reset,connect-failure", "num_retries": 3}}
+NOW = {"common_lb_config": {"update_merge_window": "0s"}}
+# The best found for small clusters: out after three failures, for two seconds and then longer, whatever the share.
+TUNED_EJECT = {**LEAST, **NOW, "outlier_detection": {
+    "consecutive_5xx": 3, "interval": "0.5s", "base_ejection_time": "30s", "max_ejection_percent": 50, "always_eject_one_host": True}}
+SHORT_EJECT = {**LEAST, **NOW, "outlier_detection": {
+    "consecutive_5xx": 2, "interval": "0.5s", "base_ejection_time": "2s", "max_ejection_percent": 50, "always_eject_one_host": True}}
+RATE_EJECT = {**LEAST, **NOW, "outlier_detection": {
+    "consecutive_5xx": 5, "interval": "1s", "base_ejection_time": "10s", "max_ejection_percent": 50, "always_eject_one_host": True,
+    "enforcing_failure_percentage": 100, "failure_percentage_threshold": 20, "failure_percentage_minimum_hosts": 1,
+    "failure_percentage_request_volume": 10, "enforcing_success_rate": 0}}
+OBSERVE = "check inter 2s observe layer7 error-limit 3 on-error mark-down"
+
+
+def sinkhole():
+    return run(20, 400, hosts(5, 64, 20, turns={0: bad()}))
+
+
+def ejection(count, ill):
+    return run(14, 200, hosts(count, 64, 20, turns={n: bad() for n in range(ill)}))
+
+
+def ejection_row(count, ill, most):
+    return Row(
+        f"ejection-{count}-{ill}", f"{ill} of {count} hosts always 500, no retry", lambda: ejection(count, ill),
+        [Goal("errors", lambda s: s.errors(), flat(most), digits=0), Goal("errors after 2 s", lambda s: s.errors(2), flat(0), digits=0)],
+        {"envoy plain": Envoy(PLAIN_EJECT), "envoy tuned": Envoy(TUNED_EJECT), "haproxy tuned": HAProxy(["balance leastconn"], OBSERVE)},
+        policy=NO_RETRY)
+
+
+def flap():
+    return run(45, 200, hosts(5, 64, 20, turns={0: bad(begin=5, end=35)}))
+
+
+def returns(story):
+    """Bad hits per return: those after the first ejection (a quiet second) divided by how often the host was tried."""
+    at = [at for at, host, status in story.hits if host == 0 and status == 500]
+    groups = []
+    for moment in at:
+        if groups and moment - groups[-1][-1] < 0.5:
+            groups[-1].append(moment)
+        else:
+            groups.append([moment])
+    later = groups[1:]
+    return sum(map(len, later)) / len(later) if later else 0.0
+
+
+def back(story, healed=35.0):
+    """Seconds from the healing until the host is used again."""
+    return min((at for at, host, status in story.hits if host == 0 and status == 200 and at >= healed), default=1e9) - healed
+
+
+def partial(share):
+    return run(30, 200, hosts(10, 64, 20, turns={0: bad(share)}))
+
+
+def everywhere(share):
+    return run(30, 200, hosts(10, 64, 20, turns={n: bad(share) for n in range(10)}))
+
+
+def slow_host():
+    return run(30, 350, hosts(10, 2, 40, True, {0: [{"at_ms": 0, "slow": 3.0}]}))
+
+
+def brownout(slow):
+    return run(20, 220, hosts(5, 4, 40, True, {n: [{"at_ms": 5000, "slow": 10.0}, {"at_ms": 15000, "slow": 1.0}] for n in range(slow)}), patience=1.0)
+
+
+P2C, LEASTCONN, ROUND = Envoy(LEAST), HAProxy(["balance leastconn"]), Envoy({"lb_policy": "ROUND_ROBIN"})
+HEDGE = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 1, "per_try_timeout": "0.12s",
+              "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {
+                  "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}],
+              "host_selection_retry_max_attempts": 5},
+              "hedge_policy": {"hedge_on_per_try_timeout": True}})
+RETRIES = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 3, "per_try_timeout": "0.3s"}})
+
+ROWS = {row.name: row for row in [
+    Row("sinkhole-bare", "1 of 5 hosts answers 500 in 1 ms; no ejection, no retry", sinkhole,
+        [Goal("its share, %", lambda s: s.share([0]), flat(2.0))],
+        {"envoy round robin": ROUND, "envoy P2C": P2C, "haproxy leastconn": LEASTCONN}, policy=BARE),
+    Row("sinkhole", "the same on the defaults", sinkhole,
+        [Goal("hits on it", lambda s: s.at([0]), flat(5), digits=0), Goal("client errors", lambda s: s.errors(), flat(0), digits=0)],
+        {"envoy plain": Envoy(PLAIN_EJECT, ONE_RETRY), "envoy tuned": Envoy(TUNED_EJECT, ONE_RETRY),
+         "haproxy plain": HAProxy(["balance leastconn", "retry-on all-retryable-errors", "retries 3", "option redispatch 1"])}),
+    ejection_row(3, 1, 3), ejection_row(5, 1, 3), ejection_row(5, 2, 7), ejection_row(10, 2, 7),
+    Row("flap", "one of 5 bad for 30 s, then healed; no retry", flap,
+        [Goal("bad hits per return", returns, flat(1)), Goal("errors", lambda s: s.errors(), flat(10), digits=0), Goal("s until back", back, flat(4))],
+        {"envoy plain": Envoy(PLAIN_EJECT), "envoy always eject one": Envoy({**PLAIN_EJECT, "outlier_detection": {
+            "always_eject_one_host": True, "base_ejection_time": "2s"}}), "envoy tuned": Envoy(SHORT_EJECT)}, policy=NO_RETRY),
+    Row("partial-30", "1 of 10 hosts fails 30 %", lambda: partial(0.3), [Goal("err %", lambda s: s.error_share(), flat(0.5), digits=2)],
+        {"envoy plain": Envoy(PLAIN_EJECT), "envoy tuned": Envoy(RATE_EJECT), "envoy consecutive": Envoy(SHORT_EJECT)}, policy=NO_RETRY),
+    Row("partial-60", "1 of 10 hosts fails 60 %", lambda: partial(0.6), [Goal("err %", lambda s: s.error_share(), flat(0.3), digits=2)],
+        {"envoy plain": Envoy(PLAIN_EJECT), "envoy tuned": Envoy(RATE_EJECT), "envoy consecutive": Envoy(SHORT_EJECT)}, policy=NO_RETRY),
+    Row("global-30", "all 10 hosts fail 30 %", lambda: everywhere(0.3),
+        [Goal("host-seconds starved", lambda s: s.starved(2, s.seconds), flat(1), digits=0)],
+        {"envoy plain": Envoy(PLAIN_EJECT), "envoy tuned": Envoy(RATE_EJECT), "envoy consecutive": Envoy(SHORT_EJECT)}, policy=NO_RETRY),
+    Row("slow-host", "1 of 10 three times slower, 75 % load", slow_host,
+        [Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.88), digits=0)],
+        {"envoy round robin": ROUND, "envoy P2C": P2C, "envoy full scan": Envoy(FULL_SCAN), "haproxy leastconn": LEASTCONN}),
+    Row("brownout-1", "1 of 5 hosts ten times slower for 10 s", lambda: brownout(1),
+        [Goal("p99 meanwhile, ms", lambda s: s.percentile(0.99, 5, 15), against("envoy hedge", 0.8), digits=0),
+         Goal("worst upstream:offered", lambda s: s.worst_ratio(), flat(1.2), digits=2)],
+        {"envoy P2C": P2C, "envoy 3 retries": RETRIES, "envoy hedge": HEDGE}),
+    Row("brownout-3", "3 of 5 hosts ten times slower for 10 s", lambda: brownout(3),
+        [Goal("ok % meanwhile", lambda s: 100 - s.error_share(5, 15), flat(94), least=True),
+         Goal("worst upstream:offered", lambda s: s.worst_ratio(), flat(1.2), digits=2)],
+        {"envoy P2C": P2C, "envoy 3 retries": RETRIES, "envoy hedge": HEDGE}),
+]}
