@@ -1,7 +1,7 @@
 //! Ways in: listeners that are opened once at boot, named, and never closed while the process runs.
 //!
-//! Every worker accepts from the same sockets, so a busy worker's share falls to the others. Nothing here
-//! knows what a request is.
+//! Every worker accepts from the same sockets; [`crate::crowd`] says whose turn it is. Nothing here knows what a
+//! request is.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::config::SidecarConfig;
 use api::policy::{ServiceSettings, Settings, StrategyKind};
@@ -25,10 +24,12 @@ use crate::accept::{CannotListen, Listening, Way, open_tcp, open_unix};
 use crate::admin::{self, AdminParts, Condition};
 use crate::clock::Clock;
 use crate::control::{self, Drain, Ended};
+use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::gate::Gate;
 use crate::local::{BoundApp, Step};
 use crate::log::{self, AccessLog};
+use crate::memory;
 use crate::metrics::{Limit, Meters, catalogue};
 use crate::publish::{Publisher, ServiceView};
 use crate::tls::{self, Tls};
@@ -112,7 +113,7 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
         clock,
         host: Arc::clone(&host),
         gate: gate.clone(),
-        connections: Arc::new(AtomicUsize::new(0)),
+        crowd: Crowd::new(config.threads as usize),
         limits: config.limits.clone(),
         first_call: config.outbound.first_call,
         names: Names::new(config.namespace.clone(), config.outbound.domains.iter().cloned()),
@@ -132,13 +133,14 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
     let mut publish = Vec::new();
     let mut questions = Vec::new();
     let mut workers = Vec::new();
-    for _ in 0..config.threads {
+    for index in 0..config.threads as usize {
         let (updates, hear) = unbounded_channel();
         let (question, asked) = unbounded_channel();
         let mine = doors.iter().map(Listening::share).collect::<io::Result<_>>();
         publish.push(updates);
         questions.push(question);
         workers.push(worker::Parts {
+            index,
             shared: shared.clone(),
             meters: meters.worker(),
             doors: mine.map_err(failed("share a listener"))?,
@@ -160,8 +162,8 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
     })
     .map_err(failed("start the control thread"))?;
     // Workers begin after the control thread has said what the snapshot knows: the first request finds it.
-    for (index, parts) in workers.into_iter().enumerate() {
-        worker::start(index, parts).map_err(failed("start a worker"))?;
+    for parts in workers {
+        worker::start(parts).map_err(failed("start a worker"))?;
     }
     for (way, address) in &ways {
         tracing::info!(%way, %address, "listening");
@@ -279,21 +281,27 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
     for (limit, value) in [
         (Limit::Requests, f64::from(limits.requests)),
         (Limit::Connections, f64::from(limits.connections)),
+        (Limit::Descriptors, descriptors::now() as f64),
         (Limit::Head, h1::MAX_HEAD as f64),
         (Limit::Target, h1::MAX_TARGET as f64),
         (Limit::HeadTime, limits.head.duration().as_secs_f64()),
         (Limit::Pool, f64::from(limits.pool)),
+        (Limit::PoolAll, f64::from(limits.pool_all)),
         (Limit::Queue, WAITERS_MAX as f64),
         (Limit::Callers, SLOTS as f64),
         (Limit::FreeResends, f64::from(FREE_MAX)),
-        (Limit::KeptBody, crate::proxy::KEPT_BY_ALL_MAX as f64),
+        (Limit::KeptBody, memory::KEPT_MAX as f64),
+        (Limit::Queued, limits.queued.as_bytes() as f64),
     ] {
         meters.limit(limit, value);
     }
-    let (host, connections) = (Arc::clone(&shared.host), Arc::clone(&shared.connections));
+    let (host, crowd) = (Arc::clone(&shared.host), Arc::clone(&shared.crowd));
     meters.watch(move |sheet| {
         sheet.set(&catalogue::ACTIVE_REQUESTS, &[], f64::from(host.in_flight()));
-        sheet.set(&catalogue::CONNECTIONS, &["client"], connections.load(Ordering::Relaxed) as f64);
+        sheet.set(&catalogue::CONNECTIONS, &["client"], crowd.open() as f64);
+        for (worker, open) in crowd.by_worker().enumerate() {
+            sheet.set(&catalogue::WORKER_CONNECTIONS, &[&worker.to_string()], open as f64);
+        }
     });
 }
 

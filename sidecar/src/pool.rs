@@ -1,15 +1,19 @@
 //! Idle connections to endpoints, one pool per worker.
 //!
 //! Last in, first out: the connection used a moment ago is the one least likely to be closed by its server
-//! at the moment of reuse, and those that are not needed grow old together at the bottom.
+//! at the moment of reuse, and those that are not needed grow old together at the bottom. Nobody grows older than
+//! `limits.pool_age`, whatever it is used for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use api::Moment;
+use api::config::LimitsConfig;
+use sidecar_core::dice;
 
+use crate::metrics::Limit;
 use crate::quick::QuickMap;
 use crate::wire::h1::Client;
 use crate::wire::{Link, Upstream, UpstreamConn};
@@ -34,15 +38,23 @@ pub struct Conn {
     pub reused: bool,
     /// How long it was idle before this one.
     pub idled: Duration,
+    /// When it is too old to be used again; `None` for never.
+    pub retires: Option<Moment>,
 }
 
 /// Idle connections by the place they lead to: whatever service it stands for, the connection is the same.
 pub struct Pool {
     idle: RefCell<QuickMap<Place, Vec<Idle>>>,
+    /// Kept in all.
+    count: Cell<usize>,
     /// Kept for each endpoint at most.
     cap: usize,
+    /// Kept for all endpoints at most.
+    cap_of_all: usize,
     /// Closed when idle for longer than this.
     longest: Duration,
+    /// Not used again when older than this.
+    age: Option<Duration>,
 }
 
 /// What a request that must not run twice asks of a connection.
@@ -62,12 +74,32 @@ impl Careful {
 struct Idle {
     wire: Client<Link>,
     since: Moment,
+    retires: Option<Moment>,
+}
+
+impl Idle {
+    fn is_old(&self, now: Moment) -> bool {
+        self.retires.is_some_and(|retires| retires <= now)
+    }
 }
 
 impl Pool {
-    /// An empty pool that keeps at most `cap` connections to each endpoint for at most `longest`.
-    pub fn new(cap: usize, longest: Duration) -> Self {
-        Self { idle: RefCell::default(), cap, longest }
+    /// An empty pool within `limits`.
+    pub fn new(limits: &LimitsConfig) -> Self {
+        Self {
+            idle: RefCell::default(),
+            count: Cell::new(0),
+            cap: limits.pool as usize,
+            cap_of_all: limits.pool_all as usize,
+            longest: limits.pool_idle.duration(),
+            age: limits.pool_age.on().map(|age| age.duration()),
+        }
+    }
+
+    /// When a connection that is made at `now` will be too old: by `dice` up to a quarter earlier than its age allows,
+    /// so that those made together do not end together.
+    pub fn retires(&self, now: Moment, dice: u64) -> Option<Moment> {
+        self.age.map(|age| now + age.mul_f64(1.0 - dice::unit(dice) / 4.0))
     }
 
     /// The youngest usable connection to `place`; none that is known to be closed. `careful` is for a request that
@@ -84,53 +116,77 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&place)?;
         let longest = careful.and_then(|careful| careful.longest).unwrap_or(self.longest);
-        while let Some(Idle { wire, since }) = stack.last_mut() {
-            let idled = now.since(*since);
+        while let Some(youngest) = stack.last_mut() {
+            let idled = now.since(youngest.since);
             if idled > self.longest {
-                // Whatever lies below is older still.
+                // Whatever lies below has been idle for longer still.
+                self.count.set(self.count.get() - stack.len());
                 stack.clear();
                 return None;
             }
-            let mut cx = Context::from_waker(Waker::noop());
-            if wire.poll_idle_closed(&mut cx).is_ready() || (careful.is_some() && wire.is_stale()) {
+            let (wire, mut cx) = (&mut youngest.wire, Context::from_waker(Waker::noop()));
+            let lost = wire.poll_idle_closed(&mut cx).is_ready() || (careful.is_some() && wire.is_stale());
+            if lost {
                 closed(idled);
+            }
+            if lost || youngest.is_old(now) {
                 stack.pop();
+                self.count.set(self.count.get() - 1);
                 continue;
             }
             if idled > longest {
                 // Left to those who can be sent again.
                 return None;
             }
-            let Idle { wire, .. } = stack.pop()?;
-            return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true, idled });
+            let Idle { wire, retires, .. } = stack.pop()?;
+            self.count.set(self.count.get() - 1);
+            return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true, idled, retires });
         }
         None
     }
 
-    /// Takes back a connection whose exchange is complete.
-    pub fn give(&self, conn: Conn, now: Moment) {
+    /// Takes back a connection whose exchange is complete; the limit that stands in the way, when it is closed
+    /// although it could be used again.
+    pub fn give(&self, conn: Conn, now: Moment) -> Option<Limit> {
         // A stream is used up; the connection under it is kept elsewhere.
-        let UpstreamConn::H1(wire) = conn.wire else { return };
-        if !wire.reusable() {
-            return;
+        let UpstreamConn::H1(wire) = conn.wire else { return None };
+        let given = Idle { wire, since: now, retires: conn.retires };
+        if !given.wire.reusable() || given.is_old(now) {
+            return None;
         }
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(conn.place).or_default();
-        if stack.len() < self.cap {
-            stack.push(Idle { wire, since: now });
+        if stack.len() >= self.cap {
+            return Some(Limit::Pool);
         }
+        if self.count.get() >= self.cap_of_all {
+            return Some(Limit::PoolAll);
+        }
+        stack.push(given);
+        self.count.set(self.count.get() + 1);
+        None
     }
 
-    /// Closes what has been idle for too long, and everything to endpoints that `listed` no longer knows.
+    /// Closes all of them: whoever needs a descriptor now needs it more.
+    pub fn shed(&self) {
+        self.idle.borrow_mut().clear();
+        self.count.set(0);
+    }
+
+    /// Closes what is too old or has been idle for too long, and everything to endpoints that `listed` no longer knows.
     pub fn sweep(&self, now: Moment, listed: impl Fn(&SocketAddr) -> bool) {
         self.idle.borrow_mut().retain(|place, stack| {
-            stack.retain(|idle| now.since(idle.since) <= self.longest);
+            stack.retain(|idle| now.since(idle.since) <= self.longest && !idle.is_old(now));
             !stack.is_empty() && listed(&place.address)
         });
+        self.count.set(self.idle.borrow().values().map(Vec::len).sum());
     }
 
     /// How many connections are idle.
     pub fn idle(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+        self.count.get()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One worker: a thread, a runtime, and everything its requests share. Nothing here is locked.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -26,8 +25,10 @@ use tokio_rustls::server::TlsStream;
 use crate::accept::{ACCEPT_REST, Door, Listening, Way};
 use crate::admin::records::WorkerAsk;
 use crate::clock::{Clock, Dice, TaskClock};
+use crate::crowd::Crowd;
 use crate::gate::Gate;
 use crate::log::AccessLog;
+use crate::memory::Memory;
 use crate::metrics::WorkerMeters;
 use crate::pool::Pool;
 use crate::proxy;
@@ -57,7 +58,7 @@ pub struct Shared {
     /// Whether new requests are taken.
     pub gate: Gate,
     /// Open connections of all workers.
-    pub connections: Arc<AtomicUsize>,
+    pub crowd: Arc<Crowd>,
     /// What the process may take.
     pub limits: LimitsConfig,
     /// How long the first call of an unknown service waits.
@@ -80,6 +81,8 @@ pub struct Shared {
 
 /// What one worker is given.
 pub struct Parts {
+    /// Which worker it is, from zero.
+    pub index: usize,
     /// What all workers share.
     pub shared: Shared,
     /// Its own meters.
@@ -107,15 +110,14 @@ pub struct World {
     pub(crate) caller: Caller,
     /// Stands where a request named no service.
     pub(crate) nobody: ServiceKey,
-    /// Bytes of request bodies kept for another try.
-    pub(crate) kept: Rc<Cell<usize>>,
+    pub(crate) memory: Rc<Memory>,
     pub(crate) rooms: Rooms,
     pub(crate) meters: WorkerMeters,
     pub(crate) rings: RefCell<Rings>,
     pub(crate) log: AccessLog,
     pub(crate) trusts: Arc<Trusts>,
     tls: Arc<TlsMeters>,
-    connections: Arc<AtomicUsize>,
+    crowd: Arc<Crowd>,
     services: RefCell<HashMap<ServiceKey, Heard>>,
     /// The view that was asked for last: a connection, and mostly a whole app, asks for the same one again.
     recent: RefCell<Option<Rc<ServiceView>>>,
@@ -147,11 +149,12 @@ impl World {
     fn new(shared: Shared, meters: WorkerMeters) -> Rc<Self> {
         let limits = shared.limits;
         let wheel = Wheel::new(shared.clock);
+        let memory = Memory::new(limits.queued.as_usize());
         let inbound = shared.inbound.into_iter().map(|(service, view)| (service, Rc::new(view))).collect();
         Rc::new(Self {
             clock: TaskClock::new(shared.clock),
             dice: Dice::seeded(shared.clock),
-            pool: Pool::new(limits.pool as usize, limits.pool_idle.duration()),
+            pool: Pool::new(&limits),
             shared: SharedConns::new(
                 Rc::clone(&wheel),
                 shared.clock,
@@ -166,14 +169,14 @@ impl World {
             names: shared.names,
             caller: shared.caller,
             nobody: ServiceKey::unnamed(),
-            kept: Rc::default(),
+            memory,
             rooms: Rooms::default(),
             meters,
             rings: RefCell::new(Rings::new(FAILURES_KEPT, SAMPLES_KEPT)),
             log: shared.log,
             trusts: shared.trusts,
             tls: shared.tls,
-            connections: shared.connections,
+            crowd: shared.crowd,
             services: RefCell::default(),
             recent: RefCell::default(),
             inbound,
@@ -275,7 +278,7 @@ impl World {
         self.pool.sweep(now, |address| listed.contains(address));
         self.shared.sweep(now, |address| listed.contains(address));
         self.meters.idle_connections(self.pool.idle());
-        self.meters.kept_body(self.kept.get());
+        self.meters.memory(&self.memory);
     }
 }
 
@@ -283,20 +286,20 @@ impl World {
 ///
 /// # Errors
 /// When the thread or its runtime cannot be made.
-pub fn start(index: usize, parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
+pub fn start(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+    std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
         let local = LocalSet::new();
         local.block_on(&runtime, run(parts));
     })
 }
 
 async fn run(parts: Parts) {
-    let Parts { shared, meters, doors, mut updates, mut questions } = parts;
+    let Parts { index, shared, meters, doors, mut updates, mut questions } = parts;
     let world = World::new(shared, meters);
     spawn_local(Rc::clone(&world.wheel).drive());
     for door in doors {
-        spawn_local(accept(Rc::clone(&world), door));
+        spawn_local(accept(Rc::clone(&world), index, door));
     }
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -311,7 +314,7 @@ async fn run(parts: Parts) {
     }
 }
 
-async fn accept(world: Rc<World>, listening: Listening) {
+async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
     let way = Rc::new(listening.way);
     let (shown, raw) = (listening.shown, listening.raw);
     let opened = match listening.door {
@@ -326,12 +329,13 @@ async fn accept(world: Rc<World>, listening: Listening) {
         }
     };
     loop {
-        if world.connections.load(Ordering::Relaxed) >= world.limits.connections as usize {
+        if world.crowd.open() >= world.limits.connections as usize {
             world.meters.connections_full();
             tokio::time::sleep(ACCEPT_REST).await;
             continue;
         }
-        if let Err(error) = door.accept(&world, &way, (shown.as_ref(), raw)).await {
+        world.crowd.turn(worker).await;
+        if let Err(error) = door.accept(&world, worker, &way, (shown.as_ref(), raw)).await {
             world.meters.accept_failed();
             tracing::warn!(%way, %error, "cannot accept; resting");
             tokio::time::sleep(ACCEPT_REST).await;
@@ -348,6 +352,7 @@ impl Opened {
     async fn accept(
         &self,
         world: &Rc<World>,
+        worker: usize,
         way: &Rc<Way>,
         (shown, raw): (Option<&Arc<Shown>>, bool),
     ) -> io::Result<()> {
@@ -356,7 +361,8 @@ impl Opened {
                 let (stream, _) = door.accept().await?;
                 // Heads and bodies are written whole; waiting for more would only add latency.
                 stream.set_nodelay(true)?;
-                let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
+                let open = world.crowd.enter(worker);
+                let (world, way) = (Rc::clone(world), Rc::clone(way));
                 match shown.cloned() {
                     None => spawn_local(async move {
                         attend(world, way, raw, stream).await;
@@ -372,7 +378,8 @@ impl Opened {
             }
             Self::Unix(door) => {
                 let (stream, _) = door.accept().await?;
-                let (world, way, open) = (Rc::clone(world), Rc::clone(way), Open::new(world));
+                let open = world.crowd.enter(worker);
+                let (world, way) = (Rc::clone(world), Rc::clone(way));
                 spawn_local(async move {
                     proxy::greet(world, way, stream).await;
                     drop(open);
@@ -410,20 +417,4 @@ async fn secured(
     let ended = ended.await;
     world.tls.accepted(ended.is_ok());
     ended.map(Box::new).inspect_err(|error| tracing::info!(%way, %error, "a TLS handshake failed")).ok()
-}
-
-/// An open connection, counted for as long as it lives.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn new(world: &World) -> Self {
-        world.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&world.connections))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -6,10 +6,12 @@
 
 mod alone;
 mod apps;
+mod bounds;
 mod clients;
 mod dead_app;
 mod demo;
 mod drain;
+mod fair_share;
 mod grpc;
 mod http2;
 mod idle_race;
@@ -20,6 +22,7 @@ mod refusals;
 mod start;
 mod tcp;
 mod tls;
+mod tunnels;
 mod websocket;
 
 use outrigger_tests::Fleet;

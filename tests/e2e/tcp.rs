@@ -122,7 +122,7 @@ fn what_does_not_move_is_reset_and_connections_over_a_limit_are_too() {
     let fleet = fleet();
     let policy = fleet.file(
         "policy.yaml",
-        "kind: Policy\nname: db\nmatch: { service: db }\ntimeout: { idle: 1s }\n\
+        "kind: Policy\nname: db\nmatch: { service: db }\ntimeout: { tunnel: 1s }\n\
          concurrency: { per_service: 2, longest_wait: 0s }\n",
     );
     let sidecar = sidecar(&fleet, &[counting_server()], &format!("policy: {policy:?}\n"));

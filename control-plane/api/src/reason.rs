@@ -107,6 +107,9 @@ reasons! {
         "No connection within `timeout.connect`; nothing was sent.", "Host down or network cut.";
     ConnectFailed = "connect_failed", 502, 14, "destination_ip_unroutable", "connection failed",
         "The endpoint could not be reached; nothing was sent.", "Look at routes and firewalls.";
+    NoSocket = "no_socket", 503, 8, "connection_limit_reached", "no socket to be had",
+        "The kernel gave this process no socket (descriptors or memory are used up); nothing was sent.",
+        "Raise the limit on open files, or lower `limits.connections` and `limits.requests`.";
     TlsFailed = "tls_failed", 502, 14, "tls_protocol_error", "no TLS with the endpoint",
         "The endpoint speaks no TLS, or its certificate is not trusted; nothing was sent.",
         "Compare the endpoint's certificate with the service's `tls`; the sidecar's log says what was wrong.";
@@ -126,8 +129,8 @@ reasons! {
     AnswerCut = "answer_cut", 502, 13, "http_response_incomplete", "answer cut short",
         "The endpoint's answer ended before its announced end.", "The instance died while answering.";
     IdleTimeout = "idle_timeout", 504, 4, "connection_read_timeout", "nothing moved",
-        "Nothing moved on a raw stream for `timeout.idle`; both sides were reset.",
-        "Raise `timeout.idle`, or let the peers say something now and then.";
+        "Nothing moved in a tunnel (an upgraded connection, a raw stream) for `timeout.tunnel`; both sides were reset.",
+        "Raise `timeout.tunnel`, or let the peers say something now and then.";
     TooManyAttempts = "too_many_attempts", 502, 14, "destination_unavailable", "gave up",
         "Every attempt the policy allows failed and none says more.", "`outrigger explain` lists them.";
     // What the client did.

@@ -83,9 +83,11 @@ fn wants_another(outcome: &Outcome, judged: Judged, settings: &Settings) -> bool
     }
 }
 
-/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff.
+/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff. Who has no socket
+/// for one endpoint has none for another: it waits for some to come back.
 fn again_at(call: &Call<'_>, scratch: &Scratch, outcome: &Outcome, now: Moment, dice: u64) -> Moment {
-    if resend::elsewhere(call, scratch) {
+    let starved = matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::NoSocket, .. }));
+    if !starved && resend::elsewhere(call, scratch) {
         return now;
     }
     if let Outcome::Answer(Answer { retry_after: Some(after), .. }) = outcome {

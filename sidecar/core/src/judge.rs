@@ -46,12 +46,15 @@ pub enum Judged {
 pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged {
     match outcome {
         Outcome::Cancelled => Judged::Neutral,
-        // A connection that was closed while it was idle says nothing of the endpoint's health.
+        // A want of our own says nothing of the endpoint, and neither does a connection closed while idle.
+        Outcome::Fault(fault) if fault.kind == FaultKind::NoSocket => Judged::Neutral,
         Outcome::Fault(fault) if fault.reason() == Reason::StaleConnection => Judged::Neutral,
         Outcome::Fault(Fault { kind, .. }) => Judged::Bad { hard: *kind == FaultKind::ConnectRefused },
         Outcome::Answer(answer) => match believed(answer, endpoint) {
             Some(Reason::Draining) => Judged::Elsewhere,
-            Some(Reason::HostFull | Reason::ConcurrencyLimited | Reason::QueueTimeout) => Judged::Full,
+            Some(Reason::HostFull | Reason::NoSocket | Reason::ConcurrencyLimited | Reason::QueueTimeout) => {
+                Judged::Full
+            }
             _ if answer.later => Judged::Later,
             _ => of_answer(answer, settings),
         },
@@ -83,7 +86,7 @@ fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
 pub fn never_reached(reason: Reason) -> bool {
     use Reason::{
         BreakerOpen, ConcurrencyLimited, ConnectFailed, ConnectRefused, ConnectTimeout, Draining, HostFull,
-        NoEndpoint, QueueTimeout,
+        NoEndpoint, NoSocket, QueueTimeout,
     };
     matches!(
         reason,
@@ -95,6 +98,7 @@ pub fn never_reached(reason: Reason) -> bool {
             | Draining
             | HostFull
             | NoEndpoint
+            | NoSocket
             | QueueTimeout
     )
 }

@@ -60,6 +60,7 @@ pub mod resend;
 pub mod route;
 pub mod scratch;
 pub mod service;
+pub mod share;
 mod trial;
 pub mod turn;
 mod weigh;

@@ -56,6 +56,8 @@ pub enum FaultKind {
     ConnectTimeout,
     /// No connection, for another reason.
     ConnectFailed,
+    /// This process got no socket: the endpoint was never asked.
+    NoSocket,
     /// A connection, but no TLS on it.
     TlsFailed,
     /// No head of an answer in time.
@@ -112,6 +114,7 @@ impl Fault {
             FaultKind::ConnectRefused => Reason::ConnectRefused,
             FaultKind::ConnectTimeout => Reason::ConnectTimeout,
             FaultKind::ConnectFailed => Reason::ConnectFailed,
+            FaultKind::NoSocket => Reason::NoSocket,
             FaultKind::TlsFailed => Reason::TlsFailed,
             FaultKind::AttemptTimeout => Reason::AttemptTimeout,
             FaultKind::ResetBeforeHead if self.reused && !self.answer_byte => Reason::StaleConnection,

@@ -91,9 +91,9 @@ fn safety(call: &Call<'_>, attempt: &Attempt, outcome: &Outcome) -> Resend {
 }
 
 fn connecting_failed(outcome: &Outcome) -> bool {
-    use FaultKind::{ConnectFailed, ConnectRefused, ConnectTimeout, TlsFailed};
+    use FaultKind::{ConnectFailed, ConnectRefused, ConnectTimeout, NoSocket, TlsFailed};
     let Outcome::Fault(fault) = outcome else { return false };
-    matches!(fault.kind, ConnectRefused | ConnectTimeout | ConnectFailed | TlsFailed)
+    matches!(fault.kind, ConnectRefused | ConnectTimeout | ConnectFailed | NoSocket | TlsFailed)
 }
 
 /// Whether an endpoint that this request has not tried takes traffic.

@@ -99,6 +99,8 @@ families! {
         "Times that a breaker of an endpoint opened.";
     CONNECTIONS = "outrigger_connections", Gauge, "", ["state"],
         "Connections: client (from apps and callers) and idle (pooled, to endpoints).";
+    WORKER_CONNECTIONS = "outrigger_worker_connections", Gauge, "", ["worker"],
+        "Connections from apps and callers, by the worker that serves them.";
     CONNECTIONS_OPENED = "outrigger_connections_opened_total", Counter, "", ["result"],
         "Connections dialled to endpoints; result is ok or failed.";
     CONNECTIONS_REUSED = "outrigger_connections_reused_total", Counter, "", [],
@@ -118,6 +120,8 @@ families! {
         "How often a limit acted.";
     KEPT_BODY = "outrigger_kept_body_bytes", Gauge, "bytes", [],
         "Bytes of request bodies kept for another try.";
+    QUEUED = "outrigger_queued_bytes", Gauge, "bytes", [],
+        "Bytes of bodies that wait to be written to slow readers.";
     // The control plane, as this sidecar sees it.
     CONTROL_CONNECTED = "outrigger_control_connected", Gauge, "", [],
         "1 while a session with a control plane is open.";

@@ -11,14 +11,20 @@ choice! {
         Requests = "requests",
         /// `limits.connections`: connections from apps and callers.
         Connections = "connections",
+        /// Open files of the process: the system's own limit.
+        Descriptors = "descriptors",
         /// Bytes and fields of a message's head.
         Head = "head",
         /// Bytes of a request's target.
         Target = "target",
         /// `limits.head`: how long a head may take.
         HeadTime = "head-time",
+        /// `timeout.tunnel`: how long a tunnel may be quiet.
+        TunnelIdle = "tunnel-idle",
         /// `limits.pool`: idle connections to an endpoint, per worker.
         Pool = "pool",
+        /// `limits.pool_all`: idle connections to all endpoints, per worker.
+        PoolAll = "pool-all",
         /// `concurrency`: requests in flight to a service or an endpoint.
         Concurrency = "concurrency",
         /// `concurrency.longest_wait`: how long a request waits for room.
@@ -33,6 +39,10 @@ choice! {
         FreeResends = "free-resends",
         /// `retry.keep_body`: bytes of a body kept for another try.
         KeptBody = "kept-body",
+        /// `limits.queued`: bytes that wait to be written to slow readers, per worker.
+        Queued = "queued",
+        /// `body_at_most`: bytes of a request's body.
+        Body = "body",
         /// Values of a metric's label.
         Labels = "labels",
         /// Log lines that wait to be written.
@@ -47,9 +57,12 @@ impl Limit {
     pub fn of(reason: Reason) -> Option<Self> {
         match reason {
             Reason::HostFull => Some(Self::Requests),
+            Reason::NoSocket => Some(Self::Descriptors),
             Reason::HeadTooLarge => Some(Self::Head),
+            Reason::BodyTooLarge => Some(Self::Body),
             Reason::TargetTooLong => Some(Self::Target),
             Reason::HeadTimeout => Some(Self::HeadTime),
+            Reason::IdleTimeout => Some(Self::TunnelIdle),
             Reason::ConcurrencyLimited => Some(Self::Concurrency),
             Reason::QueueTimeout => Some(Self::Queue),
             Reason::RateLimited => Some(Self::Bucket),
@@ -73,6 +86,7 @@ pub(super) const OF_ATTEMPTS: &[Reason] = &[
     Reason::ConnectRefused,
     Reason::ConnectTimeout,
     Reason::ConnectFailed,
+    Reason::NoSocket,
     Reason::TlsFailed,
     Reason::AttemptTimeout,
     Reason::ResetBeforeHead,

@@ -16,6 +16,7 @@ use super::limits::Limit;
 use super::lock;
 use super::service::{ByReason, EndpointMeters, RouteMeters, ServiceCells};
 use super::sheet::Sheet;
+use crate::memory::Memory;
 use crate::quick::QuickMap;
 
 /// Services with counts of their own: 20 times what a host usually calls. Further ones count as `other`.
@@ -36,6 +37,7 @@ pub(super) struct WorkerCells {
     accept_failures: Count,
     idle: Count,
     kept_body: Count,
+    queued: Count,
     opened: Count,
     not_opened: Count,
     reused: Count,
@@ -149,6 +151,14 @@ impl WorkerMeters {
         }
     }
 
+    /// An upgraded connection of `service`, whose request was counted when it was upgraded, ended badly.
+    pub fn tunnel_torn(&self, service: &ServiceKey, reason: Reason) {
+        self.route(service, None).ended_by(reason);
+        if let Some(limit) = Limit::of(reason) {
+            self.limit_hit(limit);
+        }
+    }
+
     /// No connection is accepted for a moment: there are as many as may be.
     pub fn connections_full(&self) {
         self.limit_hit(Limit::Connections);
@@ -164,9 +174,11 @@ impl WorkerMeters {
         self.cells.idle.set(idle as u64);
     }
 
-    /// So many bytes of request bodies are kept for another try.
-    pub fn kept_body(&self, bytes: usize) {
-        self.cells.kept_body.set(bytes as u64);
+    /// What the worker holds of other people's bytes.
+    pub(crate) fn memory(&self, memory: &Memory) {
+        self.cells.kept_body.set(memory.kept() as u64);
+        self.cells.queued.set(memory.queued() as u64);
+        self.cells.hits[Limit::Queued as usize].add(memory.squeezed());
     }
 
     /// An attempt rode on a pooled connection, got one of its own, or got none.
@@ -198,6 +210,7 @@ impl WorkerCells {
             (&c::ACCEPT_FAILURES, &[], &self.accept_failures),
             (&c::CONNECTIONS, &["idle"], &self.idle),
             (&c::KEPT_BODY, &[], &self.kept_body),
+            (&c::QUEUED, &[], &self.queued),
             (&c::CONNECTIONS_OPENED, &["ok"], &self.opened),
             (&c::CONNECTIONS_OPENED, &["failed"], &self.not_opened),
             (&c::CONNECTIONS_REUSED, &[], &self.reused),

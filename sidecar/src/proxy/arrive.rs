@@ -74,7 +74,7 @@ pub(super) fn arrive<'c, D: Downstream>(
     let ongoing = Ongoing {
         client,
         timer,
-        upload: Upload::new(no_body, world.kept.clone()),
+        upload: Upload::new(no_body, &world.memory),
         scratch: world.scratch(),
         head,
         exchange,

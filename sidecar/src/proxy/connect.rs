@@ -1,8 +1,6 @@
 //! Step 6, `connect`: a pooled connection, or one dialled anew.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,14 +9,14 @@ use std::time::Duration;
 use api::{Moment, Protocol};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::outcome::{Fault, FaultKind, Sent};
-use tokio::net::TcpStream;
 
 use super::join::join;
+use super::open::open;
 use super::{Ongoing, Stop};
 use crate::pool::{Careful, Conn, Place};
 use crate::tls::Trust;
 use crate::wire::h1::Client;
-use crate::wire::{Broken, Downstream, Gone, Link, UpstreamConn};
+use crate::wire::{Broken, Downstream, Gone, UpstreamConn};
 use crate::worker::World;
 
 /// A connection to the attempt's endpoint. A request that must not run twice never rides on a connection that
@@ -62,11 +60,16 @@ async fn dial<D: Downstream>(
     let mut timer = pin!(world.wheel.at(until));
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dial.as_mut().poll(cx) {
+            if matches!(dialled, Err(FaultKind::NoSocket)) {
+                // Each idle one holds a descriptor that the next try may have.
+                world.pool.shed();
+            }
             let fresh = |link| Conn {
                 wire: UpstreamConn::H1(Client::new(link)),
                 place,
                 reused: false,
                 idled: Duration::ZERO,
+                retires: world.pool.retires(world.clock.now(), world.dice.draw()),
             };
             return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));
         }
@@ -85,31 +88,8 @@ fn trusted<D>(world: &World, ongoing: &Ongoing<'_, D>) -> Result<Arc<Trust>, Sto
     trust.cloned().ok_or(Stop::Fault(unsent(FaultKind::TlsFailed)))
 }
 
-pub(super) async fn open(address: SocketAddr, tls: Option<(&Trust, Protocol)>) -> Result<Link, FaultKind> {
-    let stream = TcpStream::connect(address).await.map_err(|error| kind(&error))?;
-    // Heads and bodies are written whole; waiting for more would only add latency.
-    stream.set_nodelay(true).map_err(|_| FaultKind::ConnectFailed)?;
-    let Some((trust, protocol)) = tls else { return Ok(Link::Plain(stream)) };
-    match trust.connect(stream, address.ip(), protocol).await {
-        Ok(stream) => Ok(Link::Tls(Box::new(stream))),
-        Err(error) => {
-            tracing::warn!(%address, %error, "no TLS with an endpoint");
-            Err(FaultKind::TlsFailed)
-        }
-    }
-}
-
 pub(super) fn unsent(kind: FaultKind) -> Fault {
     Fault { kind, sent: Sent::None, reused: false, answer_byte: false }
-}
-
-fn kind(error: &io::Error) -> FaultKind {
-    match error.kind() {
-        // A Unix or loopback peer that closes its listener mid-handshake resets instead of refusing.
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => FaultKind::ConnectRefused,
-        io::ErrorKind::TimedOut => FaultKind::ConnectTimeout,
-        _ => FaultKind::ConnectFailed,
-    }
 }
 
 pub(super) fn left(gone: Gone) -> Broken {

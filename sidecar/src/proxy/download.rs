@@ -1,20 +1,20 @@
 //! The body of one answer on its way to the client, while what is left of the request's still goes the other
 //! way.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use sidecar_core::outcome::End;
 
 use super::outcome::grpc_status;
 use super::{Answered, Ongoing};
+use crate::memory::{Memory, Queue};
 use crate::wire::{BodyKind, Downstream, Gone, Piece, Upstream};
 
-/// The endpoint is read only while less than this waits to be written to the client.
-const QUEUED_MAX: usize = 64 * 1024;
-
 /// What became of the body so far.
-#[derive(Default)]
 pub(super) struct Download {
+    /// What waits to be written to the client.
+    queue: Queue,
     /// Bytes read from the endpoint.
     pub(super) bytes: u64,
     ended: bool,
@@ -23,6 +23,11 @@ pub(super) struct Download {
 }
 
 impl Download {
+    /// A body of which nothing was read yet.
+    pub(super) fn new(memory: &Rc<Memory>) -> Self {
+        Self { queue: Queue::new(memory), bytes: 0, ended: false, progress: 0 }
+    }
+
     /// Moves what there is and what there is room for, both ways. Ready when the answer's body has ended and
     /// reached the client's kernel, or never will.
     pub(super) fn poll_pump<D: Downstream>(
@@ -44,7 +49,7 @@ impl Download {
         _ = ongoing.upload.poll_move(cx, ongoing.client, upstream);
         self.progress += ongoing.upload.bytes - before;
         loop {
-            while !self.ended && ongoing.client.queued() < QUEUED_MAX {
+            while !self.ended && self.queue.has_room(ongoing.client.queued()) {
                 match upstream.poll_read(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
@@ -61,12 +66,14 @@ impl Download {
                     }
                 }
             }
-            let waiting = ongoing.client.queued();
-            match ongoing.client.poll_flush(cx) {
+            let full = !self.queue.has_room(ongoing.client.queued());
+            let flushed = ongoing.client.poll_flush(cx);
+            self.queue.tell(ongoing.client.queued());
+            match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::ClientGone),
                 Poll::Ready(Ok(())) if self.ended => return Poll::Ready(End::Whole),
                 // Room again: the endpoint may have more at hand, and nobody else would wake us.
-                Poll::Ready(Ok(())) if waiting >= QUEUED_MAX => self.progress += 1,
+                Poll::Ready(Ok(())) if full => self.progress += 1,
                 Poll::Ready(Ok(())) | Poll::Pending => break,
             }
         }

@@ -46,7 +46,8 @@ pub(super) fn finish<D: Downstream>(
     if let Some(answered) = answered {
         let Answered { conn, .. } = answered;
         if ended.end == End::Whole {
-            world.pool.give(conn, now);
+            let full = world.pool.give(conn, now);
+            full.into_iter().for_each(|limit| world.meters.limit_hit(limit));
         }
     }
     world.rooms.freed(&ongoing.exchange.service, now);

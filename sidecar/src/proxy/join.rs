@@ -8,7 +8,8 @@ use std::task::Poll;
 use api::{Moment, Protocol};
 use sidecar_core::outcome::FaultKind;
 
-use super::connect::{left, open, unsent};
+use super::connect::{left, unsent};
+use super::open::open;
 use super::{Ongoing, Stop};
 use crate::pool::{Conn, Place};
 use crate::tls::Trust;
@@ -30,6 +31,7 @@ pub(super) async fn join<D: Downstream>(
                 place,
                 reused,
                 idled: std::time::Duration::ZERO,
+                retires: None,
             });
         }
         let trust = trust.clone();

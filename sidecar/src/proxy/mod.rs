@@ -12,6 +12,7 @@ mod forward;
 mod join;
 mod last_hop;
 mod learn;
+mod open;
 mod outcome;
 mod raw;
 mod reply;
@@ -19,6 +20,7 @@ mod say;
 mod serve;
 mod stall;
 mod streams;
+mod tunnel;
 mod upload;
 mod wait;
 
@@ -49,7 +51,6 @@ use crate::worker::World;
 
 pub(crate) use raw::carry;
 pub(crate) use streams::greet;
-pub(crate) use upload::KEPT_BY_ALL_MAX;
 
 /// One request on its way through the line.
 struct Ongoing<'c, D> {
@@ -114,7 +115,7 @@ async fn line<D: Downstream>(
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
     ongoing.route = Some(route.clone());
     let admission = wait::admission(world, ongoing, &route).await?;
-    ongoing.upload.keep(admission.settings().retry.keep_body.as_usize());
+    ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
         let view = world.latest(way, &view);
         let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;

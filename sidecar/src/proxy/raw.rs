@@ -4,10 +4,7 @@
 //! as a CONNECT (RFC 9110 §9.3.6) without a status. Nothing is sent before there is an endpoint, so every try
 //! before is free to go elsewhere; afterwards there is none. A refusal is a reset: there are no words for it.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use api::{Caller, Moment, Reason, ServiceKey};
 use sidecar_core::admit::admit;
@@ -24,10 +21,10 @@ use sidecar_core::route::route;
 
 use super::finish::finish;
 use super::upload::Upload;
-use super::{Ended, Ongoing, Stop, connect, wait};
+use super::{Ended, Ongoing, Stop, connect, tunnel, wait};
 use crate::accept::Way;
 use crate::pool::Conn;
-use crate::wire::h1::{Torn, Tunnel};
+use crate::wire::h1::Tunnel;
 use crate::wire::raw::Raw;
 use crate::wire::{Downstream, Socket, Upstream};
 use crate::worker::World;
@@ -52,7 +49,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S) {
     let mut ongoing = Ongoing {
         client: &mut client,
         timer: &mut timer,
-        upload: Upload::new(true, world.kept.clone()),
+        upload: Upload::new(true, &world.memory),
         scratch: world.scratch(),
         head,
         exchange: exchange(&world, &way, service.clone()),
@@ -127,32 +124,13 @@ async fn reach<S: Socket>(
     }
 }
 
-/// Bytes both ways, each half closed in its own time, until both are or nothing moved for `timeout.idle`.
+/// Bytes both ways, each half closed in its own time, until both are or nothing moved for
+/// `timeout.tunnel`.
 async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, reached: Reached) {
     let Reached { conn, attempt, admission, room } = reached;
     let connected = world.clock.now();
-    let idle = admission.settings().timeout.idle.duration();
     let mut tunnel = Tunnel::new(ongoing.client.lend(), conn.wire.into_tunnel());
-    let mut timer = pin!(world.wheel.at(connected + idle));
-    let mut seen = (0, 0);
-    let reason = poll_fn(|cx| {
-        match tunnel.poll(cx) {
-            Poll::Ready(Ok(())) => return Poll::Ready(None),
-            Poll::Ready(Err(Torn::First)) => return Poll::Ready(Some(Reason::ClientGone)),
-            Poll::Ready(Err(Torn::Second)) => return Poll::Ready(Some(Reason::AnswerCut)),
-            Poll::Pending => {}
-        }
-        if tunnel.moved() != seen {
-            seen = tunnel.moved();
-            timer.reset(world.clock.now() + idle);
-        }
-        timer.as_mut().poll(cx).map(|()| Some(Reason::IdleTimeout))
-    })
-    .await;
-    if reason.is_some() {
-        // Neither side may take a torn stream for a whole one.
-        tunnel.reset();
-    }
+    let reason = tunnel::carry(world, &admission, &mut tunnel).await;
     let (forth, back) = tunnel.moved();
     drop(tunnel);
     ongoing.upload.bytes = forth;

@@ -44,7 +44,7 @@ pub(super) async fn answer<D: Downstream>(
     }
     ongoing.client.send_head(&answered.head, kind);
     let passed = world.clock.fresh();
-    let mut download = Download::default();
+    let mut download = Download::new(ongoing.upload.memory());
     let idle = answered.admission.settings().timeout.idle.duration();
     let mut timer = pin!(world.wheel.at(passed + idle));
     let mut seen = 0;

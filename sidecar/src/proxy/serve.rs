@@ -15,7 +15,7 @@ use sidecar_core::refusal::Refusal;
 use super::arrive::arrive;
 use super::finish::finish;
 use super::say::say;
-use super::{Answered, Ended, last_hop, line, reply};
+use super::{Answered, Ended, last_hop, line, reply, tunnel};
 use crate::accept::Way;
 use crate::wheel::Timer;
 use crate::wire::h1::Tunnel;
@@ -65,7 +65,7 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
         match after {
             After::Next => patience = world.limits.idle.duration(),
             After::Close => break,
-            After::Tunnel(answered) => return Box::pin(tunnel(client, *answered)).await,
+            After::Tunnel(answered) => return Box::pin(tunnelled(world, client, *answered)).await,
         }
     }
     let mut timer = pin!(world.wheel.at(world.clock.now() + GOODBYE));
@@ -150,10 +150,12 @@ pub(super) async fn malformed<D: Downstream>(
 
 /// Carries bytes both ways until both sides have ended. What was held for the request is held until then: a
 /// tunnel is in flight for as long as it lasts.
-async fn tunnel<D: Downstream>(client: D, answered: Answered) {
+async fn tunnelled<D: Downstream>(world: &World, client: D, answered: Answered) {
     let Answered { conn, attempt, admission, room, .. } = answered;
     let mut tunnel = Tunnel::new(client.into_tunnel(), conn.wire.into_tunnel());
-    // Either side's failure ends it; both sides are told by the drop.
-    _ = poll_fn(|cx| tunnel.poll(cx)).await;
+    let torn = tunnel::carry(world, &admission, &mut tunnel).await;
+    if let Some(reason) = torn {
+        world.meters.tunnel_torn(&admission.route().plan().service, reason);
+    }
     drop((attempt, admission, room));
 }

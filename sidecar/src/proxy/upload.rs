@@ -1,19 +1,16 @@
 //! The body of one request on its way to the endpoint, kept by reference while another try may need it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use api::Reason;
+use api::policy::Settings;
 use bytes::Bytes;
 use sidecar_core::outcome::Body;
+use sidecar_core::refusal::Refusal;
 
-use crate::wire::{Broken, Downstream, Piece, Trailers, Upstream};
-
-/// The client is read only while less than this waits to be written to the endpoint.
-const QUEUED_MAX: usize = 64 * 1024;
-
-/// Bodies kept by all requests of a worker together: 16 MiB, 256 of the largest that are kept by default.
-pub(crate) const KEPT_BY_ALL_MAX: usize = 16 * 1024 * 1024;
+use crate::memory::{Memory, Queue};
+use crate::wire::{BodyKind, Broken, Downstream, Piece, Trailers, Upstream};
 
 /// Whether everything was moved on.
 type Moved = Poll<Result<(), Broken>>;
@@ -24,9 +21,12 @@ pub(super) struct Upload {
     kept: Vec<Bytes>,
     trailers: Option<Trailers>,
     kept_bytes: usize,
-    kept_by_all: Rc<Cell<usize>>,
+    /// What waits to be written to the endpoint.
+    queue: Queue,
     /// Keep this much; the route's setting.
     cap: usize,
+    /// Take this much; the route's setting.
+    most: u64,
     /// Pieces that the current attempt was given.
     given: usize,
     /// The current attempt was given the end.
@@ -41,13 +41,14 @@ pub(super) struct Upload {
 
 impl Upload {
     /// A body of which nothing was read yet. `none`: there is no body at all.
-    pub(super) fn new(none: bool, kept_by_all: Rc<Cell<usize>>) -> Self {
+    pub(super) fn new(none: bool, memory: &Rc<Memory>) -> Self {
         Self {
             kept: Vec::new(),
             trailers: None,
             kept_bytes: 0,
-            kept_by_all,
+            queue: Queue::new(memory),
             cap: 0,
+            most: u64::MAX,
             given: 0,
             ended: false,
             whole: none,
@@ -56,9 +57,23 @@ impl Upload {
         }
     }
 
-    /// Keeps up to `cap` bytes for another attempt from now on.
-    pub(super) fn keep(&mut self, cap: usize) {
-        self.cap = cap;
+    /// Obeys the route's settings from now on; a no when `announced` is more than they take.
+    pub(super) fn obey(&mut self, settings: &Settings, announced: BodyKind) -> Result<(), Refusal> {
+        self.cap = settings.retry.keep_body.as_usize();
+        let Some(most) = settings.body_at_most.on() else { return Ok(()) };
+        self.most = most.as_bytes();
+        match announced {
+            BodyKind::Length(length) if length > self.most => {
+                let detail = format!("{length} bytes, and the route takes {most}");
+                Err(Refusal::of(Reason::BodyTooLarge).detail(detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The worker's memory.
+    pub(super) fn memory(&self) -> &Rc<Memory> {
+        self.queue.memory()
     }
 
     /// Whether the request could be sent again from its first byte.
@@ -97,8 +112,9 @@ impl Upload {
     ) -> (Moved, Moved) {
         loop {
             let pumped = self.poll_pump(cx, client, endpoint);
-            let full = endpoint.queued() >= QUEUED_MAX;
+            let full = !self.queue.has_room(endpoint.queued());
             let flushed = endpoint.poll_flush(cx);
+            self.queue.tell(endpoint.queued());
             // Room again: the client may have more at hand, and nobody else would wake us.
             if !full || !matches!(flushed, Poll::Ready(Ok(()))) {
                 return (pumped, flushed);
@@ -113,7 +129,7 @@ impl Upload {
         endpoint: &mut U,
     ) -> Poll<Result<(), Broken>> {
         while !self.ended {
-            if endpoint.queued() >= QUEUED_MAX {
+            if !self.queue.has_room(endpoint.queued()) {
                 return Poll::Pending;
             }
             if let Some(piece) = self.kept.get(self.given) {
@@ -129,6 +145,10 @@ impl Upload {
             match client.poll_read(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+                Poll::Ready(Ok(Piece::Data(data))) if self.bytes + data.len() as u64 > self.most => {
+                    let rule = "the body is longer than the route takes";
+                    return Poll::Ready(Err(Broken::Request(Reason::BodyTooLarge, rule)));
+                }
                 Poll::Ready(Ok(Piece::Data(data))) => self.pass(data, endpoint),
                 Poll::Ready(Ok(Piece::End(trailers))) => {
                     self.whole = true;
@@ -141,11 +161,9 @@ impl Upload {
 
     fn pass<U: Upstream>(&mut self, data: Bytes, endpoint: &mut U) {
         self.bytes += data.len() as u64;
-        let room = self.kept_bytes + data.len() <= self.cap
-            && self.kept_by_all.get() + data.len() <= KEPT_BY_ALL_MAX;
-        if !self.gone && room {
+        let wanted = !self.gone && self.kept_bytes + data.len() <= self.cap;
+        if wanted && self.memory().keep(data.len()) {
             self.kept_bytes += data.len();
-            self.kept_by_all.set(self.kept_by_all.get() + data.len());
             self.kept.push(data.clone());
             self.given += 1;
         } else {
@@ -156,7 +174,7 @@ impl Upload {
     }
 
     fn free(&mut self) {
-        self.kept_by_all.set(self.kept_by_all.get() - self.kept_bytes);
+        self.memory().forget(self.kept_bytes);
         self.kept_bytes = 0;
         self.kept.clear();
         self.given = 0;

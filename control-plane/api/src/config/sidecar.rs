@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::schema::{
     Field, Fields, Node, Problems, Schema, Shape, Switch, Words, choice_shape, join, settings,
 };
-use crate::unit::{Share, Span};
+use crate::unit::{Share, Size, Span};
 
 use super::tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 
@@ -134,8 +134,16 @@ settings! {
         leaf head: Span = Span::secs(10), because "long enough for a bad network, too short for a slowloris";
         /// How long a connection may be idle between two requests.
         leaf idle: Span = Span::secs(300), because "clients close earlier; what is left is forgotten";
+        /// Bytes that may wait to be written to slow readers, per worker; beyond, each exchange may queue 4 KiB each
+        /// way.
+        leaf queued: Size = Size::mib(64), because "a thousand slow readers with a whole queue of 64 KiB each; more are served in smaller bites";
         /// Idle connections kept to each endpoint, per worker.
         leaf pool: u32 = 64, because "more are only needed while busy, and then they are not idle";
+        /// Idle connections kept to all endpoints together, per worker.
+        leaf pool_all: u32 = 2_048, because "two megabytes and a tenth of the usual descriptors: what is kept beyond would seldom be used within `pool_idle`";
+        /// How old a connection to an endpoint may be when it is used again; a quarter less for some, so that they do
+        /// not all end at once.
+        leaf pool_age: Switch<Span> = Switch::On(Span::secs(600)), because "a changed certificate, or a balancer in between, is met within minutes, and one handshake in ten minutes costs nothing";
         /// How long a pooled connection may be idle before it is closed.
         leaf pool_idle: Span = Span::secs(4), because "below the 5 s after which Node and others close";
     }

@@ -26,6 +26,8 @@ settings! {
         part breaker: Breaker, words BreakerWords;
         /// How the attempts of one request are run.
         part strategy: Strategy, words StrategyWords;
+        /// The longest body that a request may have; a longer one is answered 413.
+        leaf body_at_most: Switch<Size> = Switch::Off, because "bodies pass through without being held: a long one costs its service alone, and only that knows which is too long";
         /// How often requests may come. A list written at a narrower scope replaces a wider one.
         leaf limits: Vec<Limit> = Vec::new(), because "a limit nobody asked for is an outage nobody expects";
     }
@@ -42,6 +44,8 @@ settings! {
         leaf connect: Span = Span::secs(1), because "one lost SYN is sent again after 1 s; a second one means trouble";
         /// How long a body may stand still once the head of the answer is there.
         leaf idle: Span = Span::secs(300), because "streams and long polls are quiet for minutes and healthy";
+        /// How long a tunnel (an upgraded connection, a raw stream) may be quiet.
+        leaf tunnel: Span = Span::secs(3_600), because "Envoy's value for TCP: chats and database pools rest for half an hour and are healthy";
     }
 }
 

@@ -11,6 +11,7 @@ use crate::queue;
 
 const REFUSED: Fault = fault(FaultKind::ConnectRefused, Sent::None, false);
 const RESET: Fault = fault(FaultKind::ResetBeforeHead, Sent::All, false);
+const STARVED: Fault = fault(FaultKind::NoSocket, Sent::None, false);
 const STALE: Fault = fault(FaultKind::ResetBeforeHead, Sent::All, true);
 
 const fn fault(kind: FaultKind, sent: Sent, reused: bool) -> Fault {
@@ -153,11 +154,31 @@ fn only_what_an_endpoint_did_counts_against_it() {
         (grpc(8), (0, 0)),
         (grpc(14), (0, 1)),
         (Outcome::Fault(STALE), (0, 0)),
+        (Outcome::Fault(STARVED), (0, 0)),
         (Outcome::Fault(RESET), (0, 1)),
         (Outcome::Cancelled, (0, 0)),
     ] {
         assert_eq!(counted(outcome.clone()), wanted, "{outcome:?}");
     }
+}
+
+#[test]
+fn who_has_no_socket_waits_for_one_instead_of_asking_everybody() {
+    let mut bench = Bench::new(5, "");
+    let exchange = bench.exchange(false);
+    let admission = bench.admission(&exchange);
+    let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+    let starved = Outcome::Fault(STARVED);
+    let next = bench.classify(&exchange, &admission, &mut attempt, &starved, Body::Whole);
+    assert!(matches!(next, Next::Again { at, free: true } if at > bench.now), "{next:?}");
+    check(
+        "",
+        false,
+        Body::Whole,
+        &vec![Outcome::Fault(STARVED); 5],
+        &give_up(Reason::NoSocket),
+        Then::NoAttemptLeft,
+    );
 }
 
 #[test]
