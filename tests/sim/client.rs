@@ -52,6 +52,7 @@ impl World {
         };
         let number = self.checks.ledger.len() as u64;
         let exchange = Exchange {
+            peer: None,
             id: RequestId::mint(self.now.as_millis(), u128::from(number) << 1),
             arrived: now,
             service: self.scenario.services[service].clone(),

@@ -27,6 +27,7 @@ pub(crate) fn service() -> ServiceKey {
 
 pub(crate) fn exchange(idempotent: bool) -> Exchange {
     Exchange {
+        peer: None,
         id: RequestId::mint(1, 0),
         arrived: Moment::ZERO,
         service: service(),

@@ -1,6 +1,7 @@
 //! One request with its answer: what the deciding stages know of it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub struct Exchange {
     pub service: ServiceKey,
     /// Who sends it.
     pub caller: Caller,
+    /// Where it comes from; read only where the plan asks for it ([`ServicePlan::needs_peer`](crate::plan::ServicePlan)).
+    pub peer: Option<IpAddr>,
     /// Whether running it twice does what running it once does; see [`idempotent`].
     pub idempotent: bool,
     /// Whether it carries an `Idempotency-Key`.

@@ -40,11 +40,15 @@ pub(crate) fn both(a: u64, b: u64) -> u64 {
 
 /// What stands for an instance in every table.
 pub(crate) fn id(key: &InstanceKey) -> u64 {
-    let ip = match key.ip {
+    both(address(key.ip), key.port.into())
+}
+
+/// What stands for an address.
+pub(crate) fn address(ip: IpAddr) -> u64 {
+    match ip {
         IpAddr::V4(ip) => bytes(&ip.octets()),
         IpAddr::V6(ip) => bytes(&ip.octets()),
-    };
-    both(ip, key.port.into())
+    }
 }
 
 /// How much `id` of weight `weight` wants `key`: of several, whoever wants it most has it, each in proportion

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use api::policy::{Limit, LimitKey, Matching, ServiceSettings, Settings};
+use api::policy::{HashKey, Limit, LimitKey, Matching, ServiceSettings, Settings};
 use api::{Caller, Label, ServiceKey};
 
 use crate::bucket::{Bucket, Flow};
@@ -20,6 +20,8 @@ pub struct ServicePlan {
     pub service: ServiceKey,
     /// What is counted of the service, whatever the plan.
     pub cell: Arc<ServiceCell>,
+    /// Whether a rule asks where requests come from.
+    pub needs_peer: bool,
     /// The routes in the order they are tried; the last one matches everything.
     pub routes: Vec<RoutePlan>,
 }
@@ -89,7 +91,7 @@ impl ServicePlan {
             settings: settings.clone(),
             limits: settings.limits.iter().map(|limit| known_or_new(&mut known, limit)).collect(),
         };
-        let routes = settings
+        let routes: Vec<RoutePlan> = settings
             .routes
             .iter()
             .map(|route| RoutePlan {
@@ -99,7 +101,12 @@ impl ServicePlan {
                 callers: route.callers.iter().map(|(name, own)| (name.clone(), terms(own))).collect(),
             })
             .collect();
-        Self { service: service.clone(), cell, routes }
+        let by_source = |terms: &Terms| {
+            let balance = &terms.settings.balance;
+            balance.by.hashes() && balance.key == HashKey::Source
+        };
+        let needs_peer = routes.iter().flat_map(RoutePlan::terms).any(by_source);
+        Self { service: service.clone(), cell, needs_peer, routes }
     }
 
     /// What the policies say for the whole service. An endpoint's machines (health, breaker, averages, its cap)

@@ -41,7 +41,7 @@ pub fn route<'h>(
     let mut route = Route { plan: plan.clone(), at, caller, key: None };
     let balance = &route.settings().balance;
     if balance.by.hashes() {
-        route.key = hash::key_of(&balance.key, (path, query), &exchange.caller, &header);
+        route.key = hash::key_of(&balance.key, (path, query), exchange.peer, &header);
     }
     route
 }

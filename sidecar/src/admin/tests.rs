@@ -17,6 +17,7 @@ use crate::clock::Clock;
 
 fn record(n: u64) -> Record {
     let exchange = Exchange {
+        peer: None,
         id: RequestId::mint(n, 0),
         arrived: Moment::ZERO,
         service: "cart".parse().unwrap(),

@@ -34,6 +34,7 @@ impl Page {
 
 fn record(status: u16, reason: Option<Reason>, dice: u128) -> Record {
     let exchange = Exchange {
+        peer: None,
         id: RequestId::mint(1_735_689_599_999, dice),
         arrived: Moment::ZERO,
         service: "cart.shop".parse().unwrap(),

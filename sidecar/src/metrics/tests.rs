@@ -107,6 +107,7 @@ fn note(number: u8, reason: Option<Reason>, status: u16, then: Then) -> AttemptN
 
 fn record(reason: Option<Reason>, status: u16, notes: &[AttemptNote]) -> Record {
     let exchange = Exchange {
+        peer: None,
         id: RequestId::mint(1, 1),
         arrived: Moment::ZERO,
         service: service("cart"),

@@ -48,6 +48,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         id,
         arrived,
         service: service.clone().unwrap_or_else(|| world.nobody.clone()),
+        peer: None,
         caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
         idempotent: head.method().idempotent(),
         keyed: head.has(Known::IdempotencyKey),

@@ -110,6 +110,9 @@ async fn line<D: Downstream>(
 ) -> Result<Answered, Refusal> {
     let room = admit(&world.host)?;
     let view = wait::known(world, way, ongoing).await?;
+    if view.plan.needs_peer {
+        ongoing.exchange.peer = ongoing.client.peer();
+    }
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);

@@ -81,6 +81,7 @@ fn exchange(world: &World, way: &Way, service: ServiceKey) -> Exchange {
         id: RequestId::mint(world.clock.wall(arrived), dice),
         arrived,
         service,
+        peer: None,
         caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
         idempotent: false,
         keyed: false,
@@ -98,6 +99,9 @@ async fn reach<S: Socket>(
 ) -> Result<Reached, Refusal> {
     let room = admit(&world.host)?;
     let view = wait::known(world, way, ongoing).await?;
+    if view.plan.needs_peer {
+        ongoing.exchange.peer = ongoing.client.peer();
+    }
     let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
     ongoing.route = Some(route.clone());
     let admission = wait::admission(world, ongoing, &route).await?;

@@ -51,11 +51,11 @@ enum Event<S> {
 }
 
 async fn streams<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: Ahead<S>) {
+    let calls = Rc::new(Calls::from(io.io().peer()));
     let handshake = h2::server().handshake(io);
     let Some(Ok(mut connection)) = in_time(&world, world.limits.head.duration(), handshake).await else {
         return;
     };
-    let calls = Rc::<Calls>::default();
     let idle = world.limits.idle.duration();
     let mut timer = pin!(world.wheel.at(world.clock.now() + idle));
     let (mut used, mut leaving) = (world.clock.now(), false);

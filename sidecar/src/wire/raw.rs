@@ -3,6 +3,7 @@
 //! The line sees one request without a body that never gets an answer in words: all that can be asked is whether
 //! the client is still there.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -40,6 +41,10 @@ impl<S: Socket> Downstream for Raw<S> {
 
     fn poll_next_head(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Broken>> {
         Poll::Ready(Ok(None))
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.io.peer()
     }
 
     fn request_body(&self) -> BodyKind {

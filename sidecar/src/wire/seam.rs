@@ -1,6 +1,7 @@
 //! What every wire answers to: [`Downstream`] towards the client, [`Upstream`] towards the endpoint.
 
 use std::io;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 use api::Reason;
@@ -87,6 +88,8 @@ pub trait Downstream {
     fn head_begun(&self) -> bool {
         false
     }
+    /// Who sends; `None` where ends have no addresses. May be a system call: ask only where it matters.
+    fn peer(&self) -> Option<IpAddr>;
     /// How the current request's body ends.
     fn request_body(&self) -> BodyKind;
     /// Whether the client still waits for `100 Continue`, which is sent as an ordinary interim head.

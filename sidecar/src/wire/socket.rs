@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -16,6 +17,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
 
     /// Whether the kernel holds neither bytes nor an end for us at this moment.
     fn quiet(&self) -> bool;
+
+    /// Who is at the other end; `None` where ends have no addresses. One system call.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 impl Socket for TcpStream {
@@ -26,6 +32,11 @@ impl Socket for TcpStream {
 
     fn quiet(&self) -> bool {
         would_block(&SockRef::from(self))
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        // The same host on a listener of either family is one peer. A connection that is gone has none.
+        self.peer_addr().ok().map(|address| address.ip().to_canonical())
     }
 }
 
@@ -38,6 +49,10 @@ impl Socket for server::TlsStream<TcpStream> {
     fn quiet(&self) -> bool {
         let (socket, session) = self.get_ref();
         session.wants_read() && socket.quiet()
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.get_ref().0.peer()
     }
 }
 
@@ -69,6 +84,10 @@ impl<S: Socket + ?Sized> Socket for &mut S {
     fn quiet(&self) -> bool {
         (**self).quiet()
     }
+
+    fn peer(&self) -> Option<IpAddr> {
+        (**self).peer()
+    }
 }
 
 impl<S: Socket + ?Sized> Socket for Box<S> {
@@ -78,6 +97,10 @@ impl<S: Socket + ?Sized> Socket for Box<S> {
 
     fn quiet(&self) -> bool {
         (**self).quiet()
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        (**self).peer()
     }
 }
 

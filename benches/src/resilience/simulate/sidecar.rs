@@ -85,6 +85,7 @@ impl Sidecar {
         (caller, due): (usize, std::time::Duration),
     ) -> Request {
         let exchange = Exchange {
+            peer: None,
             id: RequestId::mint(number, 0),
             arrived: Moment::from_nanos(due.as_nanos() as u64),
             service: self.plan.service.clone(),

@@ -10,7 +10,7 @@ use crate::schema::{Field, Fields, Node, Problems, Schema, Shape};
 pub enum HashKey {
     /// Its path, without the query.
     Path,
-    /// Who sends it: one caller's requests meet one host.
+    /// The address it comes from: one client's requests meet one host.
     Source,
     /// The value of this header, by its lower-case name.
     Header(String),
@@ -25,7 +25,11 @@ impl Shape for HashKey {
         let field = |name, doc: &str, schema| Field { name, doc: doc.into(), default: None, why: "", schema };
         Schema::Record(vec![
             field("path", "Its path, without the query: write true.", bool::schema()),
-            field("source", "Who sends it, so that one caller meets one host: write true.", bool::schema()),
+            field(
+                "source",
+                "The address it comes from, so that one client meets one host: write true.",
+                bool::schema(),
+            ),
             field("header", "The value of this header.", String::schema()),
             field("cookie", "The value of this cookie.", String::schema()),
             field("query", "The value of this parameter of the query, as written.", String::schema()),

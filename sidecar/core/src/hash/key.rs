@@ -1,20 +1,21 @@
 //! What a request is hashed by, taken out of it.
 
-use api::Caller;
+use std::net::IpAddr;
+
 use api::policy::HashKey;
 
-use super::bytes;
+use super::{address, bytes};
 
 /// The hash of what `key` names in a request; `None` when the request has none of it.
 pub(crate) fn key_of<'h>(
     key: &HashKey,
     (path, query): (&str, Option<&str>),
-    caller: &Caller,
+    peer: Option<IpAddr>,
     header: impl Fn(&str) -> Option<&'h str>,
 ) -> Option<u64> {
     let found = match key {
         HashKey::Path => Some(path),
-        HashKey::Source => caller.name.as_ref().map(api::Label::as_str),
+        HashKey::Source => return peer.map(address),
         HashKey::Header(name) => header(name),
         HashKey::Cookie(name) => header("cookie").and_then(|all| named(all, ';', name)),
         HashKey::Query(name) => query.and_then(|all| named(all, '&', name)),
@@ -42,7 +43,7 @@ mod tests {
             _ => None,
         };
         let check = |key: HashKey, wanted: Option<&str>| {
-            let found = key_of(&key, ("/a", Some("x=1&id=7&id=8")), &Caller::default(), header);
+            let found = key_of(&key, ("/a", Some("x=1&id=7&id=8")), None, header);
             assert_eq!(found, wanted.map(|value| bytes(value.as_bytes())), "{key:?}");
         };
         check(HashKey::Path, Some("/a"));
@@ -53,5 +54,15 @@ mod tests {
         check(HashKey::Cookie("id".into()), None);
         check(HashKey::Query("id".into()), Some("7"));
         check(HashKey::Query("d".into()), None);
+    }
+
+    #[test]
+    fn a_source_is_one_host_whatever_it_asks_for() {
+        let of = |peer: Option<[u8; 4]>, path| {
+            key_of(&HashKey::Source, (path, None), peer.map(IpAddr::from), |_| None)
+        };
+        assert_eq!(of(Some([10, 0, 0, 1]), "/a"), of(Some([10, 0, 0, 1]), "/b"));
+        assert_ne!(of(Some([10, 0, 0, 1]), "/a"), of(Some([10, 0, 0, 2]), "/a"));
+        assert_eq!(of(None, "/a"), None, "a Unix socket has no address");
     }
 }

@@ -1,5 +1,6 @@
 //! [`Serving`] on a socket.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -86,6 +87,10 @@ impl<S: Socket> Downstream for Server<S> {
 
     fn head_begun(&self) -> bool {
         self.machine.head_begun()
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.io.peer()
     }
 
     fn request_body(&self) -> BodyKind {

@@ -19,6 +19,11 @@ impl<S> Ahead<S> {
     pub fn new((io, read): (S, Bytes)) -> Self {
         Self { read, io }
     }
+
+    /// The stream.
+    pub fn io(&self) -> &S {
+        &self.io
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {

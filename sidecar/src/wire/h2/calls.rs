@@ -2,6 +2,7 @@
 //! itself (rapid reset, CVE-2023-44487, and its cousins).
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -21,9 +22,20 @@ pub struct Calls {
     running: Cell<u32>,
     closing: Cell<bool>,
     driver: RefCell<Option<Waker>>,
+    peer: Option<IpAddr>,
 }
 
 impl Calls {
+    /// None yet, on a connection from `peer`.
+    pub fn from(peer: Option<IpAddr>) -> Self {
+        Self { peer, ..Self::default() }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// A stream began. `false`: the client cancels more than `CANCELLED_MAX` and more than half of what it
     /// starts, and its connection must end.
     #[must_use]

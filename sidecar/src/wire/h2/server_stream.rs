@@ -1,5 +1,6 @@
 //! One stream of a client's connection: one exchange.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -69,6 +70,10 @@ impl Downstream for ServerStream {
         let head = self.asked.take().map(|asked| self.judge(&asked)).transpose();
         self.malformed = head.is_err();
         Poll::Ready(head)
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.running.calls.peer()
     }
 
     fn request_body(&self) -> BodyKind {
