@@ -24,15 +24,21 @@ const EXPONENT: i32 = 6;
 const FLOOR: f32 = 0.02;
 /// Success is judged together with this many answers like the peers': of 16, one failure weighs 6 %.
 const PRIOR: f32 = 16.0;
+/// By so many standard deviations a host may be worse than its peers and count as good as they are: where
+/// everything fails a little, who is worst is chance, and the exponents would make a verdict of it.
+const CHANCE: f32 = 3.0;
 /// A host that never answered and has requests in flight is left alone while others have a history: it is
 /// probed by one request at a time (Finagle's `PeakEwma`).
 const UNKNOWN: f32 = 1e3;
 
-/// The success of an endpoint against its peers: 1 for as good as them, down to 0.02 for worse.
+/// The success of an endpoint against its peers: 1 for as good as them, chance allowed for, down to 0.02 for worse.
+/// Where the peers never fail nothing is chance.
 pub fn success(counts: Counts, peers: f32) -> f32 {
     let peers = peers.clamp(FLOOR, 1.0);
-    let share = (counts.good as f32 + PRIOR * peers) / (counts.total() as f32 + PRIOR);
-    (share / peers).clamp(FLOOR, 1.0)
+    let judged = counts.total() as f32 + PRIOR;
+    let share = (counts.good as f32 + PRIOR * peers) / judged;
+    let chance = CHANCE * (peers * (1.0 - peers) / judged).sqrt();
+    ((share + chance) / peers).clamp(FLOOR, 1.0)
 }
 
 /// How much `success` multiplies an endpoint's traffic: success^6.
@@ -120,9 +126,11 @@ mod tests {
         check(100, 0, 1.0, 1.0..=1.0);
         // A sinkhole: 0.8 % of a peer's traffic is 0.2 % of five.
         check(0, 20, 1.0, 0.0..=0.008);
-        // Everything fails 30 %: nobody is starved.
-        check(70, 30, 0.7, 0.99..=1.0);
-        check(0, 1, 0.7, 0.65..=0.75);
+        // Everything fails 30 %: nobody is starved by chance, and who is much worse is found out.
+        check(70, 30, 0.7, 1.0..=1.0);
+        check(0, 1, 0.7, 1.0..=1.0);
+        check(60, 40, 0.7, 1.0..=1.0);
+        check(30, 70, 0.7, 0.0..=0.2);
     }
 
     #[test]
