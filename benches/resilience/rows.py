@@ -93,7 +93,7 @@ OBSERVE = "check inter 2s observe layer7 error-limit 3 on-error mark-down"
 
 
 def sinkhole():
-    return run(20, 400, hosts(5, 64, 20, turns={0: bad()}))
+    return run(10, 400, hosts(5, 64, 20, turns={0: bad()}))
 
 
 def ejection(count, ill):

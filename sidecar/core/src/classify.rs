@@ -52,7 +52,9 @@ pub fn classify(
     let settings = call.admission.settings();
     let judged = judge::of(outcome, attempt.endpoint(), settings);
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
-    let wanted = matches!(outcome, Outcome::Fault(_)) || wants_another(outcome, judged, settings);
+    let wanted = matches!(outcome, Outcome::Fault(_))
+        || wants_another(outcome, judged, settings)
+        || (matches!(judged, Judged::Bad { .. }) && judge::fails_alone(call, attempt, now));
     let then =
         if wanted { resend::decide(call, scratch, (attempt, outcome), body, now) } else { Then::Answered };
     if let Some(note) = scratch.last_attempt() {
@@ -71,7 +73,8 @@ pub fn classify(
 }
 
 /// Whether an answer is one that another endpoint may answer better: of those judged bad, the statuses that the
-/// policy names and gRPC's UNAVAILABLE; an app's own error would be the same elsewhere.
+/// policy names and gRPC's UNAVAILABLE. An app's own error would be the same elsewhere, unless its endpoint
+/// [fails alone](judge::fails_alone).
 fn wants_another(outcome: &Outcome, judged: Judged, settings: &Settings) -> bool {
     let Outcome::Answer(answer) = outcome else { return false };
     match judged {

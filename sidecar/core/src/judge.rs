@@ -103,6 +103,13 @@ pub fn never_reached(reason: Reason) -> bool {
     )
 }
 
+/// Whether the attempt's endpoint does worse than its peers by more than chance: then a failure is the endpoint's and
+/// not the request's, and another one may answer it.
+pub(crate) fn fails_alone(call: &Call<'_>, attempt: &Attempt, now: Moment) -> bool {
+    let peers = call.admission.route().cell().medians().success;
+    cost::success(cost::counts(attempt.endpoint(), now, call.admission.base()), peers) < 1.0
+}
+
 /// Tells every machine of the attempt's endpoint and service.
 pub(crate) fn tell(
     call: &Call<'_>,

@@ -79,9 +79,30 @@ fn a_request_runs_twice_only_where_that_is_safe() {
     check("", true, Body::Gone, &one(RESET), &give_up(Reason::ResetBeforeHead), Then::BodyGone);
     check("", true, Body::Whole, &[answer(503)], &again(false), Then::Again);
     check("", false, Body::Whole, &[answer(503)], &Next::Done, Then::NotSafe);
-    check("", true, Body::Whole, &[answer(500)], &Next::Done, Then::Answered);
+    check("", true, Body::Whole, &[answer(500)], &again(false), Then::Again);
+    check("", false, Body::Whole, &[answer(500)], &Next::Done, Then::NotSafe);
     check("", true, Body::Whole, &[answer(404)], &Next::Done, Then::Answered);
     check("", true, Body::Whole, &[Outcome::Cancelled], &give_up(Reason::ClientGone), Then::Dropped);
+}
+
+#[test]
+fn an_apps_own_error_is_tried_elsewhere_only_while_its_host_fails_alone() {
+    let mut bench = Bench::new(5, "");
+    let poisoned = |bench: &mut Bench| {
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.after(5);
+        bench.classify(&exchange, &admission, &mut attempt, &answer(500), Body::Whole)
+    };
+    for _ in 0..100 {
+        bench.run(true, |_| 200);
+    }
+    assert!(matches!(poisoned(&mut bench), Next::Again { .. }), "its peers never fail");
+    for request in 0..500_u32 {
+        bench.run(true, |_| if request.is_multiple_of(5) { 500 } else { 200 });
+    }
+    assert_eq!(poisoned(&mut bench), Next::Done, "everybody fails now and then: it is the request");
 }
 
 #[test]
