@@ -8,6 +8,7 @@ mod key;
 mod matching;
 mod set;
 mod settings;
+mod subset;
 
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
 pub use key::HashKey;
@@ -16,5 +17,6 @@ pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings};
 pub use settings::{
     Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Health,
     HealthWords, Limit, LimitKey, Retry, RetryWords, Settings, SettingsWords, Strategy, StrategyKind,
-    StrategyWords, Timeout, TimeoutWords,
+    StrategyWords, Timeout, TimeoutWords, Zones,
 };
+pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -49,6 +49,8 @@ pub(crate) struct Bench {
     pub(crate) scratch: Scratch,
     /// Path and query of its requests.
     pub(crate) target: String,
+    /// Headers of its requests.
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
 }
 
 impl Bench {
@@ -67,7 +69,15 @@ impl Bench {
         directory.want(plan.wants());
         directory.replace(Moment::ZERO, List::new(service(), 1, instances));
         let (list, now) = (directory.current(), Moment::from_millis(1_000));
-        Self { plan: Arc::new(plan), list, now, dice: 7, scratch: Scratch::default(), target: "/".into() }
+        Self {
+            plan: Arc::new(plan),
+            list,
+            now,
+            dice: 7,
+            scratch: Scratch::default(),
+            target: "/".into(),
+            headers: Vec::new(),
+        }
     }
 
     pub(crate) fn after(&mut self, millis: u64) {
@@ -84,7 +94,8 @@ impl Bench {
 
     pub(crate) fn admission(&mut self, exchange: &Exchange) -> Admission {
         self.scratch.begin();
-        let route = route(&self.plan, exchange, "GET", &self.target, |_| None);
+        let header = |name: &str| self.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
+        let route = route(&self.plan, exchange, "GET", &self.target, header);
         match limit(&route, exchange, &mut self.scratch, self.now) {
             Verdict::Now(admission) => admission,
             other => panic!("{other:?}"),

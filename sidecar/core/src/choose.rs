@@ -38,15 +38,18 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     }
     if cell.medians_due(now) {
         cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
-        cell.tell_weight(cost::weight(call.list));
+        cell.tell_weight(cost::weight(call.list.endpoints.iter()));
     }
     let mut pool = std::mem::take(&mut scratch.pool);
-    let by = settings.balance.by;
+    let (by, asked) = (settings.balance.by, call.admission.route().asked());
     let (keyed, medians) = (Keyed::of(call.admission, &mut dice), cell.medians());
-    let view = View { now, settings: call.admission.base(), by, keyed, medians, tried: &scratch.tried };
-    view.fill(call.list, &mut pool, &mut dice);
+    let (base, balance) = (call.admission.base(), &settings.balance);
+    let view = View { now, settings: base, balance, keyed, medians, tried: &scratch.tried };
+    scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
     scratch.throw = None;
-    let taken = match trial::claim(call, scratch, now) {
+    let mine = asked.parts(&call.list.parts).next();
+    let mine = |at| mine.is_some_and(|(_, part)| part.all.has(at));
+    let taken = match trial::claim(call, scratch, mine, now) {
         Some((at, permit)) => begin(call, scratch, &mut pool, (at, How::Trial), Some(permit), now),
         None => None,
     };
@@ -105,8 +108,9 @@ fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attemp
     }
     let reason = if count(Why::BreakerOpen) > 0 { Reason::BreakerOpen } else { Reason::NoEndpoint };
     let detail = format!(
-        "{} endpoints: {} with an open breaker, {} with weight zero",
+        "{} endpoints, {} of them for this request: {} with an open breaker, {} with weight zero",
         call.list.endpoints.len(),
+        scratch.counts.iter().map(|count| usize::from(*count)).sum::<usize>(),
         count(Why::BreakerOpen),
         count(Why::WeightZero)
     );

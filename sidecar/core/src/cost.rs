@@ -89,18 +89,16 @@ pub fn medians(list: &EndpointList, now: Moment, settings: &Settings, numbers: &
     Medians { latency, success: middle(numbers, 0).unwrap_or(1.0) }
 }
 
-/// The weight of those in `list` that take requests; of all when nobody is well.
-pub fn weight(list: &EndpointList) -> u64 {
-    let sum = |well: bool| -> u64 {
-        let takes = |e: &&Arc<Endpoint>| {
-            !well || (e.instance.readiness == Readiness::Ready && !e.cell.health.ask().is_out())
-        };
-        list.endpoints.iter().filter(takes).map(|e| u64::from(e.instance.weight)).sum()
-    };
-    match sum(true) {
-        0 => sum(false),
-        weight => weight,
+/// The weight of those that take requests; of all when nobody is well.
+pub fn weight<'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> u64 {
+    let (mut well, mut all) = (0, 0);
+    for endpoint in endpoints {
+        let weight = u64::from(endpoint.instance.weight);
+        let takes = endpoint.instance.readiness == Readiness::Ready && !endpoint.cell.health.ask().is_out();
+        all += weight;
+        well += if takes { weight } else { 0 };
     }
+    if well == 0 { all } else { well }
 }
 
 /// The middle one; of two, the lower for `lower` 1 and the upper for 0.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use api::{Cause, Delta, Instance, InstanceKey, List, Moment, ServiceKey, Share};
 
 use crate::endpoint::{Endpoint, EndpointCell, EndpointList};
-use crate::hash::Wants;
+use crate::parts::{Standing, Wants};
 
 /// Up to this share of a list, and one in any case, may go without anybody's will in one change; the control
 /// plane's sweep has the same cap. More at once is a fault of the teller until traffic says otherwise.
@@ -49,6 +49,7 @@ pub struct Directory {
     next_id: u32,
     review_at: Option<Moment>,
     wants: Wants,
+    standing: Standing,
 }
 
 impl Directory {
@@ -62,6 +63,7 @@ impl Directory {
             next_id: 0,
             review_at: None,
             wants: Wants::default(),
+            standing: Standing::default(),
         }
     }
 
@@ -75,13 +77,27 @@ impl Directory {
         &self.told
     }
 
-    /// The plan of the service looks into these tables: they stand beside the list from now on.
+    /// The plan of the service asks this of its lists from now on.
     pub fn want(&mut self, wants: Wants) {
         if self.wants != wants {
             self.wants = wants;
-            let list = EndpointList::clone(&self.current);
-            self.current = Arc::new(list.hashed(wants, &self.current.tables));
+            self.arrange();
         }
+    }
+
+    /// This host and its fellow callers stand so from now on. Returns whether that is news.
+    pub fn stand(&mut self, standing: Standing) -> bool {
+        let news = self.standing != standing;
+        if news {
+            self.standing = standing;
+            self.arrange();
+        }
+        news
+    }
+
+    fn arrange(&mut self) {
+        let list = EndpointList::clone(&self.current);
+        self.current = Arc::new(list.arranged(&self.wants, &self.standing, &self.current.parts));
     }
 
     /// A change came.
@@ -208,7 +224,7 @@ impl Directory {
         endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
         let told = &self.told;
         let list = EndpointList::new(told.service.clone(), told.revision, told.digest, endpoints);
-        self.current = Arc::new(list.hashed(self.wants, &self.current.tables));
+        self.current = Arc::new(list.arranged(&self.wants, &self.standing, &self.current.parts));
     }
 }
 

@@ -12,8 +12,8 @@ use api::{Cause, Digest, Instance, Moment, ServiceKey};
 use crate::breaker::Breaker;
 use crate::ewma::Ewma;
 use crate::flight::{Counted, Gauge};
-use crate::hash::{Tables, Wants};
 use crate::health::{self, Health};
+use crate::parts::{Parts, Standing, Wants};
 use crate::turn::Turn;
 use crate::window::Window;
 
@@ -153,10 +153,8 @@ pub struct EndpointList {
     pub digest: Digest,
     /// The endpoints, by key.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// The greatest weight among them.
-    pub heaviest: u16,
-    /// Where keys lead among them; empty unless its service's plan hashes.
-    pub tables: Tables,
+    /// Whom of them a request may meet, and who comes first.
+    pub parts: Parts,
 }
 
 impl EndpointList {
@@ -165,16 +163,17 @@ impl EndpointList {
         Self::new(service, 0, Digest::EMPTY, Vec::new())
     }
 
-    /// A list of `endpoints`, without tables.
+    /// A list of `endpoints`, all alike.
     pub fn new(service: ServiceKey, revision: u64, digest: Digest, endpoints: Vec<Arc<Endpoint>>) -> Self {
-        let heaviest = endpoints.iter().map(|e| e.instance.weight).max().unwrap_or(0);
-        Self { service, revision, digest, endpoints, heaviest, tables: Tables::default() }
+        let parts = Parts::of(&endpoints, &Wants::default(), &Standing::default(), None);
+        Self { service, revision, digest, endpoints, parts }
     }
 
-    /// The same list with the tables wanted; those of `before` stay where they say the same.
+    /// The same list with the parts that `wants` asks for, seen from `standing`; tables of `before` stay where
+    /// they say the same.
     #[must_use]
-    pub fn hashed(mut self, wants: Wants, before: &Tables) -> Self {
-        self.tables = Tables::build(&self.endpoints, wants, before);
+    pub fn arranged(mut self, wants: &Wants, standing: &Standing, before: &Parts) -> Self {
+        self.parts = Parts::of(&self.endpoints, wants, standing, Some(before));
         self
     }
 }

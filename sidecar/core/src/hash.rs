@@ -19,7 +19,7 @@ use api::InstanceKey;
 use crate::dice;
 
 pub(crate) use key::key_of;
-pub use table::{Table, Tables, Wants};
+pub use table::{Table, Tables};
 
 /// 64 bits of `bytes`: FNV-1a (Fowler, Noll, Vo) and a last mixing, for FNV leaves its high bits uneven. Keys
 /// are nobody's secret: who floods one host with chosen keys meets the bound of its load.

@@ -18,8 +18,8 @@
 //! and the cells; [`scratch`] what one request notes on its way, and [`record`] what is kept of it; [`outcome`]
 //! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message.
 //!
-//! **How one is chosen.** `weigh` says who is looked at and what speaks against each, `pick` who of them is
-//! taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
+//! **How one is chosen.** [`parts`] says whom a request may meet, `weigh` who of them is looked at and what speaks
+//! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
 //! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
@@ -51,6 +51,7 @@ pub mod judge;
 pub mod limit;
 pub mod names;
 pub mod outcome;
+pub mod parts;
 mod pick;
 pub mod plan;
 pub mod queue;

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use api::policy::{HashKey, Limit, LimitKey, Matching, ServiceSettings, Settings};
+use api::schema::Switch;
 use api::{Caller, Label, ServiceKey};
 
 use crate::bucket::{Bucket, Flow};
 use crate::callers::CallerBuckets;
-use crate::hash::Wants;
+use crate::parts::Wants;
 use crate::service::ServiceCell;
 
 /// What a worker runs for one service; shared as an `Arc`, swapped whole.
@@ -116,10 +117,15 @@ impl ServicePlan {
         &self.routes[self.routes.len() - 1].everyone.settings
     }
 
-    /// The tables that its rules look into.
+    /// What its rules ask of every list.
     pub fn wants(&self) -> Wants {
-        let terms = self.routes.iter().flat_map(RoutePlan::terms);
-        terms.fold(Wants::default(), |wants, terms| wants.and(terms.settings.balance.by))
+        let balances = self.routes.iter().flat_map(RoutePlan::terms).map(|terms| &terms.settings.balance);
+        balances.fold(Wants::default(), |mut wants, balance| {
+            if let Switch::On(subset) = &balance.subset {
+                wants.labels.insert(subset.label.clone());
+            }
+            wants.and(balance.by)
+        })
     }
 
     /// Every limit of every route; a shared one comes once for each.

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use crate::budget::Balance;
 use crate::exchange::{Exchange, RequestId};
 use crate::route::Route;
-use crate::scratch::{ATTEMPTS_MAX, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Throw, Why};
+use crate::scratch::{ATTEMPTS_MAX, Among, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Throw, Why};
 
 pub use rings::{Kept, Rings};
 
@@ -58,6 +58,8 @@ pub struct Record {
     pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
     /// How many there were for each [`Why`], in its order.
     pub counts: [u16; Why::ALL.len()],
+    /// Whom that choice was among.
+    pub among: Among,
     /// By which rule and throw that choice was made; `None` for a trial request.
     pub throw: Option<Throw>,
     /// Its attempts.
@@ -137,6 +139,7 @@ impl Record {
             finish,
             candidates: scratch.candidates.clone(),
             counts: scratch.counts,
+            among: scratch.among,
             throw: scratch.throw,
             attempts: scratch.attempts.clone(),
             attempted: scratch.attempted,

@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use api::Label;
-use api::policy::Settings;
+use api::policy::{Settings, Subset};
+use api::schema::Switch;
 
 use crate::exchange::Exchange;
 use crate::hash;
+use crate::parts::{self, Asked};
 use crate::plan::{RoutePlan, ServicePlan, Terms};
 use crate::service::ServiceCell;
 
@@ -19,6 +21,7 @@ pub struct Route {
     at: usize,
     caller: Option<usize>,
     key: Option<u64>,
+    asked: Asked,
 }
 
 /// Finds the route of `exchange`; the first that matches is taken. `target` is its path, with its query
@@ -38,11 +41,13 @@ pub fn route<'h>(
     let last = plan.routes.len().saturating_sub(1);
     let at = plan.routes.iter().position(matches).unwrap_or(last);
     let caller = plan.routes[at].position(&exchange.caller);
-    let mut route = Route { plan: plan.clone(), at, caller, key: None };
+    let mut route = Route { plan: plan.clone(), at, caller, key: None, asked: Asked::default() };
     let balance = &route.settings().balance;
-    if balance.by.hashes() {
-        route.key = hash::key_of(&balance.key, (path, query), exchange.peer, &header);
-    }
+    let asks = |subset: &Subset| parts::wanted(subset, balance.outside, exchange.id, &header);
+    let asked = if let Switch::On(subset) = &balance.subset { asks(subset) } else { Asked::default() };
+    let keyed = balance.by.hashes();
+    let key = || hash::key_of(&balance.key, (path, query), exchange.peer, &header);
+    (route.key, route.asked) = (if keyed { key() } else { None }, asked);
     route
 }
 
@@ -76,6 +81,11 @@ impl Route {
     /// The hash of its key, where its rule hashes and it has one.
     pub fn key(&self) -> Option<u64> {
         self.key
+    }
+
+    /// Which part of the list it may meet.
+    pub(crate) fn asked(&self) -> Asked {
+        self.asked
     }
 
     /// What is counted of the service.

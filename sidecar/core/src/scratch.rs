@@ -18,7 +18,7 @@ use crate::queue::Patience;
 mod weighed;
 mod words;
 
-pub use weighed::{Candidate, Throw};
+pub use weighed::{Among, Candidate, Throw};
 pub(crate) use weighed::{Inputs, Scored};
 pub use words::{How, Then, Why};
 
@@ -129,6 +129,8 @@ pub struct Scratch {
     pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
     /// How many there were for each [`Why`], in its order, at the last choice.
     pub counts: [u16; Why::ALL.len()],
+    /// Whom the last choice was among.
+    pub among: Among,
     /// By which rule and throw the last choice was made; `None` for a trial request, which nobody picks.
     pub throw: Option<Throw>,
     /// The attempts.
@@ -175,12 +177,12 @@ impl Scratch {
 
     /// Makes the slot ready for another request, its buffers kept.
     pub fn begin(&mut self) {
-        let Self { tried, candidates, counts, attempts, attempted, free, balance, effects, .. } = self;
+        let Self { tried, candidates, counts, among, attempts, attempted, free, balance, effects, .. } = self;
         tried.clear();
         candidates.clear();
         attempts.clear();
         (*counts, *attempted, *free, *balance) = Default::default();
-        *effects = Effects::default();
+        (*effects, *among) = (Effects::default(), Among::default());
         self.patience = Patience::default();
         self.pool.clear();
         self.numbers.clear();

@@ -15,7 +15,13 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Claims a due trial request for this exchange, if it may be one: it must be safe to send elsewhere when the
 /// trial fails, unless only others have come for a while. A retry is never spent on an ill endpoint.
-pub(crate) fn claim(call: &Call<'_>, scratch: &Scratch, now: Moment) -> Option<(usize, TrialPermit)> {
+/// Only an endpoint that `mine` says the request may meet is tried by it.
+pub(crate) fn claim(
+    call: &Call<'_>,
+    scratch: &Scratch,
+    mine: impl Fn(usize) -> bool,
+    now: Moment,
+) -> Option<(usize, TrialPermit)> {
     let (settings, cell) = (call.admission.settings(), call.admission.route().cell());
     if !cell.trial_due(now) || !scratch.tried.is_empty() {
         return None;
@@ -27,6 +33,7 @@ pub(crate) fn claim(call: &Call<'_>, scratch: &Scratch, now: Moment) -> Option<(
         let condition = endpoint.cell.health.ask();
         let wanted = endpoint.instance.readiness == Readiness::Ready && endpoint.instance.weight > 0;
         let due = match condition {
+            Condition::Ejected { until, .. } if wanted && !mine(at) => until.max(now + LOOK_AGAIN),
             Condition::Ejected { until, .. } if wanted && claimed.is_none() && until + grace <= now => {
                 claimed = Health::claim_trial(&endpoint.cell, now).map(|permit| (at, permit));
                 now + LOOK_AGAIN

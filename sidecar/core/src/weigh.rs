@@ -5,16 +5,19 @@
 //! else is left. Who of a rank is taken is [`pick`](crate::pick)'s.
 
 use api::instance::ORDINARY_WEIGHT;
-use api::policy::{Choosing, Settings};
+use api::policy::{Balance, Choosing, Settings};
 use api::{Moment, Readiness};
 
 use crate::breaker::Breaker;
 use crate::cost::{self, Load};
 use crate::dice;
 use crate::endpoint::{Endpoint, EndpointList};
+use crate::hash::Tables;
+use crate::parts::Group;
 use crate::scratch::{Scored, Why};
 use crate::service::Medians;
 
+mod circles;
 mod keyed;
 
 pub(crate) use keyed::{Keyed, lead};
@@ -35,8 +38,10 @@ const THROWS: usize = 32;
 /// What every candidate of one choice is judged by.
 pub(crate) struct View<'a> {
     pub(crate) now: Moment,
+    /// What the endpoints' machines run on.
     pub(crate) settings: &'a Settings,
-    pub(crate) by: Choosing,
+    /// How this request has its endpoint chosen.
+    pub(crate) balance: &'a Balance,
     pub(crate) keyed: Keyed,
     pub(crate) medians: Medians,
     pub(crate) tried: &'a [u32],
@@ -74,7 +79,7 @@ impl View<'_> {
         let load = cell.load(self.now);
         let success = cost::success(cost::counts(endpoint, self.now, settings), self.medians.success);
         let both = Load { own: cell.in_flight(), known: load };
-        let cost = match self.by {
+        let cost = match self.balance.by {
             Choosing::LeastActive | Choosing::P2c | Choosing::Ring | Choosing::Maglev => {
                 cost::active(both, weight, success)
             }
@@ -101,34 +106,38 @@ impl View<'_> {
         }
     }
 
-    /// Fills `pool`: everybody, a sample with two usable ones, or where a key leads, as the rule says.
-    pub(crate) fn fill(&self, list: &EndpointList, pool: &mut Vec<Scored>, dice: &mut u64) {
+    /// Fills `pool`: everybody of the group, a sample with two usable ones, or where a key leads, as the rule says.
+    fn fill(
+        &self,
+        list: &EndpointList,
+        (group, tables): (&Group, &Tables),
+        pool: &mut Vec<Scored>,
+        dice: &mut u64,
+    ) {
         pool.clear();
-        if self.by.hashes() {
-            return self.follow(list, pool);
+        if self.balance.by.hashes() {
+            return self.follow(list, (group, tables), pool);
         }
-        let all = match self.by {
-            Choosing::LeastLoaded | Choosing::Random => {
-                list.endpoints.len() <= self.settings.balance.scan as usize
-            }
+        let all = match self.balance.by {
+            Choosing::LeastLoaded | Choosing::Random => group.len() <= self.settings.balance.scan as usize,
             Choosing::RoundRobin | Choosing::LeastActive => true,
             _ => false,
         };
-        if all || !self.sample(list, pool, dice) {
+        if all || !self.sample(list, group, pool, dice) {
             pool.clear();
-            pool.extend(list.endpoints.iter().enumerate().map(|(at, endpoint)| self.score(at, endpoint)));
+            pool.extend(group.places().map(|at| self.score(at, &list.endpoints[at])));
         }
     }
 
     /// Draws by weight until two are usable. False when none was.
-    fn sample(&self, list: &EndpointList, pool: &mut Vec<Scored>, dice: &mut u64) -> bool {
-        let heaviest = f64::from(list.heaviest.max(1));
+    fn sample(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>, dice: &mut u64) -> bool {
+        let heaviest = f64::from(group.heaviest().max(1));
         let mut usable = 0;
         for _ in 0..THROWS {
-            if usable == 2 || pool.len() == SAMPLE_MAX.min(list.endpoints.len()) {
+            if usable == 2 || pool.len() == SAMPLE_MAX.min(group.len()) {
                 break;
             }
-            let at = dice::below(dice::next(dice), list.endpoints.len());
+            let at = group.at(dice::below(dice::next(dice), group.len()));
             let endpoint = &list.endpoints[at];
             let light = dice::unit(dice::next(dice)) * heaviest >= f64::from(endpoint.instance.weight);
             if light || pool.iter().any(|scored| scored.at == at) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::choice::choice;
 use crate::name::Label;
-use crate::policy::HashKey;
+use crate::policy::{HashKey, Outside, Subset};
 use crate::problem::Problem;
 use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Switch, settings};
 use crate::unit::{Rate, Share, Size, Span};
@@ -81,6 +81,20 @@ impl Choosing {
     }
 }
 
+choice! {
+    /// Whether hosts of the own zone come first.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Zones {
+        /// As far as the own zone's part of the hosts carries its part of the callers; the rest is spread over
+        /// zones that have more hosts than callers. Acts once the own zone is known and the control plane told
+        /// where callers are.
+        #[default]
+        OwnFirst = "own-first",
+        /// Zones do not matter.
+        Ignore = "ignore",
+    }
+}
+
 settings! {
     /// How an endpoint is chosen.
     pub struct Balance, BalanceWords {
@@ -97,6 +111,16 @@ settings! {
         leaf scan: u32 = 16, because "a full scan halves p99 on small sets and two draws cost the same on any size";
         /// How long a host that joins a warm set takes to its full share.
         leaf slow_start: Span = Span::secs(30), because "caches and compilers warm in about that time";
+        /// Which instances a request may meet, by one label. Those of a lane are met only by requests that ask
+        /// for it, as long as there are others.
+        leaf subset: Switch<Subset> = Switch::Off, because "instances of one service are alike unless said otherwise";
+        /// Whom a request meets when nobody in its subset is well.
+        leaf outside: Outside = Outside::Base, because "who tests one service of a chain needs no copy of all others";
+        /// Whether hosts of the own zone come first.
+        leaf zones: Zones = Zones::OwnFirst, because "a zone's network is faster and cheaper, and no zone is loaded above its share";
+        /// How much of a tier may be lost before the next one joins. An instance's tier is its label `tier`, 0
+        /// without one; lower goes first.
+        leaf spare: Share = Share::percent(30), because "hosts that are left take over so much; Envoy's value";
     }
 }
 
@@ -200,7 +224,7 @@ choice! {
     }
 }
 
-crate::schema::choice_shape!(Choosing, StrategyKind, LimitKey);
+crate::schema::choice_shape!(Choosing, StrategyKind, LimitKey, Zones);
 
 /// A token bucket: at most `rate` over time, at most `burst` at once.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use crate::attempt::Attempt;
 use crate::bench::{self, Bench};
 use crate::directory::Directory;
-use crate::hash::{Tables, Wants};
 use crate::limit::Admission;
+use crate::parts::{Standing, Wants};
 use crate::queue::Verdict;
 use crate::scratch::{How, Why};
 
@@ -23,7 +23,8 @@ fn bench(n: u16, (by, tables): (&str, bool), more: &str) -> Bench {
     let mut bench = Bench::new(n, &format!("balance: {{ by: {by}, key: {{ query: k }} }}\n{more}"));
     if !tables {
         let list = crate::endpoint::EndpointList::clone(&bench.list);
-        bench.list = std::sync::Arc::new(list.hashed(Wants::default(), &Tables::default()));
+        bench.list =
+            std::sync::Arc::new(list.arranged(&Wants::default(), &Standing::default(), &bench.list.parts));
     }
     bench
 }
@@ -156,7 +157,8 @@ fn tables_stay_while_hosts_and_weights_are_the_same() {
     let mut tables = |instances: Vec<Instance>| {
         directory.replace(Moment::ZERO, List::new(bench::service(), 1, instances));
         let list = directory.current();
-        [Choosing::Ring, Choosing::Maglev].map(|by| std::ptr::from_ref(list.tables.of(by).unwrap()))
+        [Choosing::Ring, Choosing::Maglev]
+            .map(|by| std::ptr::from_ref(list.parts.whole().tables.of(by).unwrap()))
     };
     let first = tables(vec![at(1, 100), at(2, 100)]);
     let mut labelled = at(2, 100);
@@ -183,7 +185,7 @@ proptest! {
         };
         if !tables {
             let list = crate::endpoint::EndpointList::clone(&bench.list);
-            bench.list = std::sync::Arc::new(list.hashed(Wants::default(), &Tables::default()));
+            bench.list = std::sync::Arc::new(list.arranged(&Wants::default(), &Standing::default(), &bench.list.parts));
         }
         let whole: f64 = weights.iter().map(|w| f64::from(*w)).sum();
         let mut running = Vec::new();

@@ -1,33 +1,17 @@
-//! The tables of one list, kept beside it while its hosts and weights are the same.
+//! The tables of one part of a list, kept beside it while its hosts and weights are the same.
 
 use std::sync::Arc;
 
+use api::InstanceKey;
 use api::policy::Choosing;
 
 use super::{id, maglev, ring};
-use crate::endpoint::Endpoint;
+use crate::parts::Wants;
 
-/// Which tables the plan of a service looks into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
-    /// A hash ring.
-    pub ring: bool,
-    /// A Maglev table.
-    pub maglev: bool,
-}
-
-impl Wants {
-    /// With what `by` looks into.
-    #[must_use]
-    pub fn and(self, by: Choosing) -> Self {
-        Self { ring: self.ring || by == Choosing::Ring, maglev: self.maglev || by == Choosing::Maglev }
-    }
-}
-
-/// Where keys lead, among the endpoints of one list.
+/// Where keys lead, among some endpoints.
 #[derive(Debug)]
 pub struct Table {
-    /// Each endpoint's id and weight, in the list's order.
+    /// Each member's id and weight, in their order.
     members: Vec<(u64, u16)>,
     slots: Slots,
 }
@@ -49,7 +33,7 @@ impl Table {
         Self { slots: Slots::Maglev(maglev::build(&members)), members }
     }
 
-    /// Where in the list the endpoint stands that `key` leads to; `None` when nobody has weight.
+    /// Which of its members `key` leads to; `None` when nobody has weight.
     pub fn at(&self, key: u64) -> Option<usize> {
         match &self.slots {
             Slots::Ring(points) => ring::at(points, key),
@@ -58,7 +42,7 @@ impl Table {
     }
 }
 
-/// The tables beside a list.
+/// The tables beside a part of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     ring: Option<Arc<Table>>,
@@ -66,20 +50,23 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Those wanted, over `endpoints`; one of `before` stays when it says the same.
-    pub fn build(endpoints: &[Arc<Endpoint>], wants: Wants, before: &Self) -> Self {
-        if wants == Wants::default() {
+    /// Those wanted, over `members`, each with its weight; one of `before` stays when it says the same.
+    pub(crate) fn build<'a>(
+        members: impl Iterator<Item = (&'a InstanceKey, u16)>,
+        wants: &Wants,
+        before: Option<&Self>,
+    ) -> Self {
+        if !wants.ring && !wants.maglev {
             return Self::default();
         }
-        let members: Vec<(u64, u16)> =
-            endpoints.iter().map(|e| (id(&e.instance.key), e.instance.weight)).collect();
-        let table = |wanted: bool, before: &Option<Arc<Table>>, build: fn(Vec<(u64, u16)>) -> Table| {
-            let same = before.as_ref().filter(|table| table.members == members).cloned();
+        let members: Vec<(u64, u16)> = members.map(|(key, weight)| (id(key), weight)).collect();
+        let table = |wanted: bool, before: Option<&Arc<Table>>, build: fn(Vec<(u64, u16)>) -> Table| {
+            let same = before.filter(|table| table.members == members).cloned();
             wanted.then(|| same.unwrap_or_else(|| Arc::new(build(members.clone()))))
         };
         Self {
-            ring: table(wants.ring, &before.ring, Table::ring),
-            maglev: table(wants.maglev, &before.maglev, Table::maglev),
+            ring: table(wants.ring, before.and_then(|tables| tables.ring.as_ref()), Table::ring),
+            maglev: table(wants.maglev, before.and_then(|tables| tables.maglev.as_ref()), Table::maglev),
         }
     }
 

@@ -8,7 +8,8 @@ use api::policy::Choosing;
 use serde::{Serialize, Serializer};
 
 use super::Record;
-use crate::scratch::{AttemptNote, Candidate, How, Then, Why};
+use crate::parts::{Kind, Where};
+use crate::scratch::{Among, AttemptNote, Candidate, How, Then, Why};
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,6 +71,7 @@ impl Record {
         if let Some(throw) = self.throw {
             write!(f, " by {}", throw.by)?;
         }
+        among(f, self.among)?;
         for (why, count) in Why::ALL.iter().zip(self.counts).filter(|(_, count)| *count > 0) {
             write!(f, ", {count} {why}")?;
         }
@@ -81,6 +83,24 @@ impl Record {
             writeln!(f, "    {address}  {why}: cost {cost:.2}, {load} in flight, success {success:.2}")?;
         }
         Ok(())
+    }
+}
+
+/// Whom the choice was among, where that was not simply everybody.
+fn among(f: &mut fmt::Formatter<'_>, Among { kind, tier, place }: Among) -> fmt::Result {
+    match kind {
+        Kind::All => {}
+        Kind::Subset => f.write_str(" in its subset")?,
+        Kind::Base => f.write_str(" in the base: nobody in its subset was well")?,
+        Kind::Outside => f.write_str(" outside its subset: nobody in it was well")?,
+    }
+    if tier > 0 {
+        write!(f, " of tier {tier}")?;
+    }
+    match place {
+        Where::Anywhere => Ok(()),
+        Where::OwnZone => f.write_str(" in the own zone"),
+        Where::Spilled => f.write_str(" in another zone: the own one carries its share"),
     }
 }
 
@@ -148,6 +168,9 @@ struct Told<'a> {
     free: u8,
     attempts: Vec<ToldAttempt>,
     rule: Option<Choosing>,
+    part: Kind,
+    tier: u8,
+    zone: Where,
     candidates: Vec<ToldCandidate>,
     budget_spent: Option<u64>,
     budget_allowed: Option<u64>,
@@ -217,6 +240,9 @@ impl Serialize for Record {
             free: self.free,
             attempts: self.attempts.iter().map(attempt).collect(),
             rule: self.throw.map(|throw| throw.by),
+            part: self.among.kind,
+            tier: self.among.tier,
+            zone: self.among.place,
             candidates: self.candidates.iter().map(candidate).collect(),
             budget_spent: self.balance.map(|balance| balance.spent),
             budget_allowed: self.balance.map(|balance| balance.allowed),

@@ -6,6 +6,7 @@ use api::policy::Choosing;
 
 use super::Why;
 use crate::endpoint::Endpoint;
+use crate::parts::{Kind, Where};
 
 /// One candidate as it was weighed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +39,17 @@ pub(crate) struct Inputs {
     pub(crate) weight: f32,
     pub(crate) ramp: f32,
     pub(crate) credit: i32,
+}
+
+/// Whom a choice was among.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Among {
+    /// Which part of the list.
+    pub kind: Kind,
+    /// Which tier of it.
+    pub tier: u8,
+    /// Which zone of that.
+    pub place: Where,
 }
 
 /// By which rule and which throw the last choice was made.
