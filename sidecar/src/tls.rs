@@ -7,6 +7,7 @@
 
 mod files;
 mod meters;
+mod own_authority;
 mod reload;
 mod shown;
 mod trust;

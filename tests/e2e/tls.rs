@@ -177,6 +177,29 @@ fn endpoints_with_tls_are_trusted_by_authority_and_name_and_shown_a_certificate(
 }
 
 #[test]
+fn an_endpoint_whose_own_certificate_is_the_authority_is_trusted_and_no_other() {
+    let (fleet, app) = (fleet(), TestApp::named("app"));
+    let (certificate, key) = Authority::itself(fleet.dir(), "itself", "itself.test");
+    let (other, _) = Authority::itself(fleet.dir(), "other", "itself.test");
+    let ends_tls = listening(&fleet, &app, (&certificate, &key));
+    let entry = free_port();
+    let service = |name: &str, ca: &Path, dns: &str| {
+        let at = ends_tls.entry;
+        format!("  {name}: {{ endpoints: [{at}], tls: {{ ca_file: {ca:?}, server_name: {dns} }} }}\n")
+    };
+    let own = format!("outbound: {{ listen: {entry} }}\nservices:\n")
+        + &service("itself", &certificate, "itself.test")
+        + &service("misnamed", &certificate, "else.test")
+        + &service("strange", &other, "itself.test");
+    let sidecar = fleet.sidecar("consumer", entry, &own);
+    assert_eq!(sidecar.get("itself", "/").body, "app");
+    for service in ["misnamed", "strange"] {
+        let answer = sidecar.get(service, "/");
+        assert_eq!((answer.status, answer.reason()), (502, Some("tls_failed")), "{service}: {answer:?}");
+    }
+}
+
+#[test]
 fn two_sidecars_speak_tls_with_each_other() {
     let (fleet, app) = (fleet(), TestApp::named("app"));
     let control = fleet.control_plane();

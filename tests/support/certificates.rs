@@ -67,6 +67,28 @@ impl Authority {
         (certificate, key)
     }
 
+    /// A certificate for `dns` that vouches for itself, as `openssl req -x509` makes it. Returns certificate and key.
+    pub fn itself(dir: &Path, name: &str, dns: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+        openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", &format!("/CN={dns}"), "-addext", &format!("subjectAltName=DNS:{dns}"), "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .well();
+        (certificate, key)
+    }
+
     fn path(&self, name: &str, kind: &str) -> PathBuf {
         self.dir.join(format!("{name}.{kind}"))
     }

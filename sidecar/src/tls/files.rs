@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::own_authority::OwnAuthority;
 use super::provider;
 use super::validity::Validity;
 
@@ -41,13 +42,13 @@ pub(super) fn pair(
     Ok(Pair { key: Arc::new(certified), chain, der: Arc::new(der), validity })
 }
 
-/// The authorities that a file holds.
-pub(super) fn authorities(ca_file: &Path, text: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca_file, text)? {
-        roots.add(certificate).map_err(|why| format!("{}: {why}", ca_file.display()))?;
+/// What trusts the authorities that a file holds.
+pub(super) fn authorities(ca_file: &Path, text: &[u8]) -> Result<OwnAuthority, String> {
+    let (mut roots, authorities) = (RootCertStore::empty(), certificates(ca_file, text)?);
+    for certificate in &authorities {
+        roots.add(certificate.clone()).map_err(|why| format!("{}: {why}", ca_file.display()))?;
     }
-    Ok(roots)
+    OwnAuthority::new(authorities, roots)
 }
 
 fn certificates(file: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
