@@ -1,38 +1,23 @@
-"""The arms, the app behind them, the load, and what the kernel says they used."""
-import json
+"""The processes of the bench, where they stand, and what the kernel says they used."""
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-TOOLS = Path(os.environ.get("LINE_TOOLS", "target/release")).resolve()
+from arms import ARMS, Layout, tls_app
+from loads import TOOLS
+
 BINARY = Path(os.environ.get("LINE_BINARY", TOOLS / "outrigger")).resolve()
 TICK = os.sysconf("SC_CLK_TCK")
-APPS = {"a": 19001, "b": 19002, "c": 19003}
+WAYS = ("plain", "features", "tls", "mtls", "h2c", "tcp")
 
-# letter: what it is, which way in, its goal against HAProxy (PERFORMANCE.md)
-SCENARIOS = {
-    "a": ("GET 100 B, 64 connections", "plain", 0.85),
-    "b": ("GET 10 kB, 64 connections", "plain", 0.78),
-    "c": ("POST 10 kB, 64 connections", "plain", 0.95),
-    "f": ("a new connection each", "plain", 0.95),
-    "g": ("as a, features on", "features", 0.80),
-    "o": ("open loop, 6,000/s", "plain", 0.80),
-}
-
-# Ours has every feature on always, so its two ways in are one.
-ARMS = {
-    "outrigger": ([str(BINARY), "sidecar", "--listen", "127.0.0.1:{plain}", "--to", "{to}", "--threads", "1"], None),
-    "haproxy": (["haproxy", "-db", "-f", "{conf}"], "haproxy.cfg"),
-    "nginx": (["nginx", "-c", "{conf}"], "nginx.conf"),
-    "envoy": (["envoy", "-c", "{conf}", "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"], "envoy.yaml"),
-}
+# ---- what the kernel says ----
 
 
 def family(pid):
@@ -52,23 +37,25 @@ def family(pid):
     return found
 
 
-def stat(pids, read):
-    """The sum of `read(pid)` over processes that still are."""
-    total = 0
+def over(pids, read):
+    """`read(pid)` of each process that still is."""
     for pid in pids:
         try:
-            total += read(pid)
+            yield read(pid)
         except OSError:
             pass
-    return total
 
 
 def cpu(pids):
-    """Seconds of CPU, user and system."""
-    def one(pid):
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-    return stat(pids, one)
+    """Seconds of CPU: (user, system)."""
+    fields = list(over(pids, lambda pid: Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()))
+    return sum(int(f[11]) for f in fields) / TICK, sum(int(f[12]) for f in fields) / TICK
+
+
+def busy():
+    """Seconds that the whole machine worked or that were taken from it."""
+    values = [int(word) / TICK for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return values[0] + values[1] + values[2] + values[5] + values[6] + values[7]
 
 
 def switches(pids):
@@ -76,105 +63,129 @@ def switches(pids):
     def one(pid):
         tasks = Path(f"/proc/{pid}/task").iterdir()
         return sum(int(n) for task in tasks for n in re.findall(r"ctxt_switches:\s+(\d+)", (task / "status").read_text()))
-    return stat(pids, one)
+    return sum(over(pids, one))
 
 
 def resident(pids):
     """kB, pages shared with others counted by their share."""
-    return stat(pids, lambda pid: int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]))
+    return sum(over(pids, lambda pid: int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])))
 
 
-def answers(port, seconds):
+# ---- processes ----
+
+
+def free_ports(count):
+    """Ports that nobody listens on, each another one."""
+    held = [socket.socket() for _ in range(count)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def request(port, trust=None):
+    """One connection that was answered once, and well. Closed by whoever asked."""
+    stream = socket.create_connection(("127.0.0.1", port), 5)
+    try:
+        if trust:
+            stream = trust.wrap_socket(stream, server_hostname="localhost")
+        stream.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if not stream.recv(4096).startswith(b"HTTP/1.1 200"):
+            raise OSError("not answered with 200")
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def answers(port, seconds, trust=None):
     """Waits until a request to `port` is answered well."""
     end = time.time() + seconds
     while time.time() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), 1) as stream:
-                stream.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                if stream.recv(4096).startswith(b"HTTP/1.1 200"):
-                    return True
+            request(port, trust).close()
+            return True
         except OSError:
-            pass
-        time.sleep(0.05)
+            time.sleep(0.02)
     return False
 
 
-class Arm:
-    """One proxy on core 0 with one worker."""
+def spawn(core, words, log):
+    with open(log, "wb") as out:
+        return subprocess.Popen(["taskset", "-c", core, *words], stdout=out, stderr=out, start_new_session=True)
 
-    def __init__(self, name, folder, place, under=()):
-        command, conf = ARMS[name]
-        self.name, self.folder = name, folder
-        words = dict(APPS, plain=19100 + 10 * place, features=19101 + 10 * place, folder=folder,
-                     to=",".join(f"127.0.0.1:{port}" for port in APPS.values()))
+
+def end(process):
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(5)
+            return
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+class Arm:
+    """One proxy with one worker, on core 0."""
+
+    def __init__(self, bench, name, under, services):
+        self.name, self.ways = name, dict(zip(WAYS, free_ports(len(WAYS))))
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=bench.folder))
+        os.chmod(folder, 0o777)
+        for pem in ("cert.pem", "key.pem"):
+            shutil.copy(bench.folder / pem, folder)
+        words = ARMS[name](Layout(folder, BINARY, self.ways, bench.apps, bench.tls_apps, services))
         if name == "outrigger":
-            words["features"] = words["plain"]
-        if conf:
-            text = re.sub(r"@(\w+)@", lambda m: str(words[m[1]]) if m[1] in words else m[0], (HERE / "arms" / conf).read_text())
-            words["conf"] = folder / conf
-            words["conf"].write_text(text)
-        self.ports = {way: words[way] for way in ("plain", "features")}
-        command = [word.format(**words) for word in command]
-        log = open(folder / f"{name}.log", "wb")
-        self.process = subprocess.Popen(["taskset", "-c", "0", *under, *command], stdout=log, stderr=log, start_new_session=True)
-        for way, port in self.ports.items():
-            if not answers(port, 120 if under else 20):
+            # One way in speaks both and has every feature: others need two.
+            self.ways["features"] = self.ways["h2c"] = self.ways["plain"]
+        self.process = spawn("0", [*under, *words], folder / "log")
+        for way in ("plain", "features", "tls", "mtls"):
+            if not answers(self.ways[way], 120 if under else 20, bench.trust if way == "tls" else None):
                 self.stop()
-                raise SystemExit(f"{name} does not answer on its {way} way in:\n{(folder / f'{name}.log').read_text()[-2000:]}")
+                raise SystemExit(f"{name} does not answer on its {way} way in:\n{(folder / 'log').read_text()[-2000:]}")
         self.pids = family(self.process.pid)
 
     def stop(self):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, number)
-                self.process.wait(5)
-                return
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+        end(self.process)
 
 
 class Bench:
-    """The app on core 1, and the arms asked for."""
+    """The apps on core 1, and the arms asked for."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="line-"))
         os.chmod(self.folder, 0o777)
-        command = ["taskset", "-c", "1", str(TOOLS / "line-backend"), *(f"127.0.0.1:{port}" for port in APPS.values())]
-        self.app = subprocess.Popen(command, start_new_session=True)
-        self.arms = []
-        if not answers(APPS["c"], 10):
-            raise SystemExit("the app did not start")
+        self.running = []
+        self.certify()
+        ports = [f"127.0.0.1:{port}" for port in free_ports(6)]
+        self.apps, self.tls_apps = ports[:3], ports[3:]
+        self.running.append(spawn("1", [str(TOOLS / "line-backend"), *self.apps], self.folder / "app.log"))
+        os.chmod(self.folder / "key.pem", 0o644)
+        self.running.append(spawn("1", tls_app(Layout(self.folder, BINARY, {}, [], self.tls_apps)), self.folder / "tls-app.log"))
+        self.trust = ssl.create_default_context(cafile=self.folder / "cert.pem")
+        if not all(answers(int(at.split(":")[1]), 10) for at in self.apps):
+            raise SystemExit(f"the app did not start: {(self.folder / 'app.log').read_text()}")
 
-    def arm(self, name, under=()):
-        self.arms.append(Arm(name, self.folder, list(ARMS).index(name), under))
-        return self.arms[-1]
+    def certify(self):
+        """One pair for everybody, which vouches for itself."""
+        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                 "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem", "-subj", "/CN=localhost",
+                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        subprocess.run(words, check=True, capture_output=True)
+
+    def arm(self, name, under=(), services=None):
+        arm = Arm(self, name, under, services or {})
+        self.running.append(arm.process)
+        return arm
+
+    def others(self):
+        """Seconds of CPU so far that neither the bench nor what it started used, the load among it."""
+        running = sum(sum(cpu(family(process.pid))) for process in self.running)
+        return busy() - running - sum(os.times()[:4])
 
     def close(self):
-        for arm in self.arms:
-            arm.stop()
-        self.app.kill()
+        for process in self.running:
+            end(process)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def command(scenario, arm, seconds):
-    """What makes the load of `scenario`, and its environment."""
-    port = arm.ports[SCENARIOS[scenario][1]]
-    if scenario == "o":
-        return [str(TOOLS / "line-open"), str(port), "64", "6000", str(seconds)], {}
-    words = ["wrk", "-t1", "-c64", f"-d{seconds}s", "--timeout", "5s", "-s", str(HERE / "wrk.lua")]
-    words += ["-H", "Connection: close"] if scenario == "f" else []
-    path = "/10k" if scenario == "b" else "/"
-    return [*words, f"http://127.0.0.1:{port}{path}"], ({"POST": "10240"} if scenario == "c" else {})
-
-
-def load(scenario, arm, seconds, before=()):
-    """Runs the load on core 1; how many requests were answered. A failed one fails the bench."""
-    words, env = command(scenario, arm, seconds)
-    done = subprocess.run([*before, "taskset", "-c", "1", *words], env=dict(os.environ, **env), capture_output=True, text=True)
-    found = re.search(r"\{.*\}", done.stdout)
-    if not found:
-        raise SystemExit(f"{arm.name}, {scenario}: no result: {done.stdout[-300:]}{done.stderr[-300:]}")
-    result = json.loads(found[0])
-    if result["errors"] > result["requests"] / 1000 or not result["requests"]:
-        raise SystemExit(f"{arm.name}, {scenario}: {result['errors']} of {result['requests']} failed")
-    return result

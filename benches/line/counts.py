@@ -1,0 +1,130 @@
+"""What does not move with the machine: instructions, system calls, memory, wake-ups."""
+import re
+import shutil
+import statistics
+import subprocess
+import time
+
+from bench import cpu, request, resident, switches
+from loads import ROWS, load
+
+IDLE = 10_000
+# Names and endpoints that are there for their weight: none is called, nothing listens.
+FIFTY = {f"service-{n}": [f"127.1.{n}.{host}:80" for host in range(1, 11)] for n in range(1, 51)}
+THOUSAND = {f"service-{n}": [f"127.{1 + n // 250}.{n % 250}.{host}:80" for host in range(1, 101)] for n in range(1, 1001)}
+
+
+def instructions(bench, name, letter, seconds=4):
+    """User instructions per request, counted by callgrind: free of noise, blind to the kernel."""
+    out = bench.folder / f"callgrind.{name}.{letter}"
+    arm = bench.arm(name, ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}.%p"])
+    load(letter, arm, 1)
+    busiest = max(arm.pids, key=lambda pid: sum(cpu([pid])))
+    control = lambda what: subprocess.run(["timeout", "20", "callgrind_control", what, str(busiest)], capture_output=True)
+    control("--zero")
+    known = set(bench.folder.glob(f"{out.name}.*"))
+    done = load(letter, arm, seconds)["requests"]
+    control("--dump")
+    counts = [sum(int(n) for n in re.findall(r"^totals: (\d+)", f.read_text(errors="replace"), re.M))
+              for f in set(bench.folder.glob(f"{out.name}.*")) - known]
+    arm.stop()
+    if not counts:
+        raise SystemExit(f"{name}, {letter}: callgrind counted nothing")
+    return max(counts) / done
+
+
+def syscalls(arm, letter, seconds=4):
+    """System calls per request at load; by perf, or by strace where the kernel lets nobody count."""
+    load(letter, arm, 1)
+    pids = ",".join(map(str, arm.pids))
+    count = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", pids]
+    if not shutil.which("perf") or subprocess.run([*count, "--", "true"], capture_output=True).returncode:
+        count = ["strace", "-f", "-c", "-q", "-U", "calls,name", "-p", pids.replace(",", " -p ")]
+        counted = subprocess.Popen(["timeout", "-s", "INT", str(seconds + 2), *" ".join(count).split()], stderr=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        pattern = r"^\s*(\d+)\s+total"
+    else:
+        counted = subprocess.Popen([*count, "--", "sleep", str(seconds + 1)], stderr=subprocess.PIPE, text=True)
+        pattern = r"^(\d+),"
+    done = load(letter, arm, seconds)["requests"]
+    found = re.search(pattern, counted.communicate()[1], re.M)
+    if not found:
+        raise SystemExit("neither perf nor strace can count system calls here; one of them needs root")
+    return int(found[1]) / done
+
+
+def idle(bench, name, way):
+    """kB resident for each of many connections that were answered once and are silent now."""
+    arm = bench.arm(name)
+    time.sleep(1)
+    start, held = resident(arm.pids), []
+    trust = bench.trust if way == "tls" else None
+    for _ in range(IDLE):
+        held.append(request(arm.ways[way], trust))
+    time.sleep(1.5)
+    each = (resident(arm.pids) - start) / IDLE
+    for stream in held:
+        stream.close()
+    arm.stop()
+    return each
+
+
+def at_start(bench, name):
+    """MiB resident once it answers, with fifty services of ten endpoints known."""
+    arm = bench.arm(name, services=FIFTY)
+    time.sleep(1)
+    kilobytes = resident(arm.pids)
+    arm.stop()
+    return kilobytes / 1024
+
+
+def memory(bench, names):
+    print(f"| arm | MiB at start, 50 services × 10 endpoints | kB per idle connection of {IDLE:,} | with TLS |\n|---|---|---|---|")
+    for name in names:
+        print(f"| {name} | {at_start(bench, name):.1f} | {idle(bench, name, 'plain'):.2f} | {idle(bench, name, 'tls'):.2f} |", flush=True)
+
+
+def wakeups(bench, names):
+    print("| arm | context switches per request, open loop | per second without requests |\n|---|---|---|")
+    for name in names:
+        arm = bench.arm(name)
+        load("o", arm, 1)
+        before = switches(arm.pids)
+        done = load("o", arm, 5)["requests"]
+        near_idle = (switches(arm.pids) - before) / done
+        time.sleep(1)
+        before = switches(arm.pids)
+        time.sleep(5)
+        print(f"| {name} | {near_idle:.3f} | {(switches(arm.pids) - before) / 5:.1f} |", flush=True)
+        arm.stop()
+
+
+def growth(bench, rounds, seconds):
+    """What a long list costs each request: ours beside ours, one with a thousand services of a hundred endpoints."""
+    few, many = bench.arm("outrigger"), bench.arm("outrigger", services=THOUSAND)
+    ratios = []
+    for turn in range(rounds):
+        cost = {}
+        for arm in (few, many)[:: 1 if turn % 2 == 0 else -1]:
+            load("a", arm, 1)
+            before = sum(cpu(arm.pids))
+            cost[arm] = load("a", arm, seconds)["requests"] / (sum(cpu(arm.pids)) - before)
+        ratios.append(cost[few] / cost[many])
+    print(f"CPU per request with 1,000 services × 100 endpoints ÷ with one service of 3: {statistics.median(ratios):.3f} "
+          f"({min(ratios):.3f}–{max(ratios):.3f}; goal ≤ 1.10)")
+    print(f"resident: {resident(many.pids) / 1024:.1f} MiB and {resident(few.pids) / 1024:.1f} MiB")
+
+
+def check(bench, ceilings):
+    """Ours against the ceilings in the tree."""
+    over = []
+    for letter, row in ceilings.items():
+        arm = bench.arm("outrigger")
+        found = {"syscalls": syscalls(arm, letter)}
+        arm.stop()
+        found["instructions"] = instructions(bench, "outrigger", letter)
+        for what, ceiling in row.items():
+            print(f"{letter} {ROWS[letter].what}: {found[what]:,.2f} {what} per request, at most {ceiling:,}", flush=True)
+            over += [f"{letter} {what}"] if found[what] > ceiling else []
+    if over:
+        raise SystemExit(f"above its ceiling: {', '.join(over)}. A change that raises one says why in ceilings.toml.")
