@@ -10,6 +10,7 @@ use api::policy::{ServiceSettings, Settings, StrategyKind};
 use api::schema::Switch;
 use api::{Caller, Digest, Instance, Proof, ServiceKey, Span};
 use sidecar_core::callers::SLOTS;
+use sidecar_core::conduct::{CANCELLED_MAX, IDLE_MAX};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
@@ -285,6 +286,8 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
         (Limit::Head, h1::MAX_HEAD as f64),
         (Limit::Target, h1::MAX_TARGET as f64),
         (Limit::HeadTime, limits.head.duration().as_secs_f64()),
+        (Limit::Cancelled, f64::from(CANCELLED_MAX)),
+        (Limit::IdleFrames, f64::from(IDLE_MAX)),
         (Limit::Pool, f64::from(limits.pool)),
         (Limit::PoolAll, f64::from(limits.pool_all)),
         (Limit::Queue, WAITERS_MAX as f64),

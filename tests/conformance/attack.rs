@@ -1,5 +1,6 @@
 //! What an attack costs: memory, CPU, requests let through, and whether somebody else is still served.
 
+use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ use outrigger_tests::get;
 use crate::backend::Backend;
 use crate::script::Step;
 use crate::subject::Subject;
-use crate::tell;
+use crate::{OURS, peers, tell};
 
 /// What an attack may cost at most. Bounds, not figures: the suite runs unoptimised on a busy machine.
 pub(crate) struct Bounds {
@@ -28,62 +29,153 @@ pub(crate) struct Bounds {
 const TICKS: f64 = 100.0;
 /// Between two requests of the bystander.
 const STROLL: Duration = Duration::from_millis(10);
+/// So many requests of the bystander say how it is served without an attack.
+const BEFORE: usize = 50;
+/// How much longer than before the bystander's middle request may take: it shares one processor with the attack, and
+/// on a busy machine also with others.
+const SLOWER: u32 = 25;
+const SLACK: Duration = Duration::from_millis(100);
 
 /// Starts a sidecar before a backend that gives these answers, runs `attack` against it while a bystander asks, and
-/// holds it to `bounds`. The bystander's every request must be answered.
+/// holds it to `bounds`. The bystander's every request must be answered, and not much later than before. `attack`
+/// returns how many of its connections were left open that should have been cut. Peers are measured the same way and
+/// held to nothing.
 pub(crate) fn withstand(
     name: &str,
     bounds: &Bounds,
     answers: Vec<Vec<Step>>,
-    attack: impl FnOnce(SocketAddr),
+    attack: impl Fn(SocketAddr) -> usize,
 ) {
+    for proxy in peers() {
+        let cost = measure(&proxy, name, answers.clone(), &attack);
+        tell(&format!("| {name} | {proxy} | {cost} |\n"));
+        if proxy == OURS {
+            cost.hold(name, bounds);
+        }
+    }
+}
+
+/// What an attack cost.
+struct Cost {
+    memory: u64,
+    cpu: f64,
+    through: usize,
+    left: usize,
+    /// The bystander's middle request, before and meanwhile.
+    waits: [Duration; 2],
+    asked: usize,
+    served: usize,
+}
+
+impl Cost {
+    fn hold(&self, name: &str, bounds: &Bounds) {
+        let [before, meanwhile] = self.waits;
+        assert!(self.memory <= bounds.memory, "{name} cost {} MiB, over {}", self.memory, bounds.memory);
+        assert!(self.cpu <= bounds.cpu, "{name} cost {} s of CPU, over {}", self.cpu, bounds.cpu);
+        assert!(
+            self.through <= bounds.through,
+            "{name}: {} let through, over {}",
+            self.through,
+            bounds.through
+        );
+        assert_eq!(self.left, 0, "{name}: connections were not cut");
+        assert_eq!(self.served, self.asked, "{name}: a bystander was not served");
+        assert!(
+            meanwhile <= before * SLOWER + SLACK,
+            "{name}: a bystander waited {meanwhile:?}, not {before:?}"
+        );
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, cpu, through, left, waits: [before, meanwhile], asked, served } = self;
+        let millis = |wait: &Duration| wait.as_secs_f64() * 1e3;
+        let (before, meanwhile) = (millis(before), millis(meanwhile));
+        let cut = if *left == 0 { "yes".into() } else { format!("{left} left") };
+        write!(
+            f,
+            "{memory} | {cpu:.2} | {through} | {cut} | {before:.1} → {meanwhile:.1} | {served} of {asked}"
+        )
+    }
+}
+
+fn measure(proxy: &str, name: &str, answers: Vec<Vec<Step>>, attack: &impl Fn(SocketAddr) -> usize) -> Cost {
     let backend = Backend::start();
-    let subject = Subject::start("outrigger", backend.address());
-    let probe = || get(subject.entry(), "app", "/probe").is_ok_and(|answer| answer.body == "probe");
-    assert!(probe(), "it serves nobody even before {name}");
+    let subject = Subject::start(proxy, backend.address());
+    let probe = || {
+        let begun = Instant::now();
+        let served = get(subject.entry(), "app", "/probe").is_ok_and(|answer| answer.body == "probe");
+        (served, begun.elapsed())
+    };
+    let mut before: Vec<Duration> = Vec::new();
+    for _ in 0..BEFORE {
+        let (served, wait) = probe();
+        assert!(served, "{proxy} serves nobody even before {name}");
+        before.push(wait);
+    }
     backend.answer(answers);
     let (memory, cpu) = (status(subject.pid(), "VmRSS"), cpu(subject.pid()));
     let over = AtomicBool::new(false);
-    let (asked, served) = thread::scope(|scope| {
+    let (left, mut meanwhile, served) = thread::scope(|scope| {
         let bystander = scope.spawn(|| {
-            let (mut asked, mut served) = (0, 0);
+            let (mut waits, mut all) = (Vec::new(), 0);
             while !over.load(Ordering::Relaxed) {
-                asked += 1;
-                served += usize::from(probe());
+                let (served, wait) = probe();
+                waits.push(wait);
+                all += usize::from(served);
                 thread::park_timeout(STROLL);
             }
-            (asked, served)
+            (waits, all)
         });
-        attack(subject.entry());
+        let left = attack(if h2_only(name) { subject.entry_h2() } else { subject.entry() });
         over.store(true, Ordering::Relaxed);
-        bystander.join().unwrap()
+        let (waits, served) = bystander.join().unwrap();
+        (left, waits, served)
     });
     let spent = self::cpu(subject.pid()) - cpu;
     let grown = status(subject.pid(), "VmHWM").saturating_sub(memory) / 1024;
     let through = backend.end().requests.len();
-    tell(&format!(
-        "{name}: +{grown} MiB, {spent:.2} s of CPU, {through} let through, {served} of {asked} served\n"
-    ));
-    assert!(grown <= bounds.memory, "{name} cost {grown} MiB, over {}", bounds.memory);
-    assert!(spent <= bounds.cpu, "{name} cost {spent} s of CPU, over {}", bounds.cpu);
-    assert!(through <= bounds.through, "{name}: {through} let through, over {}", bounds.through);
-    assert_eq!(served, asked, "{name}: a bystander was not served");
-    assert!(probe(), "it serves nobody after {name}");
+    assert!(proxy != OURS || probe().0, "it serves nobody after {name}");
+    let asked = meanwhile.len();
+    let waits = [middle(&mut before), middle(&mut meanwhile)];
+    Cost { memory: grown, cpu: spent, through, left, waits, asked, served }
 }
 
-/// A line of `/proc/PID/status`, in KiB.
+/// Attacks on HTTP/2 are named by the field's words for them, which have no blanks.
+fn h2_only(name: &str) -> bool {
+    name.contains('_')
+}
+
+fn middle(waits: &mut [Duration]) -> Duration {
+    waits.sort_unstable();
+    waits.get(waits.len() / 2).copied().unwrap_or_default()
+}
+
+/// A process and its children: nginx works in one of them.
+fn family(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    [pid].into_iter().chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
+}
+
+/// A line of `/proc/PID/status` of the whole family, in KiB.
 fn status(pid: u32, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    let of = |pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    family(pid).into_iter().map(of).sum()
 }
 
-/// Processor time so far, in seconds.
+/// Processor time of the whole family so far, in seconds.
 fn cpu(pid: u32) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    ticks / TICKS
+    let of = |pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
+    };
+    family(pid).into_iter().map(of).sum::<f64>() / TICKS
 }
 
 /// Opens so many connections.

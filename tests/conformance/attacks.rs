@@ -29,10 +29,11 @@ fn drip(to: SocketAddr, count: usize, first: &str, drip: &str, long: Duration) -
     streams
 }
 
-/// Writes `first` and then `more` until the other side takes no more, at most `most` bytes a connection; each is cut.
-fn pour(to: SocketAddr, first: &str, more: &str, most: usize) {
+/// Writes `first` and then `more` until the other side takes no more, at most `most` bytes a connection; returns how many
+/// connections are open then.
+fn pour(to: SocketAddr, first: &str, more: &str, most: usize) -> usize {
     let more = script::bytes(more).repeat(64);
-    for _ in 0..20 {
+    let one = |_| {
         let mut stream = TcpStream::connect(to).unwrap();
         stream.set_write_timeout(Some(CUT)).unwrap();
         let mut sent = 0;
@@ -42,15 +43,16 @@ fn pour(to: SocketAddr, first: &str, more: &str, most: usize) {
             sent += more.len();
         }
         stream.set_nonblocking(true).unwrap();
-        assert_eq!(left_open(&[stream], CUT), 0, "still open after {sent} bytes of {first:?}");
-    }
+        left_open(&[stream], CUT)
+    };
+    (0..20).map(one).sum()
 }
 
 #[test]
 fn slow_heads_are_cut() {
     withstand("slow heads", &NOTHING, vec![], |to| {
         let streams = drip(to, 300, "GET / HTTP/1.1↵Host: app↵", "x", Duration::from_secs(2));
-        assert_eq!(left_open(&streams, CUT), 0);
+        left_open(&streams, CUT)
     });
 }
 
@@ -58,7 +60,7 @@ fn slow_heads_are_cut() {
 fn half_open_connections_are_cut() {
     withstand("half-open connections", &NOTHING, vec![], |to| {
         let streams = connect(to, 300);
-        assert_eq!(left_open(&streams, CUT), 0);
+        left_open(&streams, CUT)
     });
 }
 
@@ -68,6 +70,7 @@ fn slow_bodies_cost_little() {
     withstand("slow bodies", &bounds, vec![], |to| {
         let head = "POST / HTTP/1.1↵Host: app↵Content-Length: 1000↵↵";
         drop(drip(to, 200, head, "x", Duration::from_secs(2)));
+        0
     });
 }
 
@@ -81,21 +84,22 @@ fn slow_readers_hold_a_bounded_part_of_their_answers() {
     withstand("slow readers", &bounds, vec![vec![Step::Bytes(answer)]; READERS], |to| {
         let get = "GET / HTTP/1.1↵Host: app↵↵";
         drop(drip(to, READERS, get, "", Duration::from_secs(2)));
+        0
     });
 }
 
 #[test]
 fn endless_heads_are_cut() {
     withstand("endless heads", &NOTHING, vec![], |to| {
-        pour(to, "GET / HTTP/1.1↵Host: app↵X: ", "aaaaaaaaaaaaaaaa", 4_000_000);
-        pour(to, "GET /", "aaaaaaaaaaaaaaaa", 4_000_000);
+        let fields = pour(to, "GET / HTTP/1.1↵Host: app↵X: ", "aaaaaaaaaaaaaaaa", 4_000_000);
+        fields + pour(to, "GET /", "aaaaaaaaaaaaaaaa", 4_000_000)
     });
 }
 
 #[test]
 fn many_fields_are_cut() {
     withstand("many fields", &NOTHING, vec![], |to| {
-        pour(to, "GET / HTTP/1.1↵Host: app↵", "X: y↵", 4_000_000);
+        pour(to, "GET / HTTP/1.1↵Host: app↵", "X: y↵", 4_000_000)
     });
 }
 
@@ -105,8 +109,8 @@ fn endless_chunk_extensions_are_cut() {
     let bounds = Bounds { memory: 8, cpu: 2.0, through: 40 };
     withstand("endless chunk extensions", &bounds, vec![], |to| {
         let head = "POST / HTTP/1.1↵Host: app↵Transfer-Encoding: chunked↵↵";
-        pour(to, &format!("{head}1;"), "aaaaaaaaaaaaaaaa", 4_000_000);
-        pour(to, head, "1;aaaaaaaaaaaaaaaa↵x↵", 4_000_000);
+        let long = pour(to, &format!("{head}1;"), "aaaaaaaaaaaaaaaa", 4_000_000);
+        long + pour(to, head, "1;aaaaaaaaaaaaaaaa↵x↵", 4_000_000)
     });
 }
 
@@ -116,6 +120,7 @@ fn huge_chunks_cost_what_was_sent_of_them() {
     withstand("huge chunks", &bounds, vec![], |to| {
         let head = "POST / HTTP/1.1↵Host: app↵Transfer-Encoding: chunked↵↵FFFFFFFFFFFFFFF↵";
         drop(drip(to, 100, head, "x", Duration::from_secs(1)));
+        0
     });
 }
 
@@ -130,6 +135,7 @@ fn a_flood_of_pipelined_requests_waits_for_its_reader() {
         // It is not taken whole while nobody reads the answers.
         drop(stream.write_all(&requests));
         thread::park_timeout(DRIP * 10);
+        0
     });
 }
 
@@ -141,5 +147,6 @@ fn a_flood_of_connections_is_forgotten() {
             let streams = connect(to, 200);
             streams.iter().for_each(|mut stream| drop(stream.write(b"GET / HTTP/1.1\r\nHost: app\r\n\r\n")));
         }
+        0
     });
 }

@@ -9,6 +9,7 @@
 
 mod attack;
 mod attacks;
+mod attacks_h2;
 mod backend;
 mod case;
 mod client;
@@ -39,20 +40,28 @@ fn every_http2_case_holds() {
     hold("h2", 100, |case, subject| h2::play(case, subject.entry_h2()));
 }
 
+/// The proxy that must not miss.
+const OURS: &str = "outrigger";
+
+/// The proxies under test: ours, and those that were asked for.
+fn peers() -> Vec<String> {
+    let others = env::var("OUTRIGGER_PEERS").unwrap_or_default();
+    let others = others.split(',').filter(|name| !name.is_empty());
+    [OURS].into_iter().chain(others).map(str::to_owned).collect()
+}
+
 /// Plays all cases of a wire, of which there are at least so many.
 fn hold(wire: &str, least: usize, play: impl Fn(&Case, &Subject) -> Told) {
     let cases = case::all(wire);
     assert!(cases.len() >= least, "only {} cases were read", cases.len());
-    let peers = env::var("OUTRIGGER_PEERS").unwrap_or_default();
-    let names = ["outrigger"].into_iter().chain(peers.split(',').filter(|name| !name.is_empty()));
     let mut table = Table::new(&cases);
     let mut missed = Vec::new();
-    for name in names {
+    for name in &peers() {
         let backend = Backend::start();
         let subject = Subject::start(name, backend.address());
         for case in &cases {
             let miss = run(case, &backend, || play(case, &subject)).err();
-            let ours = name == "outrigger";
+            let ours = name == OURS;
             table.count(name, case, miss.is_none());
             if let Some(miss) = miss.filter(|_| ours || env::var_os("OUTRIGGER_MISSES").is_some()) {
                 tell(&format!("{name}: {} [{:?}] {}\n    {miss}\n", case.title(), case.level, case.rule));

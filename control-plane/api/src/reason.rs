@@ -100,6 +100,13 @@ reasons! {
         "The total time of the request ran out.", "Look at the attempts; raise `timeout.total` if it is too short.";
     DeniedByPolicy = "denied_by_policy", 403, 7, "http_request_denied", "denied by policy",
         "The caller may not call this service.", "Ask the service's owner.";
+    StreamsCancelled = "streams_cancelled", 429, 8, "http_request_denied", "too many cancelled streams",
+        "The client cancelled over 100 streams of an HTTP/2 connection within 10 s, most of what it started; the \
+         connection was ended.",
+        "Look at who connects: a client that means well asks less, or waits longer.";
+    FrameFlood = "frame_flood", 429, 8, "http_request_denied", "too many frames that move nothing",
+        "An HTTP/2 connection carried more control, empty or continued frames than its requests pay for; it was ended.",
+        "Look at who connects: no library sends so many.";
     // What an attempt died of; the last one names the answer.
     ConnectRefused = "connect_refused", 502, 14, "connection_refused", "connection refused",
         "The endpoint refused the connection; nothing was sent.", "The instance is down: see its own log.";

@@ -24,7 +24,7 @@
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
 //! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
 //! endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`] and [`judge`]
-//! are the rules between them. [`queue`] is each worker's own; [`directory`] and [`heart`] belong to whoever
+//! are the rules between them. [`queue`] is each worker's own, [`conduct`] each connection's; [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
 
 pub mod admit;
@@ -35,6 +35,7 @@ pub mod budget;
 pub mod callers;
 pub mod choose;
 pub mod classify;
+pub mod conduct;
 pub mod cost;
 pub mod deadline;
 pub mod dice;

@@ -101,6 +101,8 @@ families! {
         "Connections: client (from apps and callers) and idle (pooled, to endpoints).";
     WORKER_CONNECTIONS = "outrigger_worker_connections", Gauge, "", ["worker"],
         "Connections from apps and callers, by the worker that serves them.";
+    CONNECTIONS_CUT = "outrigger_connections_cut_total", Counter, "", ["reason"],
+        "Connections of clients on HTTP/2 that were ended for what came on them, or did not.";
     CONNECTIONS_OPENED = "outrigger_connections_opened_total", Counter, "", ["result"],
         "Connections dialled to endpoints; result is ok or failed.";
     CONNECTIONS_REUSED = "outrigger_connections_reused_total", Counter, "", [],

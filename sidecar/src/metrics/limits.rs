@@ -21,6 +21,10 @@ choice! {
         HeadTime = "head-time",
         /// `timeout.tunnel`: how long a tunnel may be quiet.
         TunnelIdle = "tunnel-idle",
+        /// Streams of a connection that a client may cancel within 10 s whatever else it does.
+        Cancelled = "cancelled-streams",
+        /// Frames of a connection that may move nothing within 10 s whatever else comes.
+        IdleFrames = "idle-frames",
         /// `limits.pool`: idle connections to an endpoint, per worker.
         Pool = "pool",
         /// `limits.pool_all`: idle connections to all endpoints, per worker.
@@ -63,6 +67,8 @@ impl Limit {
             Reason::TargetTooLong => Some(Self::Target),
             Reason::HeadTimeout => Some(Self::HeadTime),
             Reason::IdleTimeout => Some(Self::TunnelIdle),
+            Reason::StreamsCancelled => Some(Self::Cancelled),
+            Reason::FrameFlood => Some(Self::IdleFrames),
             Reason::ConcurrencyLimited => Some(Self::Concurrency),
             Reason::QueueTimeout => Some(Self::Queue),
             Reason::RateLimited => Some(Self::Bucket),

@@ -34,6 +34,7 @@ pub(super) struct WorkerCells {
     other: Arc<ServiceCells>,
     arrived: Count,
     malformed: ByReason,
+    cut: ByReason,
     accept_failures: Count,
     idle: Count,
     kept_body: Count,
@@ -159,6 +160,14 @@ impl WorkerMeters {
         }
     }
 
+    /// A client's connection was ended for what came on it.
+    pub fn cut(&self, reason: Reason) {
+        self.cells.cut.count(reason);
+        if let Some(limit) = Limit::of(reason) {
+            self.limit_hit(limit);
+        }
+    }
+
     /// No connection is accepted for a moment: there are as many as may be.
     pub fn connections_full(&self) {
         self.limit_hit(Limit::Connections);
@@ -221,6 +230,9 @@ impl WorkerCells {
         }
         for (reason, count) in self.malformed.iter().filter(|(_, count)| *count > 0) {
             sheet.add(&c::MALFORMED, &[reason.as_str()], count as f64);
+        }
+        for (reason, count) in self.cut.iter().filter(|(_, count)| *count > 0) {
+            sheet.add(&c::CONNECTIONS_CUT, &[reason.as_str()], count as f64);
         }
         for (limit, count) in Limit::ALL.iter().zip(&self.hits) {
             sheet.add(&c::LIMIT_HITS, &[limit.as_str()], count.get() as f64);

@@ -3,17 +3,22 @@
 //! Whoever connects is recognised by its first bytes (RFC 9113 §3.3), on every way in.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::h2::Reason;
+use ::h2::server::SendResponse;
+use ::h2::{Error, RecvStream};
+use api::{Moment, Reason};
+use bytes::Bytes;
+use http::Request;
 use tokio::task::spawn_local;
 
 use super::serve::serve;
 use crate::accept::Way;
-use crate::wire::h2::{self, Ahead, Calls, ServerStream};
+use crate::wheel::Timer;
+use crate::wire::h2::{self, Ahead, Calls, ServerStream, Watched};
 use crate::wire::{Downstream, Socket, h1};
 use crate::worker::World;
 
@@ -28,6 +33,7 @@ pub(crate) async fn greet<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, i
         Some(false) => serve(world, way, client).await,
         // The state of such a connection is large, and few are.
         Some(true) => Box::pin(streams(world, way, Ahead::new(client.into_tunnel()))).await,
+        None if client.head_begun() => world.meters.cut(Reason::HeadTimeout),
         None => {}
     }
 }
@@ -41,62 +47,123 @@ async fn in_time<T>(world: &World, patience: Duration, what: impl Future<Output 
     .await
 }
 
+type Connection<S> = ::h2::server::Connection<Watched<Ahead<S>>, Bytes>;
+
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
 /// What happened on the connection.
 enum Event<S> {
     Stream(S),
+    /// Its client must not go on.
+    Cut(Reason),
     /// It ended.
-    Over,
+    Over(Option<Error>),
     /// Nothing, for as long as was waited.
     Quiet,
 }
 
 async fn streams<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: Ahead<S>) {
     let calls = Rc::new(Calls::from(io.io().peer()));
-    let handshake = h2::server().handshake(io);
-    let Some(Ok(mut connection)) = in_time(&world, world.limits.head.duration(), handshake).await else {
-        return;
+    let handshake = h2::server().handshake(Watched::new(io, Rc::clone(&calls)));
+    let connection = match in_time(&world, world.limits.head.duration(), handshake).await {
+        Some(Ok(connection)) => connection,
+        Some(Err(error)) => return h2::blame(&error).into_iter().for_each(|why| world.meters.cut(why)),
+        None => return world.meters.cut(Reason::HeadTimeout),
     };
     let idle = world.limits.idle.duration();
-    let mut timer = pin!(world.wheel.at(world.clock.now() + idle));
-    let (mut used, mut leaving) = (world.clock.now(), false);
+    let now = world.clock.now();
+    let timer = world.wheel.at(now + idle);
+    let mut host = Host { world, calls, connection, timer, used: now, quiet: now + idle, leaving: false };
     loop {
-        let event = poll_fn(|cx| {
-            calls.watch(cx);
-            if calls.closing() && !leaving {
-                leaving = true;
-                connection.graceful_shutdown();
-                timer.reset(world.clock.now() + GOODBYE);
-            }
-            match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok(stream))) => Poll::Ready(Event::Stream(stream)),
-                Poll::Ready(Some(Err(_)) | None) => Poll::Ready(Event::Over),
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| Event::Quiet),
-            }
-        });
-        match event.await {
+        match poll_fn(|cx| host.poll(cx)).await {
             Event::Stream((request, respond)) => {
-                used = world.clock.now();
-                if calls.started(used) {
-                    let stream = ServerStream::new(request, respond, Rc::clone(&calls));
-                    spawn_local(serve(Rc::clone(&world), Rc::clone(&way), stream));
-                } else {
-                    world.meters.malformed(api::Reason::BadRequest);
-                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                host.used = host.world.clock.now();
+                if let Err(reason) = host.calls.started(host.used) {
+                    return host.cut(reason).await;
                 }
+                let stream = ServerStream::new(request, respond, Rc::clone(&host.calls));
+                spawn_local(serve(Rc::clone(&host.world), Rc::clone(&way), stream));
             }
-            Event::Over => return,
-            Event::Quiet => {
-                let now = world.clock.now();
-                let unused = calls.running() == 0 && (leaving || now.since(used) >= idle);
-                if unused && leaving {
-                    return;
-                }
-                if unused {
-                    leaving = true;
-                    connection.graceful_shutdown();
-                }
-                timer.reset(now + if leaving { GOODBYE } else { idle });
+            Event::Cut(reason) => return host.cut(reason).await,
+            Event::Over(error) => {
+                let why = error.as_ref().and_then(h2::blame);
+                return why.into_iter().for_each(|why| host.world.meters.cut(why));
             }
+            Event::Quiet if host.is_over() => return,
+            Event::Quiet => {}
         }
+    }
+}
+
+/// One connection and the times that are kept on it.
+struct Host<S: Socket> {
+    world: Rc<World>,
+    calls: Rc<Calls>,
+    connection: Connection<S>,
+    timer: Timer,
+    /// When a stream began last.
+    used: Moment,
+    /// When to look whether it is used at all.
+    quiet: Moment,
+    /// The client was told to open no more streams.
+    leaving: bool,
+}
+
+impl<S: Socket> Host<S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event<Accepted>> {
+        self.calls.watch(cx);
+        if self.calls.closing() && !self.leaving {
+            self.leave();
+        }
+        match self.connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok(accepted))) => return Poll::Ready(Event::Stream(accepted)),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Over(Some(error))),
+            Poll::Ready(None) => return Poll::Ready(Event::Over(None)),
+            Poll::Pending => {}
+        }
+        let held_up = self.calls.held_up();
+        let due = match self.calls.judge(|| self.world.clock.now(), self.world.limits.head.duration()) {
+            Ok(due) => due,
+            Err(reason) => return Poll::Ready(Event::Cut(reason)),
+        };
+        if held_up {
+            // What was not read before this judgement wakes nobody.
+            cx.waker().wake_by_ref();
+        }
+        let at = due.map_or(self.quiet, |due| due.min(self.quiet));
+        if self.timer.moment() != at {
+            self.timer.reset(at);
+        }
+        Pin::new(&mut self.timer).poll(cx).map(|()| Event::Quiet)
+    }
+
+    /// Lets the client open no more streams; those that run end in their own time.
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.connection.graceful_shutdown();
+        self.quiet = self.world.clock.now() + GOODBYE;
+    }
+
+    /// Whether nobody uses the connection any more; one that lay idle is told so first.
+    fn is_over(&mut self) -> bool {
+        let (now, idle) = (self.world.clock.now(), self.world.limits.idle.duration());
+        if now < self.quiet {
+            return false;
+        }
+        let unused = self.calls.running() == 0 && (self.leaving || now.since(self.used) >= idle);
+        match (unused, self.leaving) {
+            (true, true) => return true,
+            (true, false) => self.leave(),
+            (false, leaving) => self.quiet = now + if leaving { GOODBYE } else { idle },
+        }
+        false
+    }
+
+    /// Ends the connection for what its client did on it, whatever else runs there, once the client was told.
+    async fn cut(mut self, reason: Reason) {
+        self.world.meters.cut(reason);
+        self.connection.abrupt_shutdown(::h2::Reason::ENHANCE_YOUR_CALM);
+        let told = poll_fn(|cx| self.connection.poll_closed(cx));
+        _ = in_time(&self.world, GOODBYE, told).await;
     }
 }

@@ -1,24 +1,20 @@
-//! What a client's connection has asked for lately: who starts streams only to cancel them costs us more than
-//! itself (rapid reset, CVE-2023-44487, and its cousins).
+//! What the streams of a client's connection share: how the client conducts itself, and whether more may come.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use api::Moment;
+use api::{Moment, Reason};
+use sidecar_core::conduct::Conduct;
 
-/// Cancelled streams are counted over this long.
-const WINDOW: Duration = Duration::from_secs(10);
-/// So many may be cancelled in it whatever else happens: a page that is left cancels what it asked for.
-const CANCELLED_MAX: u32 = 100;
+use super::frames::{Frames, Seen};
 
-/// The streams of one connection, as far as they matter to all of them.
+/// One connection, as far as it matters to all of its streams.
 #[derive(Debug, Default)]
 pub struct Calls {
-    since: Cell<Moment>,
-    started: Cell<u32>,
-    cancelled: Cell<u32>,
+    conduct: RefCell<Conduct>,
+    frames: RefCell<Frames>,
     running: Cell<u32>,
     closing: Cell<bool>,
     driver: RefCell<Option<Waker>>,
@@ -26,7 +22,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// None yet, on a connection from `peer`.
+    /// Nothing came yet, on a connection from `peer`.
     pub fn from(peer: Option<IpAddr>) -> Self {
         Self { peer, ..Self::default() }
     }
@@ -36,29 +32,59 @@ impl Calls {
         self.peer
     }
 
-    /// A stream began. `false`: the client cancels more than `CANCELLED_MAX` and more than half of what it
-    /// starts, and its connection must end.
-    #[must_use]
-    pub fn started(&self, now: Moment) -> bool {
-        if now.since(self.since.get()) > WINDOW {
-            self.since.set(now);
-            self.started.set(0);
-            self.cancelled.set(0);
-        }
-        self.started.set(self.started.get() + 1);
-        let cancelled = self.cancelled.get();
-        let calm = cancelled <= CANCELLED_MAX || cancelled <= self.started.get() / 2;
-        self.running.set(self.running.get() + u32::from(calm));
-        calm
+    /// A stream began.
+    ///
+    /// # Errors
+    /// When its connection must end; see [`Conduct::started`].
+    pub fn started(&self, now: Moment) -> Result<(), Reason> {
+        self.conduct.borrow_mut().started(now)?;
+        self.running.set(self.running.get() + 1);
+        Ok(())
     }
 
     /// A stream ended; `cancelled`: by its client, before its answer did.
     pub(super) fn ended(&self, cancelled: bool) {
         self.running.set(self.running.get() - 1);
-        self.cancelled.set(self.cancelled.get() + u32::from(cancelled));
+        if cancelled {
+            self.conduct.borrow_mut().cancelled();
+        }
     }
 
-    /// How many run.
+    /// Bytes came.
+    pub(super) fn came(&self, bytes: &[u8]) {
+        let mut conduct = self.conduct.borrow_mut();
+        self.frames.borrow_mut().read(bytes, |seen| match seen {
+            Seen::Head => {}
+            Seen::Body(count) => conduct.moved(count),
+            Seen::Idle => conduct.idle(),
+        });
+    }
+
+    /// Bytes went.
+    pub(super) fn went(&self, count: usize) {
+        self.conduct.borrow_mut().moved(count);
+    }
+
+    /// Whether nothing is to be read before the connection was judged.
+    pub fn held_up(&self) -> bool {
+        self.conduct.borrow().spent()
+    }
+
+    /// Whether the connection may go on; to be asked whenever nothing more came. Returns when to ask again although
+    /// nothing comes. The clock is read only where time matters.
+    ///
+    /// # Errors
+    /// Why the connection must end; see [`Conduct::ask`].
+    pub fn judge(&self, now: impl FnOnce() -> Moment, patience: Duration) -> Result<Option<Moment>, Reason> {
+        let mut conduct = self.conduct.borrow_mut();
+        let open = self.frames.borrow().open();
+        if open.is_some() || conduct.spent() || conduct.wake_at(patience).is_some() {
+            conduct.ask(now(), open, patience)?;
+        }
+        Ok(conduct.wake_at(patience))
+    }
+
+    /// How many streams run.
     pub fn running(&self) -> u32 {
         self.running.get()
     }
@@ -79,30 +105,5 @@ impl Calls {
     /// Whether it should take no further ones.
     pub fn closing(&self) -> bool {
         self.closing.get()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(started: u32, cancelled: u32, later: Duration, calm: bool) {
-        let calls = Calls::default();
-        let now = Moment::ZERO + WINDOW + WINDOW;
-        for at in 0..started {
-            assert!(calls.started(now));
-            // Cancelled in pairs with good ones first, so that only the last call is in question.
-            calls.ended(at >= started - cancelled);
-        }
-        assert_eq!(calls.started(now + later), calm, "{cancelled} of {started} cancelled");
-        assert_eq!(calls.running(), u32::from(calm));
-    }
-
-    #[test]
-    fn who_cancels_more_than_half_and_more_than_a_page_would_is_told_to_calm_down() {
-        check(100, 100, Duration::ZERO, true);
-        check(101, 101, Duration::ZERO, false);
-        check(1000, 400, Duration::ZERO, true);
-        check(101, 101, WINDOW + Duration::from_nanos(1), true);
     }
 }

@@ -18,11 +18,13 @@ mod bytes_io;
 mod calls;
 mod carrier;
 mod client_stream;
+mod frames;
 mod heads;
 mod sending;
 mod server_stream;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 pub use ahead::Ahead;
 pub use bytes_io::StreamIo;
@@ -30,6 +32,7 @@ pub use calls::Calls;
 pub use carrier::{Carrier, Seat};
 pub use client_stream::ClientStream;
 pub use server_stream::ServerStream;
+pub use watched::Watched;
 
 /// What a client that speaks HTTP/2 with prior knowledge sends first (RFC 9113 §3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -79,6 +82,17 @@ fn broken(error: &h2::Error, rule: fn(&'static str) -> Broken) -> Broken {
         return Broken::Reset;
     }
     rule("the stream breaks a rule of HTTP/2")
+}
+
+/// Why a client's connection ended by an error, where that was its own doing.
+pub fn blame(error: &h2::Error) -> Option<Reason> {
+    if error.is_io() || error.is_remote() {
+        return None;
+    }
+    match error.reason() {
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Some(Reason::FrameFlood),
+        _ => Some(Reason::BadRequest),
+    }
 }
 
 fn bad_request(rule: &'static str) -> Broken {
