@@ -24,6 +24,7 @@ mod tcp;
 mod tls;
 mod tunnels;
 mod websocket;
+mod websocket_h2;
 
 use outrigger_tests::Fleet;
 

@@ -7,11 +7,11 @@ use api::message::header;
 use api::{Caller, Reason};
 use sidecar_core::deadline::patience;
 use sidecar_core::exchange::{Exchange, RequestId};
-use sidecar_core::head::{Known, Method, RequestHead};
+use sidecar_core::head::{Known, Method, RequestHead, Version};
 use sidecar_core::refusal::Refusal;
 
 use super::upload::Upload;
-use super::{Ongoing, last_hop};
+use super::{Ongoing, last_hop, upgrade};
 use crate::accept::Way;
 use crate::wheel::Timer;
 use crate::wire::{BodyKind, Downstream};
@@ -36,7 +36,7 @@ pub(super) fn arrive<'c, D: Downstream>(
             u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw()),
         )
     });
-    let upgrade = head.upgrade().filter(|asked| tunnelled(asked)).map(str::to_owned);
+    let upgrade = upgrade::asked(&head);
     let service = match way {
         Way::Service(service) | Way::Inbound(service) => Some(service.clone()),
         Way::Outbound => match head.find(header::SERVICE) {
@@ -61,14 +61,15 @@ pub(super) fn arrive<'c, D: Downstream>(
     head.strip_hop_by_hop();
     head.strip_claims();
     if let Some(protocol) = &upgrade {
-        head.append("upgrade", protocol);
+        upgrade::ask(world, &mut head, protocol);
     }
     if !head.has(Known::Host) {
         // HTTP/1.0 need not name one; what we send is HTTP/1.1 and must.
         head.append("host", exchange.service.name.as_str());
     }
     last_hop::count_down(&mut head);
-    head.append("via", "1.1 outrigger");
+    let via = if head.version() == Version::Http2 { "2 outrigger" } else { "1.1 outrigger" };
+    head.append("via", via);
     head.set(header::REQUEST_ID, id.text());
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
@@ -86,12 +87,6 @@ pub(super) fn arrive<'c, D: Downstream>(
         stale: false,
     };
     (ongoing, refused)
-}
-
-/// Whether a protocol is carried as raw bytes (RFC 9110 §7.8). What is not on this list is never asked for: h2c would
-/// carry requests that nobody judged, and TLS what nobody can.
-fn tunnelled(protocol: &str) -> bool {
-    protocol.eq_ignore_ascii_case("websocket")
 }
 
 fn refuse(head: &RequestHead, named: bool) -> Result<(), Refusal> {

@@ -12,7 +12,7 @@ use sidecar_core::outcome::{Fault, FaultKind, Sent};
 
 use super::join::join;
 use super::open::open;
-use super::{Ongoing, Stop};
+use super::{Ongoing, Stop, upgrade};
 use crate::pool::{Careful, Conn, Place};
 use crate::tls::Trust;
 use crate::wire::h1::Client;
@@ -32,6 +32,7 @@ pub(super) async fn connect<D: Downstream>(
     let place = Place { address: endpoint.instance.address, trust: trust.as_ref().map(|trust| trust.number) };
     if matches!(endpoint.instance.protocol, Protocol::H2c | Protocol::Grpc) {
         let conn = join(world, ongoing, (place, trust), attempt.connect_until()).await?;
+        upgrade::possible(ongoing, &conn)?;
         attempt.connected(world.clock.now(), conn.reused);
         return Ok(conn);
     }

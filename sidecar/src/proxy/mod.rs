@@ -21,6 +21,7 @@ mod serve;
 mod stall;
 mod streams;
 mod tunnel;
+mod upgrade;
 mod upload;
 mod wait;
 

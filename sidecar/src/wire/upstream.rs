@@ -55,6 +55,14 @@ impl UpstreamConn {
         matches!(self, Self::H2(_))
     }
 
+    /// Whether the endpoint can be asked to leave HTTP on it.
+    pub fn may_switch(&self) -> bool {
+        match self {
+            Self::H1(_) => true,
+            Self::H2(stream) => stream.may_switch(),
+        }
+    }
+
     /// Tells a shared connection that no answer came in time.
     pub fn doubt(&self) {
         if let Self::H2(stream) = self {

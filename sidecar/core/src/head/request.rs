@@ -237,7 +237,8 @@ impl Fields {
     }
 
     pub(super) fn upgrade(&self, version: Version) -> Option<&str> {
-        let asked = version == Version::Http11 && self.lists(Known::Connection, "upgrade");
+        // On HTTP/2 no peer can say so in these words: its wire does, for an extended CONNECT (RFC 8441).
+        let asked = version >= Version::Http11 && self.lists(Known::Connection, "upgrade");
         let single = self.get_all(Known::Upgrade).count() == 1;
         if asked && single { self.get_str(Known::Upgrade) } else { None }
     }

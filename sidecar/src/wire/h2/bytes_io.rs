@@ -8,7 +8,8 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::take;
+use super::server_stream::Running;
+use super::{Seat, take};
 use crate::wire::Socket;
 
 /// The DATA of one stream, both ways.
@@ -18,11 +19,21 @@ pub struct StreamIo {
     recv: Option<RecvStream>,
     send: Option<SendStream<Bytes>>,
     read: Bytes,
+    _held: Held,
+}
+
+/// The stream's place on its connection, for as long as the tunnel lasts.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// On a client's.
+    Running(#[expect(dead_code, reason = "given back on drop")] Running),
+    /// On an endpoint's.
+    Seat(#[expect(dead_code, reason = "given back on drop")] Seat),
 }
 
 impl StreamIo {
-    pub(super) fn new(recv: Option<RecvStream>, send: Option<SendStream<Bytes>>) -> Self {
-        Self { recv, send, read: Bytes::new() }
+    pub(super) fn new(recv: Option<RecvStream>, send: Option<SendStream<Bytes>>, held: Held) -> Self {
+        Self { recv, send, read: Bytes::new(), _held: held }
     }
 }
 

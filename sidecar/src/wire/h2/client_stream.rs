@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
-use sidecar_core::head::{Method, RequestHead, ResponseHead};
+use sidecar_core::head::{Known, Method, RequestHead, ResponseHead};
 
+use super::bytes_io::Held;
 use super::sending::Sending;
 use super::{Seat, StreamIo, broken, heads, take};
 use crate::wire::{BodyKind, Broken, Piece, Sent, Trailers, Upstream};
@@ -17,10 +18,12 @@ use crate::wire::{BodyKind, Broken, Piece, Sent, Trailers, Upstream};
 #[derive(Debug)]
 pub struct ClientStream {
     engine: SendRequest<Bytes>,
-    asked: Option<(http::Request<()>, bool)>,
+    asked: Asked,
     answer: Option<ResponseFuture>,
     body: Option<RecvStream>,
     method: Method,
+    /// The request is an extended CONNECT.
+    switches: bool,
     kind: BodyKind,
     /// What is left of the announced length of the answer.
     left: Option<u64>,
@@ -36,15 +39,34 @@ pub struct ClientStream {
     seat: Seat,
 }
 
+/// What became of the request's head.
+#[derive(Debug)]
+enum Asked {
+    /// There is none, or none that this wire can say.
+    Nothing,
+    /// It waits for its stream; whether it is all of the request.
+    Due(http::Request<()>, bool),
+    /// It is with the engine.
+    Said(Option<Switch>),
+}
+
+/// What an extended CONNECT asks for (RFC 8441), and the key its client asked with on the other wire.
+#[derive(Clone, Debug)]
+pub(super) struct Switch {
+    pub(super) protocol: String,
+    pub(super) key: Option<Vec<u8>>,
+}
+
 impl ClientStream {
     /// A stream yet to be opened on `engine`'s connection.
     pub fn new(engine: SendRequest<Bytes>, seat: Seat) -> Self {
         Self {
             engine,
-            asked: None,
+            asked: Asked::Nothing,
             answer: None,
             body: None,
             method: Method::Get,
+            switches: false,
             kind: BodyKind::Empty,
             left: None,
             out: Sending::default(),
@@ -69,6 +91,11 @@ impl ClientStream {
         }
     }
 
+    /// Whether the endpoint takes an extended CONNECT (RFC 8441 §3).
+    pub fn may_switch(&self) -> bool {
+        self.engine.is_extended_connect_protocol_enabled()
+    }
+
     fn fail(&mut self, error: &h2::Error) -> Broken {
         // A GOAWAY reaches streams only when they lie above its last one (RFC 9113 §6.8).
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
@@ -78,13 +105,16 @@ impl ClientStream {
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.asked.is_none() {
-            return Poll::Ready(if self.opened { Ok(()) } else { Err(Broken::Misframed) });
+        match self.asked {
+            Asked::Due(..) => {}
+            Asked::Said(_) if self.opened => return Poll::Ready(Ok(())),
+            Asked::Said(_) | Asked::Nothing => return Poll::Ready(Err(Broken::Misframed)),
         }
         if let Err(error) = ready!(self.engine.poll_ready(cx)) {
             return Poll::Ready(Err(self.fail(&error)));
         }
-        if let Some((request, ended)) = self.asked.take() {
+        if let Asked::Due(mut request, ended) = std::mem::replace(&mut self.asked, Asked::Nothing) {
+            let switch = request.extensions_mut().remove::<Switch>();
             match self.engine.send_request(request, ended) {
                 Ok((answer, stream)) => {
                     self.opened = true;
@@ -93,6 +123,7 @@ impl ClientStream {
                 }
                 Err(error) => return Poll::Ready(Err(self.fail(&error))),
             }
+            self.asked = Asked::Said(switch);
         }
         Poll::Ready(Ok(()))
     }
@@ -100,6 +131,11 @@ impl ClientStream {
     fn judge(&mut self, response: http::Response<RecvStream>) -> Result<ResponseHead, Broken> {
         let (parts, body) = response.into_parts();
         let head = heads::response(&parts)?;
+        if let (Asked::Said(Some(switch)), true) = (&self.asked, parts.status.is_success()) {
+            self.kind = BodyKind::Tunnel;
+            self.body = Some(body);
+            return Ok(heads::switched(head, switch));
+        }
         let kind = heads::body(&head, body.is_end_stream()).map_err(Broken::Answer)?;
         let bodiless = self.method == Method::Head || matches!(head.status(), 204 | 304);
         self.kind = if bodiless { BodyKind::Empty } else { kind };
@@ -123,14 +159,17 @@ impl Upstream for ClientStream {
 
     fn send_head(&mut self, head: &RequestHead, body: BodyKind) {
         self.method = head.method();
-        let ended = matches!(body, BodyKind::Empty | BodyKind::Tunnel | BodyKind::Length(0));
+        self.switches = head.has(Known::Upgrade);
+        let none = matches!(body, BodyKind::Empty | BodyKind::Tunnel | BodyKind::Length(0));
+        let ended = none && !self.switches;
         let length = match body {
             BodyKind::Length(length) => Some(length),
             BodyKind::Empty if self.method.expects_body() => Some(0),
             _ => None,
         };
         self.out.announce(length.filter(|_| !ended));
-        self.asked = heads::to_request(head, length).map(|request| (request, ended));
+        let request = heads::to_request(head, length);
+        self.asked = request.map_or(Asked::Nothing, |request| Asked::Due(request, ended));
     }
 
     fn send(&mut self, data: Bytes) {
@@ -138,7 +177,10 @@ impl Upstream for ClientStream {
     }
 
     fn end(&mut self, trailers: Option<Trailers>) {
-        self.out.end(trailers);
+        // What follows an extended CONNECT is the tunnel's.
+        if !self.switches {
+            self.out.end(trailers);
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
@@ -230,6 +272,6 @@ impl Upstream for ClientStream {
     }
 
     fn into_tunnel(self) -> (StreamIo, Bytes) {
-        (StreamIo::new(self.body, self.out.into_stream()), Bytes::new())
+        (StreamIo::new(self.body, self.out.into_stream(), Held::Seat(self.seat)), Bytes::new())
     }
 }

@@ -5,6 +5,7 @@
 
 use api::Reason;
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, request, response};
@@ -12,7 +13,8 @@ use sidecar_core::head::{
     Field, Fields, Form, Known, RequestHead, RequestLine, ResponseHead, ResponseLine, Version,
 };
 
-use super::bad_request;
+use super::client_stream::Switch;
+use super::{bad_request, websocket};
 use crate::wire::h1::{MAX_FIELDS, MAX_TARGET};
 use crate::wire::{BodyKind, Broken, Trailers};
 
@@ -27,8 +29,9 @@ pub(super) fn request(parts: &request::Parts) -> Result<RequestHead, Broken> {
         return Err(Broken::Request(Reason::HeadTooLarge, "more than 100 fields"));
     }
     let authority = authority(parts)?;
+    let switch = switch(parts)?;
     let mut lines = Lines::default();
-    let method = lines.text(parts.method.as_str().as_bytes());
+    let method = lines.text(if switch.is_some() { b"GET" } else { parts.method.as_str().as_bytes() });
     let target = lines.text(target.as_bytes());
     lines.line(b"host", [authority.as_bytes()]);
     for name in parts.headers.keys().filter(|name| *name != HOST) {
@@ -49,11 +52,26 @@ pub(super) fn request(parts: &request::Parts) -> Result<RequestHead, Broken> {
             _ => values().for_each(|value| lines.line(name.as_str().as_bytes(), [value])),
         }
     }
+    if let Some(protocol) = switch {
+        lines.line(b"connection", [&b"upgrade"[..]]);
+        lines.line(b"upgrade", [protocol.as_str().as_bytes()]);
+    }
     let line = RequestLine { method, target, version: Version::Http2 };
     let head = RequestHead::new(line, lines.into_fields()).map_err(|rule| bad_request(rule.detail()))?;
     match head.form() {
         Form::Origin | Form::Asterisk => Ok(head),
         Form::Absolute | Form::Authority => Err(bad_request(":path is no path")),
+    }
+}
+
+/// What an extended CONNECT asks to switch to (RFC 8441 §4). To the line it is an upgrade like that of HTTP/1.1.
+fn switch(parts: &request::Parts) -> Result<Option<&Protocol>, Broken> {
+    match parts.extensions.get::<Protocol>() {
+        Some(protocol) if !protocol.as_str().eq_ignore_ascii_case("websocket") => Err(Broken::Request(
+            Reason::NotImplemented,
+            "an extended CONNECT for another protocol than websocket",
+        )),
+        switch => Ok(switch),
     }
 }
 
@@ -148,7 +166,8 @@ pub(super) fn trailers(map: &HeaderMap) -> Option<Trailers> {
     (!fields.is_empty()).then(|| Box::new(fields))
 }
 
-/// `head` as an endpoint is told it; `None` when its target cannot be said on this wire.
+/// `head` as an endpoint is told it; `None` when its target cannot be said on this wire. An upgrade is said as an
+/// extended CONNECT.
 pub(super) fn to_request(head: &RequestHead, length: Option<u64>) -> Option<http::Request<()>> {
     let uri = Uri::builder()
         .scheme(Scheme::HTTP)
@@ -156,12 +175,40 @@ pub(super) fn to_request(head: &RequestHead, length: Option<u64>) -> Option<http
         .path_and_query(head.target())
         .build()
         .ok()?;
-    let mut request = http::Request::builder().method(head.method_name()).uri(uri).body(()).ok()?;
+    let switch = head.get_str(Known::Upgrade);
+    let method = if switch.is_some() { "CONNECT" } else { head.method_name() };
+    let mut request = http::Request::builder().method(method).uri(uri).body(()).ok()?;
     *request.headers_mut() = to_map(head, length);
+    if let Some(protocol) = switch {
+        request.headers_mut().remove(websocket::KEY);
+        let key = head.find(websocket::KEY).map(<[u8]>::to_vec);
+        request.extensions_mut().insert(Protocol::from(protocol));
+        request.extensions_mut().insert(Switch { protocol: protocol.to_owned(), key });
+    }
     if head.lists(Known::Te, "trailers") {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
     Some(request)
+}
+
+/// The answer by which an endpoint took an extended CONNECT as the line knows it: a 101, with the proof that the key was
+/// read where its client asked with one.
+pub(super) fn switched(mut head: ResponseHead, switch: &Switch) -> ResponseHead {
+    head.set_status(101);
+    head.append("connection", "upgrade");
+    head.append("upgrade", &switch.protocol);
+    if let Some(key) = &switch.key {
+        head.append(websocket::ACCEPT, websocket::accept(key));
+    }
+    head
+}
+
+/// A 101 as a client is told it that asked by an extended CONNECT.
+pub(super) fn to_switched(head: &ResponseHead) -> http::Response<()> {
+    let mut response = to_response(head, None);
+    *response.status_mut() = http::StatusCode::OK;
+    response.headers_mut().remove(websocket::ACCEPT);
+    response
 }
 
 /// `head` as a client is told it.

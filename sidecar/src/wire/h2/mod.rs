@@ -25,6 +25,7 @@ mod server_stream;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod websocket;
 
 pub use ahead::Ahead;
 pub use bytes_io::StreamIo;
@@ -33,6 +34,7 @@ pub use carrier::{Carrier, Seat};
 pub use client_stream::ClientStream;
 pub use server_stream::ServerStream;
 pub use watched::Watched;
+pub use websocket::key;
 
 /// What a client that speaks HTTP/2 with prior knowledge sends first (RFC 9113 §3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -56,7 +58,8 @@ pub fn server() -> server::Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(h1::MAX_HEAD as u32)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_local_error_reset_streams(Some(OWN_RESETS_MAX));
+        .max_local_error_reset_streams(Some(OWN_RESETS_MAX))
+        .enable_connect_protocol();
     builder
 }
 

@@ -9,6 +9,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use sidecar_core::head::{Method, RequestHead, ResponseHead};
 
+use super::bytes_io::Held;
 use super::sending::Sending;
 use super::{Calls, StreamIo, bad_request, broken, heads, take};
 use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Trailers};
@@ -54,12 +55,29 @@ impl ServerStream {
         let head = heads::request(asked)?;
         self.method = head.method();
         self.kind = heads::body(&head, self.body.is_end_stream()).map_err(bad_request)?;
+        if head.upgrade().is_some() {
+            // What follows an extended CONNECT is the tunnel's.
+            self.kind = BodyKind::Empty;
+        }
         let without = matches!(self.kind, BodyKind::Empty | BodyKind::Length(0));
         if self.method == Method::Trace && !without {
             return Err(bad_request("this method takes no body"));
         }
         self.waits = head.expects_continue() && !without;
         Ok(head)
+    }
+}
+
+impl ServerStream {
+    fn respond_with(&mut self, head: http::Response<()>, length: Option<u64>, ended: bool) {
+        match self.respond.send_response(head, ended) {
+            Ok(stream) => {
+                self.head_sent = true;
+                self.out.announce(length.filter(|_| !ended));
+                self.out.open(stream, ended);
+            }
+            Err(error) => self.failed = Some(broken(&error, bad_request)),
+        }
     }
 }
 
@@ -106,6 +124,9 @@ impl Downstream for ServerStream {
     }
 
     fn send_head(&mut self, head: &ResponseHead, body: BodyKind) {
+        if body == BodyKind::Tunnel {
+            return self.respond_with(heads::to_switched(head), None, false);
+        }
         if head.interim() {
             self.waits &= head.status() != 100;
             // Too late or nobody there: what follows will tell.
@@ -122,14 +143,7 @@ impl Downstream for ServerStream {
         };
         let ended = bodiless || matches!(body, BodyKind::Empty | BodyKind::Length(0));
         let head = heads::to_response(head, length);
-        match self.respond.send_response(head, ended) {
-            Ok(stream) => {
-                self.head_sent = true;
-                self.out.announce(length.filter(|_| !ended));
-                self.out.open(stream, ended);
-            }
-            Err(error) => self.failed = Some(broken(&error, bad_request)),
-        }
+        self.respond_with(head, length, ended);
     }
 
     fn send(&mut self, data: Bytes) {
@@ -186,13 +200,13 @@ impl Downstream for ServerStream {
     }
 
     fn into_tunnel(self) -> (StreamIo, Bytes) {
-        (StreamIo::new(Some(self.body), self.out.into_stream()), Bytes::new())
+        (StreamIo::new(Some(self.body), self.out.into_stream(), Held::Running(self.running)), Bytes::new())
     }
 }
 
 /// A stream counted for as long as it runs.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     calls: Rc<Calls>,
     cancelled: bool,
 }
