@@ -11,6 +11,7 @@ use crate::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY_FRAME, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, frame, line,
 };
+use crate::script::Step;
 
 /// Whoever is attacked allows a head one second; a busy machine some more.
 const CUT: Duration = Duration::from_secs(4);
@@ -245,6 +246,26 @@ fn long_heads_are_refused() {
             bytes
         };
         flood(open(to, &[]), true, streams(50).map(ask));
+        0
+    });
+}
+
+#[test]
+fn answers_that_nobody_lets_come_are_not_collected() {
+    // CVE-2019-9511 and 9517: 2,000 answers of 100 kB, and no window for a byte of them.
+    const STREAMS: usize = 2_000;
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec();
+    answer.resize(answer.len() + 100_000, b'a');
+    // 128 MB if 64 KiB of each were held; unoptimised, the state of a stream alone is 7 kB.
+    let bounds = Bounds { memory: 36, cpu: 20.0, through: STREAMS };
+    withstand("zero_window", &bounds, vec![vec![Step::Bytes(answer)]; STREAMS], |to| {
+        // SETTINGS_INITIAL_WINDOW_SIZE = 0 (RFC 9113 §6.5.2).
+        let mut all: Vec<TcpStream> = (0..STREAMS / 100).map(|_| open(to, &[0, 4, 0, 0, 0, 0])).collect();
+        for stream in &mut all {
+            write(stream, true, &streams(100).flat_map(|stream| get(stream, "end")).collect::<Vec<u8>>());
+        }
+        thread::park_timeout(Duration::from_secs(3));
+        drop(all);
         0
     });
 }

@@ -9,6 +9,7 @@ use sidecar_core::outcome::End;
 use super::outcome::grpc_status;
 use super::{Answered, Ongoing};
 use crate::memory::{Memory, Queue};
+use crate::wire::h1::Parked;
 use crate::wire::{BodyKind, Downstream, Gone, Piece, Upstream};
 
 /// What became of the body so far.
@@ -18,6 +19,8 @@ pub(super) struct Download {
     /// Bytes read from the endpoint.
     pub(super) bytes: u64,
     ended: bool,
+    /// Held while the client takes nothing.
+    parked: Option<Parked>,
     /// Rises whenever anything moved.
     pub(super) progress: u64,
 }
@@ -25,7 +28,7 @@ pub(super) struct Download {
 impl Download {
     /// A body of which nothing was read yet.
     pub(super) fn new(memory: &Rc<Memory>) -> Self {
-        Self { queue: Queue::new(memory), bytes: 0, ended: false, progress: 0 }
+        Self { queue: Queue::new(memory), bytes: 0, ended: false, parked: None, progress: 0 }
     }
 
     /// Moves what there is and what there is room for, both ways. Ready when the answer's body has ended and
@@ -49,7 +52,7 @@ impl Download {
         _ = ongoing.upload.poll_move(cx, ongoing.client, upstream);
         self.progress += ongoing.upload.bytes - before;
         loop {
-            while !self.ended && self.queue.has_room(ongoing.client.queued()) {
+            while !self.ended && self.has_room(ongoing.client) {
                 match upstream.poll_read(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
@@ -66,7 +69,7 @@ impl Download {
                     }
                 }
             }
-            let full = !self.queue.has_room(ongoing.client.queued());
+            let full = !self.has_room(ongoing.client);
             let flushed = ongoing.client.poll_flush(cx);
             self.queue.tell(ongoing.client.queued());
             match flushed {
@@ -77,6 +80,10 @@ impl Download {
                 Poll::Ready(Ok(())) | Poll::Pending => break,
             }
         }
+        self.parked = match (self.has_room(ongoing.client), self.parked.take()) {
+            (true, _) => None,
+            (false, parked) => Some(parked.unwrap_or_default()),
+        };
         // A client that reads nothing and left is noticed here, not at the next write.
         if ongoing.upload.done()
             && let Poll::Ready(Gone::Reset) = ongoing.client.poll_gone(cx)
@@ -84,5 +91,9 @@ impl Download {
             return Poll::Ready(End::ClientGone);
         }
         Poll::Pending
+    }
+
+    fn has_room<D: Downstream>(&self, client: &D) -> bool {
+        !client.full() && self.queue.has_room(client.queued())
     }
 }

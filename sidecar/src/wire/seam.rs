@@ -105,8 +105,12 @@ pub trait Downstream {
     fn end(&mut self, trailers: Option<Trailers>);
     /// Writes what is queued; ready when nothing is left.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
-    /// Bytes queued and not yet written: read the other side only while this is small.
+    /// Bytes queued and not yet written.
     fn queued(&self) -> usize;
+    /// Whether nothing more is to be queued, however little waits.
+    fn full(&self) -> bool {
+        false
+    }
     /// Ready when the client left while we wait for the endpoint. Bytes that arrive meanwhile are kept for
     /// the next request; once some are kept, an end no longer means that the client left, and after a bounded
     /// number of them it stays pending.

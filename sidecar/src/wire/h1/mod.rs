@@ -28,6 +28,7 @@ mod tests;
 mod tunnel;
 
 pub use asking::Asking;
+pub use buffers::Parked;
 pub use client::Client;
 pub use inbound::Inbound;
 pub use out::Out;

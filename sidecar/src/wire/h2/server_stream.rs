@@ -167,6 +167,12 @@ impl Downstream for ServerStream {
         self.out.queued()
     }
 
+    /// What the window lets go is with the engine. A client that lets nothing go costs one piece for each of its
+    /// streams, of which it may have many.
+    fn full(&self) -> bool {
+        self.out.queued() > 0
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
         let gone = match self.head_sent {
             true => self.out.poll_reset(cx),
