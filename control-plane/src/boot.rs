@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::config::{ControlPlaneConfig, default_state_dir};
 use api::message::ServiceEdit;
-use api::{Policy, Problem, ServiceKey};
+use api::{Label, Policy, Problem, ServiceKey};
 use control_core::{ControlCore, Loaded};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -29,7 +30,8 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::thread::{StoreThread, Stores};
 use crate::store::{Document, DocumentKind, PolicyStore, StoreError};
 use crate::tick::{self, Around};
-use crate::writer::{Writer, read_policy};
+use crate::writer::exceptions::Exception;
+use crate::writer::{self, Writer, read_policy};
 
 /// Connections besides those of held watches: sidecars' heartbeats, operators, scrapes.
 const CONNECTIONS: usize = 8192;
@@ -235,6 +237,8 @@ fn load(stores: &mut Stores) -> Result<Loaded, StartError> {
         snapshot,
         policies: policies.into_iter().map(policy).collect::<Result<_, _>>()?,
         services: services.into_iter().map(service).collect::<Result<_, _>>()?,
+        overrides: exceptions(stores)?,
+        drains: exceptions(stores)?,
         revision: stores.policies.head()?,
         adopted: stores.policies.adopted()?,
     })
@@ -254,6 +258,17 @@ fn service(document: Document) -> Result<(ServiceKey, ServiceEdit), StartError> 
         Ok((ServiceKey::new(document.key.namespace.clone(), name), edit))
     };
     read().map_err(|why: String| not_understood(&document, &Problem::at("", why)))
+}
+
+/// What operators said for a time, less what is over.
+fn exceptions<T: Exception>(stores: &Stores) -> Result<Vec<(Label, T, Duration)>, StartError> {
+    let mut left = Vec::new();
+    for document in stores.policies.list(T::KIND)? {
+        let body = document.body.as_deref().unwrap_or_default();
+        let said = writer::exceptions::read(body).map_err(|why| not_understood(&document, &why))?;
+        left.extend(said.map(|(said, lasts)| (document.key.name, said, lasts)));
+    }
+    Ok(left)
 }
 
 fn not_understood(document: &Document, why: &Problem) -> StartError {

@@ -3,6 +3,8 @@
 //! Writes take turns. Nobody hears of a write before it is durable, and a write that began ends, also when
 //! its asker has gone: the store and the core never disagree for longer than one turn. Reads never pass here.
 
+pub(crate) mod exceptions;
+
 use std::future::Future;
 use std::pin::Pin;
 

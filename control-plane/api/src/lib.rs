@@ -6,6 +6,7 @@
 pub mod choice;
 pub mod config;
 pub mod digest;
+pub mod exception;
 pub mod instance;
 pub mod list;
 pub mod message;
@@ -19,6 +20,7 @@ pub mod unit;
 pub mod yaml;
 
 pub use digest::Digest;
+pub use exception::{Effect, InForce, Override, PlannedDrain};
 pub use instance::{Instance, InstanceKey, Protocol, Readiness};
 pub use list::{Cause, Delta, List, Removal};
 pub use moment::Moment;

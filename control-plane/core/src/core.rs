@@ -3,6 +3,7 @@
 //! Each entry point takes `now`, changes the machines, tells the watchers, and leaves its events to be taken.
 //! It never waits and never calls back.
 
+mod exceptions;
 mod operators;
 mod reads;
 mod sidecars;
@@ -15,22 +16,28 @@ use std::time::Duration;
 
 use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
-use api::{Moment, Policy, Problem, ServiceKey};
+use api::{Instance, InstanceKey, Label, Moment, Override, PlannedDrain, Policy, Problem, Readiness, ServiceKey};
 
+use crate::blast::Blast;
 use crate::event::Event;
+use crate::exceptions::ForATime;
 use crate::leases::{BEATS_PER_EXPIRY, LeaseId, Leases};
 use crate::policies::Policies;
 use crate::protection::Protection;
 use crate::ready::Phase;
 use crate::refusal::Refusal;
-use crate::registry::{Owner, Registry};
+use crate::registry::{Over, Owner, Registry, Turn};
 use crate::sessions::Sessions;
-use crate::snapshot::{SavedLease, Snapshot};
+use crate::snapshot::{SavedLease, SavedTombstone, Snapshot};
 use crate::sweep::{Sweeper, Swept};
+use crate::tombstones::Tombstones;
 use crate::watch::{Topic, Watches};
 
 /// Events kept for a shell that does not take them; beyond, the oldest are dropped.
 const EVENTS_MAX: usize = 65_536;
+
+/// Tombstones stand for so many expiries: by then the lease of an older boot has run out everywhere.
+const TOMBSTONE_EXPIRIES: u32 = 2;
 
 /// State from disk. The default is an empty disk.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +48,10 @@ pub struct Loaded {
     pub services: Vec<(ServiceKey, ServiceEdit)>,
     /// Every policy document with its revision.
     pub policies: Vec<(Policy, u64)>,
+    /// Overrides that are not over, each with how long it still lasts.
+    pub overrides: Vec<(Label, Override, Duration)>,
+    /// Planned drains, likewise.
+    pub drains: Vec<(Label, PlannedDrain, Duration)>,
     /// The store's revision.
     pub revision: u64,
     /// Whether an operator said that this store replaces others.
@@ -59,6 +70,10 @@ pub struct ControlCore {
     sessions: Sessions,
     protection: Protection,
     sweeper: Sweeper,
+    blast: Blast,
+    tombstones: Tombstones,
+    overrides: ForATime<Override>,
+    drains: ForATime<PlannedDrain>,
     policies: Policies,
     watches: Watches,
     events: VecDeque<Event>,
@@ -77,6 +92,10 @@ impl ControlCore {
             sessions: Sessions::default(),
             protection: Protection::new(config.protection.beats),
             sweeper: Sweeper::new(&config.protection, now),
+            blast: Blast::new(config.protection.sweep_share, config.protection.sweep_every.duration()),
+            tombstones: Tombstones::default(),
+            overrides: ForATime::default(),
+            drains: ForATime::default(),
             policies: Policies::default(),
             watches: Watches::new(&config.push),
             events: VecDeque::new(),
@@ -95,7 +114,17 @@ impl ControlCore {
         for (service, edit) in loaded.services {
             self.registry.edit(service, edit);
         }
+        for (name, said, left) in loaded.overrides {
+            self.overrides.put(name, said, now + left);
+        }
+        for (name, said, left) in loaded.drains {
+            self.drains.put(name, said, now + left);
+        }
         let snapshot = loaded.snapshot.unwrap_or_default();
+        for SavedTombstone { key, epoch } in snapshot.tombstones {
+            let until = now + self.expiry_of(&key.service) * TOMBSTONE_EXPIRIES;
+            self.tombstones.bury(key, epoch, until);
+        }
         snapshot.services.into_iter().for_each(|service| self.registry.declare(service));
         let mut instances = 0;
         for saved in snapshot.leases {
@@ -106,6 +135,7 @@ impl ControlCore {
         self.phase = Phase::loaded(expiry / BEATS_PER_EXPIRY, now);
         let first = self.config.protection.sweep_every.duration().max(expiry);
         self.sweeper = Sweeper::new(&self.config.protection, now + first);
+        self.blast.loaded(now);
         self.leases.tick(now);
         self.told([Event::Loaded { instances }], now);
         Ok(())
@@ -143,9 +173,13 @@ impl ControlCore {
             events.push(Event::Ready);
             self.watches.tell_all(now);
         }
+        self.tombstones.tick(now);
+        events.extend(self.end_exceptions(now));
         let expiry = self.ordinary_expiry();
-        let Self { registry, leases, protection, sweeper, .. } = self;
-        events.extend(sweeper.tick(&mut Swept { registry, leases, protection, expiry }, now, dice));
+        let Self { registry, leases, protection, sweeper, blast, drains, sessions, .. } = self;
+        let mut on = Swept { registry, leases, protection, blast, drains, sessions, expiry };
+        events.extend(sweeper.tick(&mut on, now, dice));
+        self.blast.tick(now);
         self.told(events, now);
     }
 
@@ -153,7 +187,8 @@ impl ControlCore {
     pub fn wake_at(&self) -> Option<Moment> {
         self.phase.is_loaded().then_some(())?;
         let own = [self.leases.wake_at(), self.sweeper.wake_at()];
-        own.into_iter().chain(self.phase.wake_at()).chain(self.watches.wake_at()).min()
+        let ends = self.overrides.wake_at().into_iter().chain(self.drains.wake_at());
+        own.into_iter().chain(self.phase.wake_at()).chain(self.watches.wake_at()).chain(ends).min()
     }
 
     /// Events since the last call, oldest first.
@@ -178,7 +213,18 @@ impl ControlCore {
         Snapshot {
             services: self.registry.services().cloned().collect(),
             leases: self.leases.iter().filter_map(save).collect(),
+            tombstones: self
+                .tombstones
+                .iter()
+                .map(|(key, epoch)| SavedTombstone { key: key.clone(), epoch })
+                .collect(),
         }
+    }
+
+    /// Whether `key` is registered, shown or not.
+    #[cfg(test)]
+    fn registered(&self, key: &InstanceKey) -> bool {
+        self.registry.instance(key).is_some()
     }
 
     /// Invariants that do not hold; empty unless this crate has a bug. Costs a pass over everything: for tests
@@ -196,6 +242,37 @@ impl ControlCore {
             }
         }
         broken
+    }
+
+    /// What stands over `key`, whose owner holds `lease`.
+    fn over(&self, key: &InstanceKey, lease: LeaseId) -> Over {
+        let session = self.sessions.get(lease);
+        session.map(|session| self.overrides.over(key, &session.node)).unwrap_or_default()
+    }
+
+    /// Looks again at what stands over `key`.
+    fn put_over(&mut self, key: &InstanceKey) -> Option<Event> {
+        let over = self.over(key, self.registry.owner(key)?.lease);
+        let turn = self.registry.put_over(key, over);
+        self.event_of(turn, key)
+    }
+
+    /// What a turn of the list means for everybody else.
+    fn event_of(&self, turn: Turn, key: &InstanceKey) -> Option<Event> {
+        match turn {
+            Turn::Same => None,
+            Turn::Lost(cause) => Some(Event::Removed { key: key.clone(), cause }),
+            Turn::Shows { added } => {
+                let ready = self.registry.shown(key).is_some_and(wants_traffic);
+                Some(Event::Upserted { key: key.clone(), added, ready })
+            }
+        }
+    }
+
+    /// Its owner took `key` out: an older boot may not bring it back.
+    fn bury(&mut self, key: InstanceKey, epoch: u64, now: Moment) {
+        let until = now + self.expiry_of(&key.service) * TOMBSTONE_EXPIRIES;
+        self.tombstones.bury(key, epoch, until);
     }
 
     fn ordinary_expiry(&self) -> Duration {
@@ -240,4 +317,9 @@ impl ControlCore {
         #[cfg(test)]
         assert_eq!(self.broken(), Vec::<String>::new());
     }
+}
+
+/// Whether callers choose `shown` while all is well.
+fn wants_traffic(shown: &Instance) -> bool {
+    shown.readiness == Readiness::Ready && shown.weight > 0
 }

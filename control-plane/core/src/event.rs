@@ -91,6 +91,20 @@ pub enum Event {
         /// Which.
         service: ServiceKey,
     },
+    /// An override or a planned drain is in force.
+    ExceptionBegan {
+        /// Its name.
+        name: Label,
+        /// What it says, in words.
+        what: String,
+    },
+    /// An override or a planned drain is over.
+    ExceptionOver {
+        /// Its name.
+        name: Label,
+        /// Whether its time ran out; otherwise an operator ended it.
+        ran_out: bool,
+    },
     /// A policy document is in force, or gone.
     PolicyApplied {
         /// Its namespace.
@@ -128,6 +142,8 @@ impl Event {
             Self::Held { .. } => "held",
             Self::Stalled { .. } => "stalled",
             Self::ServiceEdited { .. } => "service-edited",
+            Self::ExceptionBegan { .. } => "exception-began",
+            Self::ExceptionOver { .. } => "exception-over",
             Self::PolicyApplied { .. } => "policy-applied",
             Self::PolicyRejected { .. } => "policy-rejected",
             Self::Adopted => "adopted",
@@ -153,6 +169,9 @@ impl fmt::Display for Event {
             Self::Held { service, why, count } => write!(f, "{count} of {service} stay listed: {why}"),
             Self::Stalled { gap } => write!(f, "stood still for {gap:?}; every lease is extended by it"),
             Self::ServiceEdited { service } => write!(f, "settings of {service} were edited"),
+            Self::ExceptionBegan { name, what } => write!(f, "{name} is in force: {what}"),
+            Self::ExceptionOver { name, ran_out: true } => write!(f, "{name} ran out"),
+            Self::ExceptionOver { name, .. } => write!(f, "{name} was ended"),
             Self::PolicyApplied { namespace, name, revision } => {
                 write!(f, "policy {name} of namespace {namespace} is at revision {revision}")
             }

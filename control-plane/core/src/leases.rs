@@ -63,6 +63,8 @@ pub(crate) struct Lease {
     pub(crate) source: Source,
     /// Which instances point to it.
     pub(crate) owned: BTreeSet<InstanceKey>,
+    /// Those of them that its holder left out when it last said everything.
+    left_out: BTreeSet<InstanceKey>,
     opened: Moment,
     heard: Moment,
     /// What its services ask for.
@@ -82,6 +84,11 @@ impl Lease {
     /// Whether silence outlasted `expiry`. Who was told to beat more slowly is given the time for it.
     pub(crate) fn overdue(&self, expiry: Duration, now: Moment) -> bool {
         self.silent(now) >= expiry.max(self.told * BEATS_PER_EXPIRY)
+    }
+
+    /// Whether its holder left `key` out when it last said everything.
+    pub(crate) fn left_out(&self, key: &InstanceKey) -> bool {
+        self.left_out.contains(key)
     }
 
     /// Whether its silence is explained: its node lives on in a newer boot.
@@ -135,10 +142,17 @@ impl Leases {
             return true;
         }
         self.rate += rate_of(self.ordinary);
-        let owned = BTreeSet::new();
-        let (wanted, told) = (self.ordinary, self.ordinary);
-        self.leases
-            .insert(id, Lease { source, owned, opened: now, heard: now, wanted, told, replaced: false });
+        let lease = Lease {
+            source,
+            owned: BTreeSet::new(),
+            left_out: BTreeSet::new(),
+            opened: now,
+            heard: now,
+            wanted: self.ordinary,
+            told: self.ordinary,
+            replaced: false,
+        };
+        self.leases.insert(id, lease);
         false
     }
 
@@ -172,7 +186,15 @@ impl Leases {
     /// `key` points to lease `id` from now on.
     pub(crate) fn own(&mut self, id: LeaseId, key: InstanceKey) {
         if let Some(lease) = self.leases.get_mut(&id) {
+            lease.left_out.remove(&key);
             lease.owned.insert(key);
+        }
+    }
+
+    /// The holder of lease `id` said everything, and `key` is not in it: its renewals no longer keep it.
+    pub(crate) fn leave_out(&mut self, id: LeaseId, key: InstanceKey) {
+        if let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.owned.contains(&key)) {
+            lease.left_out.insert(key);
         }
     }
 
@@ -180,6 +202,7 @@ impl Leases {
     pub(crate) fn disown(&mut self, id: LeaseId, key: &InstanceKey) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.owned.remove(key);
+            lease.left_out.remove(key);
         }
     }
 

@@ -4,9 +4,11 @@
 //! one a shell meets. Nothing in this crate reads a clock, rolls dice, opens a file or a socket, or waits:
 //! moments and dice are arguments, and [`ControlCore::wake_at`] says when to come back.
 
+mod blast;
 mod core;
 mod dice;
 mod event;
+mod exceptions;
 mod history;
 mod leases;
 mod policies;
@@ -17,6 +19,7 @@ mod registry;
 mod sessions;
 mod snapshot;
 mod sweep;
+mod tombstones;
 mod validate;
 mod watch;
 
@@ -27,5 +30,5 @@ pub use policies::PolicyChange;
 pub use ready::Phase;
 pub use refusal::Refusal;
 pub use sessions::SessionView;
-pub use snapshot::{SavedLease, Snapshot};
+pub use snapshot::{SavedLease, SavedTombstone, Snapshot};
 pub use watch::WatcherId;

@@ -24,6 +24,17 @@ pub enum Refusal {
     },
     /// The words are wrong (422).
     Wrong(Vec<Problem>),
+    /// No such override or planned drain (404).
+    NoSuchException,
+    /// More of a service would leave at once than may (409).
+    BlastRadius {
+        /// Which service.
+        service: ServiceKey,
+        /// How many would leave.
+        asked: u64,
+        /// How many may.
+        room: u64,
+    },
     /// A limit is reached; says which (503).
     Full(&'static str),
 }
@@ -42,6 +53,12 @@ impl fmt::Display for Refusal {
                 let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&texts.join("; "))
             }
+            Self::NoSuchException => f.write_str("nothing of that name is in force"),
+            Self::BlastRadius { service, asked, room } => write!(
+                f,
+                "{asked} of {service} would leave at once and {room} may; name the service in a planned drain \
+                 (PUT /v1/drains/NAME), or wait for the next interval"
+            ),
             Self::Full(limit) => write!(f, "the limit {limit} is reached"),
         }
     }

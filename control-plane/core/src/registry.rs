@@ -1,7 +1,10 @@
 //! Who is listed: services, their instances, and what each list says.
 //!
 //! Saying the same thing twice changes nothing: no revision, no event. The newest boot owns an instance; an
-//! older one's words about it are ignored while the newer one's lease lives. Nothing here expires by itself.
+//! older one's words about it are ignored while the newer one's lease lives. What operators and witnesses put
+//! over an owner's words changes what is shown and nothing that was said. Nothing here expires by itself.
+
+mod entry;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +14,8 @@ use api::{Cause, Digest, Instance, InstanceKey, List, Removal, ServiceKey};
 
 use crate::history::{At, History};
 use crate::leases::LeaseId;
+use entry::Entry;
+pub(crate) use entry::Over;
 
 /// Whose an instance is. Ordered by age: the newest boot wins, ties fall the same way on every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,32 +26,69 @@ pub(crate) struct Owner {
     pub(crate) lease: LeaseId,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    instance: Instance,
-    digest: Digest,
-    owner: Owner,
-}
-
 /// A service that somebody registered for or declared.
 #[derive(Clone, Debug, Default)]
 struct Service {
     instances: BTreeMap<At, Entry>,
+    /// How many of them are not shown.
+    hidden: usize,
     digest: Digest,
     revision: u64,
     settings: ServiceEdit,
     history: History,
 }
 
+/// What a list says differently after one registration changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing.
+    Same,
+    /// It shows the instance, or shows it differently.
+    Shows {
+        /// Whether it did not show it before.
+        added: bool,
+    },
+    /// It no longer shows it.
+    Lost(Cause),
+}
+
+impl Service {
+    /// What the list shows, by key.
+    fn shown(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values().filter_map(Entry::shown)
+    }
+
+    /// `entry` stands at `at` from now on; where it is not shown, for `cause`.
+    fn put(&mut self, at: At, entry: Entry, cause: Option<Cause>) -> Turn {
+        let cause = cause.unwrap_or(Cause::Masked);
+        let (digest, shows) = (entry.digest, entry.shown().is_some());
+        self.hidden += usize::from(!shows);
+        let before = self.instances.insert(at, entry);
+        self.hidden -= usize::from(before.as_ref().is_some_and(|before| before.shown().is_none()));
+        let old = before.filter(|before| before.shown().is_some()).map(|before| before.digest);
+        let turn = match (old, shows) {
+            (None, false) => Turn::Same,
+            (Some(_), false) => Turn::Lost(cause),
+            (Some(old), true) if old == digest => Turn::Same,
+            (old, true) => Turn::Shows { added: old.is_none() },
+        };
+        if turn != Turn::Same {
+            self.history.tell(self.digest, at, (!shows).then_some(cause));
+            self.digest -= old.unwrap_or(Digest::EMPTY);
+            self.digest += digest;
+            self.revision += 1;
+        }
+        turn
+    }
+}
+
 /// What became of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registration {
-    /// It stands; the list may or may not say something new.
+    /// It stands.
     Stands {
-        /// Whether the instance was not listed before.
-        added: bool,
-        /// Whether the list says something new.
-        changed: bool,
+        /// What the list says differently.
+        turn: Turn,
         /// Whose it was before, when that was somebody else.
         before: Option<LeaseId>,
     },
@@ -72,13 +114,19 @@ pub(crate) struct Registry {
 impl Registry {
     // ---- change ----------------------------------------------------------------------------------
 
-    /// `owner` says `instance`. `alive` tells whether a lease still keeps what points to it.
+    /// `owner` says `instance`, and `over` stands over it. `alive` tells whether a lease still keeps what points
+    /// to it.
     pub(crate) fn register(
         &mut self,
-        instance: Instance,
+        mut instance: Instance,
         owner: Owner,
+        over: Over,
         alive: impl FnOnce(LeaseId) -> bool,
     ) -> Registration {
+        if let Some((known, _)) = self.services.get_key_value(&instance.key.service) {
+            // A hundred thousand instances share their services' names.
+            instance.key.service = known.clone();
+        }
         let service = self.services.entry(instance.key.service.clone()).or_default();
         let at = (instance.key.ip, instance.key.port);
         let there = service.instances.get(&at);
@@ -86,30 +134,42 @@ impl Registry {
         if before.is_some_and(|before| before > owner && alive(before.lease)) {
             return Registration::OlderBoot;
         }
-        let (added, changed) = (there.is_none(), there.is_none_or(|entry| entry.instance != instance));
-        let old = there.map_or(Digest::EMPTY, |entry| entry.digest);
-        let digest = if changed { instance.digest() } else { old };
-        if changed {
-            service.history.tell(service.digest, at, None);
-            service.digest -= old;
-            service.digest += digest;
-            service.revision += 1;
-        }
-        service.instances.insert(at, Entry { instance, digest, owner });
-        Registration::Stands { added, changed, before: before.map(|before| before.lease) }
+        let entry = Entry::new(instance, owner, over, there);
+        let turn = service.put(at, entry, over.hide);
+        Registration::Stands { turn, before: before.map(|before| before.lease) }
+    }
+
+    /// `over` stands over what is said of `key` from now on.
+    pub(crate) fn put_over(&mut self, key: &InstanceKey, over: Over) -> Turn {
+        let Some(service) = self.services.get_mut(&key.service) else { return Turn::Same };
+        let at = (key.ip, key.port);
+        let Some(there) = service.instances.get(&at) else { return Turn::Same };
+        let entry = Entry::new(there.said().clone(), there.owner, over, Some(there));
+        service.put(at, entry, over.hide)
     }
 
     /// Takes `key` out. `by` is whose word it is; `None` for the sweep and operators, who speak of anybody's.
-    /// Returns whose it was, or `None` when there was nothing to take out or it is somebody else's.
-    pub(crate) fn remove(&mut self, key: &InstanceKey, by: Option<LeaseId>, cause: Cause) -> Option<LeaseId> {
+    /// Returns whose it was and whether its list showed it, or `None` when there was nothing to take out or it
+    /// is somebody else's.
+    pub(crate) fn remove(
+        &mut self,
+        key: &InstanceKey,
+        by: Option<LeaseId>,
+        cause: Cause,
+    ) -> Option<(Owner, bool)> {
         let service = self.services.get_mut(&key.service)?;
         let at = (key.ip, key.port);
         service.instances.get(&at).filter(|entry| by.is_none_or(|by| by == entry.owner.lease))?;
         let gone = service.instances.remove(&at)?;
-        service.history.tell(service.digest, at, Some(cause));
-        service.digest -= gone.digest;
-        service.revision += 1;
-        Some(gone.owner.lease)
+        let shown = gone.shown().is_some();
+        if shown {
+            service.history.tell(service.digest, at, Some(cause));
+            service.digest -= gone.digest;
+            service.revision += 1;
+        } else {
+            service.hidden -= 1;
+        }
+        Some((gone.owner, shown))
     }
 
     /// Declares `service`, with the settings an operator gave it.
@@ -144,27 +204,39 @@ impl Registry {
         self.services.get(service).map_or(0, |service| service.revision)
     }
 
-    /// How many instances `service` has.
+    /// How many instances the list of `service` shows.
     pub(crate) fn count(&self, service: &ServiceKey) -> usize {
-        self.services.get(service).map_or(0, |service| service.instances.len())
+        self.services.get(service).map_or(0, |service| service.instances.len() - service.hidden)
     }
 
-    /// The instances of `service`, by key.
+    /// What the list of `service` shows, by key.
     pub(crate) fn instances(&self, service: &ServiceKey) -> impl Iterator<Item = &Instance> {
-        let entries = self.services.get(service).into_iter().flat_map(|service| service.instances.values());
-        entries.map(|entry| &entry.instance)
+        self.services.get(service).into_iter().flat_map(Service::shown)
     }
 
-    /// The instance `key` names.
+    /// What the owner of `key` says of it.
     pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&Instance> {
-        let entry = self.services.get(&key.service)?.instances.get(&(key.ip, key.port))?;
-        Some(&entry.instance)
+        self.entry(key).map(Entry::said)
+    }
+
+    /// What its list shows of `key`; `None` while nothing.
+    pub(crate) fn shown(&self, key: &InstanceKey) -> Option<&Instance> {
+        self.entry(key)?.shown()
+    }
+
+    /// Whose `key` is.
+    pub(crate) fn owner(&self, key: &InstanceKey) -> Option<Owner> {
+        self.entry(key).map(|entry| entry.owner)
+    }
+
+    fn entry(&self, key: &InstanceKey) -> Option<&Entry> {
+        self.services.get(&key.service)?.instances.get(&(key.ip, key.port))
     }
 
     /// The list of `service`; `None` when nobody knows it.
     pub(crate) fn list(&self, service: &ServiceKey) -> Option<List> {
         let known = self.services.get(service)?;
-        let instances = known.instances.values().map(|entry| entry.instance.clone()).collect();
+        let instances = known.shown().cloned().collect();
         Some(List { service: service.clone(), revision: known.revision, digest: known.digest, instances })
     }
 
@@ -189,8 +261,8 @@ impl Registry {
         let known = self.services.get(service)?;
         let mut change = Change { upsert: Vec::new(), remove: Vec::new() };
         for (at, left) in known.history.since(base)? {
-            match (known.instances.get(&at), left) {
-                (Some(entry), _) => change.upsert.push(entry.instance.clone()),
+            match (known.instances.get(&at).and_then(Entry::shown), left) {
+                (Some(shown), _) => change.upsert.push(shown.clone()),
                 (None, Some(cause)) => change.remove.push(removal(service, at, cause)),
                 (None, None) => {}
             }
@@ -204,9 +276,10 @@ impl Registry {
         let Some(known) = self.services.get(service) else {
             return Change { upsert: Vec::new(), remove: Vec::new() };
         };
-        let gone = known.history.all().into_iter().filter(|(at, _)| !known.instances.contains_key(at));
+        let shows = |at: &At| known.instances.get(at).is_some_and(|entry| entry.shown().is_some());
+        let gone = known.history.all().into_iter().filter(|(at, _)| !shows(at));
         Change {
-            upsert: known.instances.values().map(|entry| entry.instance.clone()).collect(),
+            upsert: known.shown().cloned().collect(),
             remove: gone.filter_map(|(at, left)| Some(removal(service, at, left?))).collect(),
         }
     }
@@ -215,13 +288,16 @@ impl Registry {
     pub(crate) fn broken(&self, owns: impl Fn(LeaseId, &InstanceKey) -> bool) -> Vec<String> {
         let mut broken = Vec::new();
         for (key, service) in &self.services {
-            let sum: Digest = service.instances.values().map(|entry| entry.instance.digest()).collect();
+            let sum: Digest = service.shown().map(Instance::digest).collect();
+            if service.shown().count() + service.hidden != service.instances.len() {
+                broken.push(format!("{key} counts {} hidden instances, which is wrong", service.hidden));
+            }
             if sum != service.digest {
                 broken.push(format!("the digest of {key} is {} and its sum {sum}", service.digest));
             }
             for entry in service.instances.values() {
-                if !owns(entry.owner.lease, &entry.instance.key) {
-                    broken.push(format!("{} has no lease", entry.instance.key));
+                if !owns(entry.owner.lease, &entry.said().key) {
+                    broken.push(format!("{} has no lease", entry.said().key));
                 }
             }
         }
@@ -246,15 +322,23 @@ mod tests {
         Owner { epoch, lease: LeaseId::of_session("n", "b", epoch) }
     }
 
-    fn stands(added: bool, changed: bool, before: Option<u64>) -> Registration {
-        Registration::Stands { added, changed, before: before.map(|epoch| owner(epoch).lease) }
+    fn stands(turn: Turn, before: Option<u64>) -> Registration {
+        Registration::Stands { turn, before: before.map(|epoch| owner(epoch).lease) }
+    }
+
+    const NEW: Turn = Turn::Shows { added: true };
+    const CHANGED: Turn = Turn::Shows { added: false };
+
+    fn put(registry: &mut Registry, instance: Instance, epoch: u64) {
+        registry.register(instance, owner(epoch), Over::default(), |_| true);
     }
 
     /// Registers each (epoch, weight) in turn on one key and compares what became of it and the revision.
     fn check(steps: &[(u64, u16, bool, Registration, u64)]) {
         let mut registry = Registry::default();
         for (epoch, weight, alive, wanted, revision) in steps {
-            let told = registry.register(Instance { weight: *weight, ..at(1) }, owner(*epoch), |_| *alive);
+            let said = Instance { weight: *weight, ..at(1) };
+            let told = registry.register(said, owner(*epoch), Over::default(), |_| *alive);
             assert_eq!(
                 (told, registry.revision(&at(1).key.service)),
                 (*wanted, *revision),
@@ -267,23 +351,23 @@ mod tests {
     #[test]
     fn the_same_words_change_nothing_and_the_newest_boot_wins() {
         check(&[
-            (5, 100, true, stands(true, true, None), 1),
-            (5, 100, true, stands(false, false, None), 1),
-            (5, 50, true, stands(false, true, None), 2),
+            (5, 100, true, stands(NEW, None), 1),
+            (5, 100, true, stands(Turn::Same, None), 1),
+            (5, 50, true, stands(CHANGED, None), 2),
             (4, 100, true, Registration::OlderBoot, 2),
-            (6, 50, true, stands(false, false, Some(5)), 2),
-            (4, 100, false, stands(false, true, Some(6)), 3),
+            (6, 50, true, stands(Turn::Same, Some(5)), 2),
+            (4, 100, false, stands(CHANGED, Some(6)), 3),
         ]);
     }
 
     #[test]
     fn an_older_owner_cannot_take_out_what_a_newer_one_has() {
         let mut registry = Registry::default();
-        registry.register(at(1), owner(1), |_| true);
-        registry.register(at(1), owner(2), |_| true);
+        put(&mut registry, at(1), 1);
+        put(&mut registry, at(1), 2);
         let remove = |registry: &mut Registry, by| registry.remove(&at(1).key, by, Cause::Deregistered);
         assert_eq!(remove(&mut registry, Some(owner(1).lease)), None);
-        assert_eq!(remove(&mut registry, Some(owner(2).lease)), Some(owner(2).lease));
+        assert_eq!(remove(&mut registry, Some(owner(2).lease)), Some((owner(2), true)));
         assert_eq!(remove(&mut registry, None), None);
         assert!(registry.knows(&at(1).key.service), "a service without instances is still known");
         assert_eq!(registry.digest(&at(1).key.service), Digest::EMPTY);
@@ -293,15 +377,41 @@ mod tests {
     fn a_change_since_a_remembered_base_holds_the_difference_alone() {
         let mut registry = Registry::default();
         let service = at(1).key.service;
-        registry.register(at(1), owner(1), |_| true);
-        registry.register(at(2), owner(1), |_| true);
+        put(&mut registry, at(1), 1);
+        put(&mut registry, at(2), 1);
         let base = registry.digest(&service);
-        registry.register(at(3), owner(1), |_| true);
+        put(&mut registry, at(3), 1);
         registry.remove(&at(1).key, None, Cause::Drained);
         let gone = vec![Removal { key: at(1).key, cause: Cause::Drained }];
         let wanted = Change { upsert: vec![at(3)], remove: gone.clone() };
         assert_eq!(registry.change_since(&service, base), Some(wanted));
         assert_eq!(registry.change_since(&service, Digest::of(b"never")), None);
         assert_eq!(registry.whole(&service), Change { upsert: vec![at(2), at(3)], remove: gone });
+    }
+
+    #[test]
+    fn what_stands_over_an_instance_changes_what_is_shown_and_nothing_that_was_said() {
+        let mut registry = Registry::default();
+        let key = at(1).key;
+        put(&mut registry, at(1), 1);
+        let as_said = registry.digest(&key.service);
+        let masked = Over { hide: Some(Cause::Masked), ..Over::default() };
+        assert_eq!(registry.put_over(&key, masked), Turn::Lost(Cause::Masked));
+        assert_eq!((registry.count(&key.service), registry.digest(&key.service)), (0, Digest::EMPTY));
+        let gone = vec![Removal { key: key.clone(), cause: Cause::Masked }];
+        assert_eq!(registry.change_since(&key.service, as_said).unwrap().remove, gone);
+        // Its owner goes on speaking; nobody hears of it.
+        let told = registry.register(Instance { weight: 7, ..at(1) }, owner(1), masked, |_| true);
+        assert_eq!(told, stands(Turn::Same, None));
+        let light = Over { weight: Some(1), drain: true, ..Over::default() };
+        assert_eq!(registry.put_over(&key, light), NEW);
+        let shown = registry.shown(&key).unwrap();
+        assert_eq!((shown.weight, shown.readiness), (1, api::Readiness::Draining));
+        assert_eq!(registry.put_over(&key, Over::default()), CHANGED);
+        assert_eq!(registry.shown(&key).unwrap().weight, 7);
+        assert_eq!(registry.put_over(&key, Over::default()), Turn::Same);
+        registry.put_over(&key, masked);
+        assert_eq!(registry.remove(&key, None, Cause::Expired), Some((owner(1), false)));
+        assert_eq!(registry.broken(|_, _| true), Vec::<String>::new());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{Instance, NodeName, ServiceKey};
+use api::{Instance, InstanceKey, NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::leases::Source;
@@ -19,6 +19,19 @@ pub struct Snapshot {
     pub services: Vec<ServiceKey>,
     /// Leases with what they keep listed.
     pub leases: Vec<SavedLease>,
+    /// Who was taken out by its owner's will, and may not be brought back by an older boot.
+    #[serde(default)]
+    pub tombstones: Vec<SavedTombstone>,
+}
+
+/// One tombstone. After a load it lasts its whole time again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedTombstone {
+    /// Who was taken out.
+    pub key: InstanceKey,
+    /// By which boot.
+    pub epoch: u64,
 }
 
 /// One lease and what points to it.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use api::instance::LABELS_MAX;
 use api::message::ServiceEdit;
-use api::{Instance, Problem, Span};
+use api::{Effect, Instance, Override, PlannedDrain, Problem, Span};
 
 /// Zone, lane, foreign id and owner: words for people and matchers, not documents.
 const WORD_MAX: usize = 255;
@@ -12,6 +12,11 @@ const WORD_MAX: usize = 255;
 const EXPIRY_MIN: Span = Span::secs(1);
 /// Longer, and a dead host outlives the day that somebody would notice.
 const EXPIRY_MAX: Span = Span::secs(24 * 3_600);
+
+/// Shorter, and it is over before anybody heard of it.
+const TTL_MIN: Span = Span::secs(1);
+/// Longer, and nobody remembers why: a week is a change of policy.
+const TTL_MAX: Span = Span::secs(7 * 24 * 3_600);
 
 /// What is wrong with `instance`, which stands at `path`. Loopback is refused unless `loopback` says that
 /// whoever reaches this control plane shares its host.
@@ -73,6 +78,41 @@ pub(crate) fn service_edit(edit: &ServiceEdit) -> Vec<Problem> {
     }
     if edit.owner.len() > WORD_MAX {
         problems.push(Problem::at("owner", format!("{} bytes, at most {WORD_MAX}", edit.owner.len())));
+    }
+    problems
+}
+
+/// What is wrong with an override.
+pub(crate) fn said_override(said: &Override) -> Vec<Problem> {
+    let mut problems = for_a_time(&said.owner, &said.reason, said.ttl);
+    if said.node.is_some() == said.instance.is_some() {
+        problems.push(Problem::at("node", "expected exactly one of node and instance"));
+    }
+    if (said.effect == Effect::Weight) != said.weight.is_some() {
+        problems.push(Problem::at("weight", "stands with effect: weight and with nothing else"));
+    }
+    problems
+}
+
+/// What is wrong with a planned drain.
+pub(crate) fn planned_drain(said: &PlannedDrain) -> Vec<Problem> {
+    let mut problems = for_a_time(&said.owner, &said.reason, said.ttl);
+    if said.services.is_empty() && said.nodes.is_empty() {
+        problems.push(Problem::at("services", "covers nothing").hint("name services or nodes"));
+    }
+    problems
+}
+
+/// Whatever stands over the registry's judgement has an owner, a reason and an end.
+fn for_a_time(owner: &str, reason: &str, ttl: Span) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, word) in [("owner", owner), ("reason", reason)] {
+        if word.is_empty() || word.len() > WORD_MAX {
+            problems.push(Problem::at(key, format!("{} bytes, 1 to {WORD_MAX}", word.len())));
+        }
+    }
+    if !(TTL_MIN..=TTL_MAX).contains(&ttl) {
+        problems.push(Problem::at("ttl", format!("{ttl} is not between {TTL_MIN} and {TTL_MAX}")));
     }
     problems
 }

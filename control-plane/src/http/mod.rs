@@ -4,6 +4,7 @@
 //! readers, `admin` for operators. Whoever may read may not thereby write.
 
 pub(crate) mod body;
+pub(crate) mod exceptions;
 pub(crate) mod health;
 pub(crate) mod instances;
 pub(crate) mod page;
@@ -17,6 +18,7 @@ pub(crate) mod watch;
 use std::sync::Arc;
 
 use api::message::{API_VERSION, header};
+use api::{Override, PlannedDrain};
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{Request, State};
@@ -92,6 +94,14 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
         .route("/v1/namespaces/{namespace}/services/{name}", get(services::one).patch(services::edit))
         .route("/v1/namespaces/{namespace}/policies/{name}", policy)
         .route("/v1/namespaces/{namespace}/policies/{name}/rollback", post(policies::rollback))
+        .route(
+            "/v1/overrides/{name}",
+            put(exceptions::put::<Override>).delete(exceptions::end::<Override>),
+        )
+        .route(
+            "/v1/drains/{name}",
+            put(exceptions::put::<PlannedDrain>).delete(exceptions::end::<PlannedDrain>),
+        )
         .route("/v1/adopt", post(policies::adopt))
         .route("/v1/audit", get(policies::audit));
     around("admin", app, own).layer(middleware::from_fn(own_pages))
@@ -102,6 +112,8 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
     let bounded = own
         .route("/v1/namespaces/{namespace}/services/{name}/instances", get(instances::query))
         .route("/v1/digests", post(watch::digests))
+        .route("/v1/overrides", get(exceptions::overrides))
+        .route("/v1/drains", get(exceptions::drains))
         .route("/v1/policies", get(policies::list))
         .route("/v1/namespaces/{namespace}/policies", get(policies::of_namespace))
         .route("/v1/namespaces/{namespace}/policies/{name}/history", get(policies::history))

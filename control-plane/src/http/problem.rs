@@ -48,6 +48,8 @@ pub(crate) enum Refused {
     LostRace(String),
     /// A newer boot of the same node owns it.
     Superseded(String),
+    /// More of a service would leave at once than may.
+    BlastRadius(String),
     /// A limit of the registry is reached.
     Full(String),
     /// The disk is full: reads go on.
@@ -80,6 +82,7 @@ impl Refused {
             Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content type not read here", None),
             Self::LostRace(_) => (StatusCode::PRECONDITION_FAILED, "changed in between", None),
             Self::Superseded(_) => (StatusCode::CONFLICT, "a newer boot owns it", None),
+            Self::BlastRadius(_) => (StatusCode::CONFLICT, "too much at once", None),
             Self::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "limit reached", Some(5)),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk full", Some(30)),
             Self::StoreAway(_) => (StatusCode::SERVICE_UNAVAILABLE, "store away", Some(5)),
@@ -95,7 +98,7 @@ impl Refused {
             Self::TooSlow => "the answer was not there in time; a write may still take effect".into(),
             Self::Stopping => "this process stops; another address, or this one later, will answer".into(),
             Self::NotFound(what) | Self::LostRace(what) | Self::Superseded(what) => what.clone(),
-            Self::Full(what) | Self::StoreAway(what) => what.clone(),
+            Self::BlastRadius(what) | Self::Full(what) | Self::StoreAway(what) => what.clone(),
             Self::NoRoute => "this listener has no such path; writes are on the admin listener".into(),
             Self::ForeignPage => {
                 "operators write from this listener's own page or from no page at all".into()
@@ -123,9 +126,11 @@ impl From<control_core::Refusal> for Refused {
         use control_core::Refusal;
         match why {
             Refusal::NotLoaded => Self::NotReady,
-            Refusal::NoSession | Refusal::NoSuchService(_) | Refusal::NoSuchPolicy => {
-                Self::NotFound(why.to_string())
-            }
+            Refusal::NoSession
+            | Refusal::NoSuchService(_)
+            | Refusal::NoSuchPolicy
+            | Refusal::NoSuchException => Self::NotFound(why.to_string()),
+            Refusal::BlastRadius { .. } => Self::BlastRadius(why.to_string()),
             Refusal::NewerBoot(_) => Self::Superseded(why.to_string()),
             Refusal::Conflict { .. } => Self::LostRace(why.to_string()),
             Refusal::Wrong(problems) => Self::Wrong(problems),

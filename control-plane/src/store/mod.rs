@@ -22,6 +22,10 @@ choice! {
         Policy = "policy",
         /// What an operator set on a service.
         Service = "service",
+        /// What an operator put over instances for a time.
+        Override = "override",
+        /// A drain that an operator planned.
+        Drain = "drain",
     }
 }
 

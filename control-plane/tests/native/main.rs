@@ -1,6 +1,7 @@
 //! The native API over real sockets: one process's worth of control plane per test, on ports the system picks.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod exceptions;
 mod plane;
 mod policies;
 mod registry;

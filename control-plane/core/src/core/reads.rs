@@ -1,7 +1,7 @@
 //! What readers ask: lists, digests, services, sessions. Nothing here changes anything.
 
 use api::message::{DigestCheck, Digests, ServiceView};
-use api::{List, Moment, Readiness, ServiceKey, Span};
+use api::{List, Moment, ServiceKey, Span};
 
 use super::ControlCore;
 use crate::event::HeldBy;
@@ -76,11 +76,10 @@ impl ControlCore {
     pub(super) fn view(&self, service: &ServiceKey) -> ServiceView {
         let held = self.sweeper.held(service).into_iter().flatten();
         let words: Vec<String> = held.map(|(why, count)| held_words(*why, *count)).collect();
-        let ready = |i: &&api::Instance| i.readiness == Readiness::Ready && i.weight > 0;
         ServiceView {
             service: service.clone(),
             instances: self.registry.count(service),
-            ready: self.registry.instances(service).filter(ready).count(),
+            ready: self.registry.instances(service).filter(|shown| super::wants_traffic(shown)).count(),
             digest: self.registry.digest(service),
             settings: self.registry.settings(service),
             held: words.join("; "),

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use api::message::{Beat, BeatHeard, Deregister, OpenSession, Registered, SessionOpened};
-use api::{Cause, Instance, InstanceKey, Moment, Problem, Readiness, Span};
+use api::{Cause, Instance, InstanceKey, Moment, Problem, Span};
 
 use super::ControlCore;
-use crate::event::Event;
+use crate::event::{Event, HeldBy};
 use crate::leases::{LeaseId, Source};
 use crate::refusal::Refusal;
 use crate::registry::{Owner, Registration};
@@ -44,10 +44,7 @@ impl ControlCore {
         }
         let held = self.leases.get(id).map(|lease| lease.owned.clone()).unwrap_or_default();
         for key in held.difference(&said) {
-            if self.registry.remove(key, Some(id), Cause::Absent).is_some() {
-                self.leases.disown(id, key);
-                events.push(Event::Removed { key: key.clone(), cause: Cause::Absent });
-            }
+            events.extend(self.left_out(id, key, now));
         }
         if let Some(older) = older.filter(|older| self.leases.replace(*older)) {
             self.sessions.close(older);
@@ -85,8 +82,9 @@ impl ControlCore {
         let id = self.session(session)?;
         let mut events = Vec::new();
         for key in self.leases.close(id) {
-            if self.registry.remove(&key, Some(id), Cause::Deregistered).is_some() {
-                events.push(Event::Removed { key, cause: Cause::Deregistered });
+            if let Some((owner, shown)) = self.registry.remove(&key, Some(id), Cause::Deregistered) {
+                self.bury(key.clone(), owner.epoch, now);
+                events.extend(shown.then_some(Event::Removed { key, cause: Cause::Deregistered }));
             }
         }
         self.sessions.close(id);
@@ -142,12 +140,29 @@ impl ControlCore {
             return Err(Refusal::Wrong(vec![problem]));
         }
         self.leases.renew(id, now);
-        if self.registry.remove(&out.key, Some(id), out.cause).is_some() {
+        if let Some((owner, shown)) = self.registry.remove(&out.key, Some(id), out.cause) {
             self.leases.disown(id, &out.key);
             self.interval(id);
-            self.told([Event::Removed { key: out.key.clone(), cause: out.cause }], now);
+            self.bury(out.key.clone(), owner.epoch, now);
+            self.told(shown.then(|| Event::Removed { key: out.key.clone(), cause: out.cause }), now);
         }
         Ok(())
+    }
+
+    /// A session said everything, and `key`, which it held, is not in it. It leaves at once within the blast
+    /// radius; beyond, the sweep takes it when there is room.
+    fn left_out(&mut self, id: LeaseId, key: &InstanceKey, now: Moment) -> Option<Event> {
+        let node = self.sessions.get(id).map(|session| &session.node);
+        let planned = self.drains.share(&key.service, node);
+        let (listed, shown) = (self.registry.count(&key.service), self.registry.shown(key).is_some());
+        if shown && self.blast.room(&key.service, listed, planned, now) == 0 {
+            self.leases.leave_out(id, key.clone());
+            return Some(Event::Held { service: key.service.clone(), why: HeldBy::SweepCap, count: 1 });
+        }
+        let (_, shown) = self.registry.remove(key, Some(id), Cause::Absent)?;
+        self.leases.disown(id, key);
+        self.blast.tell(&key.service, u64::from(shown), now);
+        shown.then(|| Event::Removed { key: key.clone(), cause: Cause::Absent })
     }
 
     /// The lease of the session that calls itself `session`, if it opened since we started.
@@ -160,19 +175,23 @@ impl ControlCore {
     /// Puts a right instance into the registry and its key under the owner's lease.
     pub(super) fn put(&mut self, instance: Instance, owner: Owner, now: Moment) -> Option<Event> {
         let key = instance.key.clone();
-        let ready = instance.readiness == Readiness::Ready && instance.weight > 0;
+        if !self.tombstones.allows(&key, owner.epoch) {
+            return Some(Event::OlderBoot { key });
+        }
         let expiry = self.expiry_of(&key.service);
+        let over = self.over(&key, owner.lease);
         let leases = &self.leases;
         let alive = |lease| leases.get(lease).is_some_and(|lease| !lease.overdue(expiry, now));
-        let Registration::Stands { added, changed, before } = self.registry.register(instance, owner, alive)
-        else {
+        let told = self.registry.register(instance, owner, over, alive);
+        let Registration::Stands { turn, before } = told else {
             return Some(Event::OlderBoot { key });
         };
+        self.tombstones.rise(&key);
         if let Some(before) = before {
             self.leases.disown(before, &key);
         }
         self.leases.own(owner.lease, key.clone());
-        changed.then_some(Event::Upserted { key, added, ready })
+        self.event_of(turn, &key)
     }
 
     fn check_open(&self, open: &OpenSession) -> Vec<Problem> {

@@ -1,6 +1,7 @@
 //! The whole core under plain values: scenarios, news, and random operations against a naive model.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod exceptions;
 mod model;
 mod news;
 mod scenarios;

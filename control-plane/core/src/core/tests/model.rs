@@ -1,16 +1,19 @@
 //! Random operations against a model that is too simple to be wrong.
 //!
-//! The model keeps a map of who owns which instance and when each session was heard. It learns of expiry from
-//! the events alone and asks of each: was its owner silent for 90 s, is a live lease's instance left alone, is
-//! the cap per 60 s kept, is it not the last one? A watcher that applies every delta must hold the same lists.
+//! The model keeps a map of who owns which instance and when each session was heard. It learns of expiry and
+//! absence from the events alone and asks of each: was its owner silent for 90 s or did it leave the instance
+//! out, is a live lease's instance left alone, is it not the last one? Whatever leaves without its owner's word,
+//! by expiry, absence or a mask, before and after restarts, stays within the blast radius of its interval unless
+//! a drain was planned. A watcher that applies every delta must hold the same lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::{Deregister, News, Watch};
-use api::{Cause, Digest, Instance, InstanceKey, List, ServiceKey};
+use api::{Cause, Digest, Effect, Instance, InstanceKey, List, Override, PlannedDrain, ServiceKey, Share, Span};
 use proptest::prelude::*;
 
 use super::{World, opening};
+use crate::core::{ControlCore, Loaded};
 use crate::event::Event;
 use crate::watch::WatcherId;
 
@@ -22,6 +25,9 @@ enum Op {
     Close { node: u8 },
     Beat { nodes: Vec<u8> },
     Pass { secs: u64 },
+    Mask { port: u16, secs: u64 },
+    Drain { share: u32, secs: u64 },
+    Restart,
 }
 
 /// What the model knows of a node's latest session.
@@ -37,7 +43,17 @@ struct Model {
     /// Each instance with its owner's (epoch, session); when each session, also a replaced one, was heard.
     listed: BTreeMap<InstanceKey, (Instance, u64, String)>,
     heard: BTreeMap<String, u64>,
-    swept: BTreeMap<ServiceKey, Vec<(u64, u64)>>,
+    /// What its session left out when it last said everything.
+    left_out: BTreeSet<InstanceKey>,
+    /// Until when what is masked, by the name of the mask, which is the port.
+    masked: BTreeMap<u16, u64>,
+    /// Until when how much may leave by plan.
+    drain: Option<(u64, u64)>,
+    /// Who was taken out by which boot, and until when older ones may not bring it back.
+    buried: BTreeMap<InstanceKey, (u64, u64)>,
+    /// When something left without its owner's word, and how many were shown before.
+    left: BTreeMap<ServiceKey, Vec<(u64, u64)>>,
+    restarted: u64,
     revisions: BTreeMap<ServiceKey, u64>,
     watcher: WatcherId,
     copies: BTreeMap<ServiceKey, List>,
@@ -64,7 +80,12 @@ impl Model {
             sessions: BTreeMap::new(),
             listed: BTreeMap::new(),
             heard: BTreeMap::new(),
-            swept: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            masked: BTreeMap::new(),
+            drain: None,
+            buried: BTreeMap::new(),
+            left: BTreeMap::new(),
+            restarted: 0,
             revisions: BTreeMap::new(),
             watcher,
             copies: services().map(|service| (service.clone(), List::empty(service))).into(),
@@ -78,7 +99,11 @@ impl Model {
             let dead = self.heard.get(session).is_none_or(|heard| now - heard >= 90);
             (*epoch, session) > (known.epoch, &known.session) && !dead
         });
-        if !newer {
+        let buried = self.buried.get(&instance.key);
+        let buried = buried.is_some_and(|(epoch, until)| *epoch > known.epoch && now < *until);
+        if !newer && !buried {
+            self.left_out.remove(&instance.key);
+            self.buried.remove(&instance.key);
             self.listed.insert(instance.key.clone(), (instance, known.epoch, known.session.clone()));
         }
     }
@@ -100,9 +125,12 @@ impl Model {
                 let known = Known { epoch, session: opened.unwrap().session };
                 self.sessions.insert(node, known);
                 let known = self.hears(node).unwrap();
+                instances.iter().for_each(|instance| self.says(&known, instance.clone()));
                 let said = |key: &InstanceKey| instances.iter().any(|instance| instance.key == *key);
-                self.listed.retain(|key, (_, _, session)| *session != known.session || said(key));
-                instances.into_iter().for_each(|instance| self.says(&known, instance));
+                let unsaid = self.listed.iter().filter(|(key, (_, _, of))| *of == known.session && !said(key));
+                let unsaid: Vec<_> = unsaid.map(|(key, _)| key.clone()).collect();
+                self.left_out.extend(unsaid);
+                self.hear_events();
             }
             Op::Register { node, port, weight } => {
                 let Some(known) = self.hears_if_there(node) else { return };
@@ -115,7 +143,7 @@ impl Model {
                 let out = Deregister { key: key.clone(), cause: Cause::Deregistered };
                 self.world.core.deregister(&known.session, &out, now).unwrap();
                 if self.listed.get(&key).is_some_and(|(_, _, session)| *session == known.session) {
-                    self.listed.remove(&key);
+                    self.takes_out(&key);
                 }
             }
             Op::Close { node } => {
@@ -123,8 +151,24 @@ impl Model {
                 self.world.core.close_session(&known.session, now).unwrap();
                 self.sessions.remove(&node);
                 self.heard.remove(&known.session);
-                self.listed.retain(|_, (_, _, session)| *session != known.session);
+                let held = self.listed.iter().filter(|(_, (_, _, session))| *session == known.session);
+                let held: Vec<_> = held.map(|(key, _)| key.clone()).collect();
+                held.iter().for_each(|key| self.takes_out(key));
             }
+            Op::Mask { port, secs } => self.mask(port, secs),
+            Op::Drain { share, secs } => {
+                let said = PlannedDrain {
+                    services: services().into(),
+                    nodes: [].into(),
+                    share: Share::percent(share),
+                    owner: "ann".into(),
+                    reason: "model".into(),
+                    ttl: Span::secs(secs),
+                };
+                self.world.core.put_drain("d".parse().unwrap(), said, now).unwrap();
+                self.drain = Some((self.world.now + secs, u64::from(share)));
+            }
+            Op::Restart => self.restart(),
             Op::Beat { nodes } => {
                 for node in nodes {
                     if let Some(known) = self.hears_if_there(node) {
@@ -148,57 +192,156 @@ impl Model {
         None
     }
 
+    fn takes_out(&mut self, key: &InstanceKey) {
+        if let Some((_, epoch, _)) = self.listed.remove(key) {
+            self.left_out.remove(key);
+            self.buried.insert(key.clone(), (epoch, self.world.now + 180));
+        }
+    }
+
+    fn mask(&mut self, port: u16, secs: u64) {
+        let said = Override {
+            node: None,
+            instance: Some(instance(port, 100).key),
+            effect: Effect::Mask,
+            weight: None,
+            owner: "ann".into(),
+            reason: "model".into(),
+            ttl: Span::secs(secs),
+        };
+        let key = instance(port, 100).key;
+        let (shown, before) = (self.shows(&key), self.count(&key.service));
+        let put = self.world.core.put_override(format!("p{port}").parse().unwrap(), said, self.world.now());
+        if put.is_ok() {
+            self.masked.insert(port, self.world.now + secs);
+            if shown {
+                self.leaves(&key.service, before);
+            }
+        }
+    }
+
+    /// The process ends and starts from its snapshot; every sidecar has to open its session again.
+    fn restart(&mut self) {
+        let now = self.world.now();
+        let snapshot = self.world.core.snapshot();
+        let overrides = self.world.core.overrides(now).unwrap();
+        let drains = self.world.core.drains(now).unwrap();
+        let mut core = ControlCore::new(&api::config::ControlPlaneConfig::default(), "store", now);
+        let loaded = Loaded {
+            snapshot: Some(snapshot),
+            overrides: overrides.into_iter().map(|o| (o.name, o.said, o.left.duration())).collect(),
+            drains: drains.into_iter().map(|d| (d.name, d.said, d.left.duration())).collect(),
+            ..Loaded::default()
+        };
+        core.load(loaded, now).unwrap();
+        self.world.core = core;
+        self.restarted = self.world.now;
+        self.sessions.clear();
+        // What a session left out is nobody's knowledge any more: it has to leave it out again.
+        self.left_out.clear();
+        self.left.clear();
+        self.buried.values_mut().for_each(|(_, until)| *until = self.world.now + 180);
+        self.heard.values_mut().for_each(|heard| *heard = self.world.now);
+        self.revisions.clear();
+        let lists = self.copies.iter().map(|(service, copy)| (service.clone(), copy.digest)).collect();
+        let watch = Watch { lists, ..Watch::default() };
+        let (watcher, first) = self.world.core.subscribe(&watch, now).unwrap();
+        self.watcher = watcher;
+        first.iter().for_each(|news| self.apply(news));
+        // Until warm-up is over answers only add, and copies are not compared.
+        (0..31).for_each(|_| self.second());
+    }
+
     fn second(&mut self) {
         self.world.core.take_events();
         self.world.now += 1;
-        let counts: BTreeMap<ServiceKey, u64> =
-            services().map(|service| (service.clone(), self.count(&service))).into();
+        self.masked.retain(|_, until| *until > self.world.now);
+        self.drain = self.drain.filter(|(until, _)| *until > self.world.now);
+        self.buried.retain(|_, (_, until)| *until > self.world.now);
         self.world.events.clear();
         self.world.tick();
-        for event in std::mem::take(&mut self.world.events) {
+        let events = std::mem::take(&mut self.world.events);
+        self.learn(events);
+        self.listen();
+    }
+
+    /// Learns what the core made of an operation.
+    fn hear_events(&mut self) {
+        let events = self.world.core.take_events();
+        self.learn(events);
+    }
+
+    fn learn(&mut self, events: Vec<Event>) {
+        for event in events {
             match event {
-                Event::Removed { key, cause } => self.expired(&key, cause, counts[&key.service]),
+                Event::Removed { cause: Cause::Deregistered | Cause::Drained | Cause::Masked, .. } => {}
+                Event::Removed { key, cause } => self.went(&key, cause),
                 Event::SessionExpired { session } => {
                     self.heard.remove(&session.to_string());
                 }
                 _ => {}
             }
         }
-        self.listen();
+        // What nobody sees may leave without a word.
+        let gone = |key: &InstanceKey| self.world.core.registered(key);
+        self.listed.retain(|key, _| !self.masked.contains_key(&key.port) || gone(key));
+        self.left_out.retain(|key| self.listed.contains_key(key));
     }
 
-    fn expired(&mut self, key: &InstanceKey, cause: Cause, count: u64) {
-        let now = self.world.now;
+    fn went(&mut self, key: &InstanceKey, cause: Cause) {
+        let (now, before) = (self.world.now, self.count(&key.service));
         let (_, _, owner) = self.listed.remove(key).expect("only what is listed leaves");
         let silent = now - self.heard[&owner];
-        assert_eq!(cause, Cause::Expired);
-        assert!(silent >= 90, "{key} was heard {silent} s ago");
-        assert!(self.count(&key.service) > 0 || silent >= 3_600, "{key} was the last one");
-        let swept = self.swept.entry(key.service.clone()).or_default();
-        swept.push((now, count));
-        let lately: Vec<_> = swept.iter().filter(|(at, _)| now - at < 60).collect();
-        let most = lately.iter().map(|(_, count)| (count * 15 / 100).max(1)).max().unwrap();
-        assert!(lately.len() as u64 <= most, "{} left of {count} within 60 s", lately.len());
+        let planned = self.drain.is_some();
+        if self.left_out.remove(key) {
+            assert!(matches!(cause, Cause::Absent | Cause::Expired));
+        } else {
+            assert_eq!(cause, Cause::Expired);
+            assert!(silent >= 90, "{key} was heard {silent} s ago");
+            let allowed = silent >= 3_600 || self.drain.is_some_and(|(_, share)| share == 100);
+            assert!(self.count(&key.service) > 0 || allowed, "{key} was the last one, planned: {planned}");
+        }
+        self.leaves(&key.service, before);
+    }
+
+    /// One of `service`, of which `before` were shown, left without its owner's word.
+    fn leaves(&mut self, service: &ServiceKey, before: u64) {
+        let now = self.world.now;
+        let left = self.left.entry(service.clone()).or_default();
+        left.push((now, before));
+        left.retain(|(at, _)| now - at < 60);
+        let careful = now < self.restarted + 60;
+        let share = self.drain.map_or(if careful { 0 } else { 15 }, |(_, share)| share.max(15));
+        // What was shown when the interval began, whatever its owners added or took out since.
+        let shown = left.iter().map(|(_, before)| *before).max().unwrap() + left.len() as u64;
+        let most = (shown * share / 100).max(1);
+        assert!(left.len() as u64 <= most, "{} left of {shown} within 60 s, {most} may", left.len());
+    }
+
+    fn shows(&self, key: &InstanceKey) -> bool {
+        self.listed.contains_key(key) && !self.masked.contains_key(&key.port)
     }
 
     fn count(&self, service: &ServiceKey) -> u64 {
-        self.listed.keys().filter(|key| key.service == *service).count() as u64
+        self.listed.keys().filter(|key| key.service == *service && self.shows(key)).count() as u64
     }
 
     fn listen(&mut self) {
         for (watcher, news) in self.world.core.news(self.world.now()) {
             assert_eq!(watcher, self.watcher);
-            for news in news {
-                let News::List(delta) = &*news else { panic!("{news:?}") };
-                let copy = self.copies.get_mut(&delta.service).unwrap();
-                *copy = delta.apply(copy).expect("each change fits the one before");
-            }
+            news.iter().for_each(|news| self.apply(news));
         }
+    }
+
+    fn apply(&mut self, news: &News) {
+        let News::List(delta) = news else { panic!("{news:?}") };
+        let copy = self.copies.get_mut(&delta.service).unwrap();
+        *copy = delta.apply(copy).expect("each change fits the one before");
     }
 
     fn compare(&mut self) {
         for service in services() {
-            let wanted = self.listed.values().filter(|(i, ..)| i.key.service == service);
+            let wanted = self.listed.values().filter(|(i, ..)| i.key.service == service && self.shows(&i.key));
             let wanted = List::new(service.clone(), 0, wanted.map(|(i, ..)| i.clone()).collect());
             let Ok(list) = self.world.core.query(&service) else { continue };
             assert_eq!(list.instances, wanted.instances);
@@ -220,6 +363,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => node.clone().prop_map(|node| Op::Close { node }),
         6 => prop::collection::vec(node, 0..6).prop_map(|nodes| Op::Beat { nodes }),
         6 => (1..70_u64).prop_map(|secs| Op::Pass { secs }),
+        3 => (1..24_u16, 1..200_u64).prop_map(|(port, secs)| Op::Mask { port, secs }),
+        1 => (0..101_u32, 1..200_u64).prop_map(|(share, secs)| Op::Drain { share, secs }),
+        1 => Just(Op::Restart),
     ];
     prop::collection::vec(op, 1..60)
 }
