@@ -64,6 +64,12 @@ pub struct Beat {
     /// Policies it could not run, by namespace, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rejected: BTreeMap<Namespace, String>,
+    /// Of the instances that the last answer doubted, those that answer this host's traffic.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub serve: BTreeSet<InstanceKey>,
+    /// Instances that this host's traffic had ejected.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub fail: BTreeSet<InstanceKey>,
 }
 
 /// The heartbeat was heard.
@@ -74,6 +80,9 @@ pub struct BeatHeard {
     pub beat_every: Span,
     /// How many instances the session holds: fewer than the sidecar asserted means it must assert them again.
     pub instances: usize,
+    /// Instances that have fallen silent: who has traffic to them says in [`Beat::serve`] that they answer it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub doubted: BTreeSet<InstanceKey>,
 }
 
 /// An instance is registered under the session's lease.

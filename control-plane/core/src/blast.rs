@@ -32,7 +32,13 @@ impl Blast {
 
     /// How many of `service`, whose list shows `listed` now, may still leave. `planned` is the share of a planned
     /// drain that covers it.
-    pub(crate) fn room(&self, service: &ServiceKey, listed: usize, planned: Option<Share>, now: Moment) -> u64 {
+    pub(crate) fn room(
+        &self,
+        service: &ServiceKey,
+        listed: usize,
+        planned: Option<Share>,
+        now: Moment,
+    ) -> u64 {
         let taken = self.taken(service, now);
         let share = match planned {
             Some(planned) => planned.max(self.share),

@@ -10,13 +10,17 @@ mod sidecars;
 #[cfg(test)]
 mod tests;
 mod watching;
+mod witnessing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
-use api::{Instance, InstanceKey, Label, Moment, Override, PlannedDrain, Policy, Problem, Readiness, ServiceKey};
+use api::{
+    Cause, Instance, InstanceKey, Label, Moment, Override, PlannedDrain, Policy, Problem, Readiness,
+    ServiceKey,
+};
 
 use crate::blast::Blast;
 use crate::event::Event;
@@ -32,6 +36,7 @@ use crate::snapshot::{SavedLease, SavedTombstone, Snapshot};
 use crate::sweep::{Sweeper, Swept};
 use crate::tombstones::Tombstones;
 use crate::watch::{Topic, Watches};
+use crate::witness::Witnesses;
 
 /// Events kept for a shell that does not take them; beyond, the oldest are dropped.
 const EVENTS_MAX: usize = 65_536;
@@ -74,6 +79,13 @@ pub struct ControlCore {
     tombstones: Tombstones,
     overrides: ForATime<Override>,
     drains: ForATime<PlannedDrain>,
+    witnesses: Witnesses,
+    /// Instances that have fallen silent.
+    doubted: BTreeSet<InstanceKey>,
+    /// Instances that somebody sees fail, and since when all others are asked.
+    accused: BTreeMap<InstanceKey, Moment>,
+    /// When witnesses are heard next.
+    hear_at: Moment,
     policies: Policies,
     watches: Watches,
     events: VecDeque<Event>,
@@ -96,6 +108,10 @@ impl ControlCore {
             tombstones: Tombstones::default(),
             overrides: ForATime::default(),
             drains: ForATime::default(),
+            witnesses: Witnesses::default(),
+            doubted: BTreeSet::new(),
+            accused: BTreeMap::new(),
+            hear_at: now,
             policies: Policies::default(),
             watches: Watches::new(&config.push),
             events: VecDeque::new(),
@@ -175,9 +191,13 @@ impl ControlCore {
         }
         self.tombstones.tick(now);
         events.extend(self.end_exceptions(now));
+        events.extend(self.hear_witnesses(now));
         let expiry = self.ordinary_expiry();
-        let Self { registry, leases, protection, sweeper, blast, drains, sessions, .. } = self;
-        let mut on = Swept { registry, leases, protection, blast, drains, sessions, expiry };
+        let Self {
+            registry, leases, protection, sweeper, blast, drains, sessions, witnesses, watches, ..
+        } = self;
+        let mut on =
+            Swept { registry, leases, protection, blast, drains, sessions, witnesses, watches, expiry };
         events.extend(sweeper.tick(&mut on, now, dice));
         self.blast.tick(now);
         self.told(events, now);
@@ -186,7 +206,7 @@ impl ControlCore {
     /// When to tick again; never far ahead once state is loaded, because a stall is noticed by its lateness.
     pub fn wake_at(&self) -> Option<Moment> {
         self.phase.is_loaded().then_some(())?;
-        let own = [self.leases.wake_at(), self.sweeper.wake_at()];
+        let own = [self.leases.wake_at(), self.sweeper.wake_at(), self.hear_at];
         let ends = self.overrides.wake_at().into_iter().chain(self.drains.wake_at());
         own.into_iter().chain(self.phase.wake_at()).chain(self.watches.wake_at()).chain(ends).min()
     }
@@ -245,14 +265,19 @@ impl ControlCore {
     }
 
     /// What stands over `key`, whose owner holds `lease`.
-    fn over(&self, key: &InstanceKey, lease: LeaseId) -> Over {
+    fn over(&self, key: &InstanceKey, lease: LeaseId, now: Moment) -> Over {
         let session = self.sessions.get(lease);
-        session.map(|session| self.overrides.over(key, &session.node)).unwrap_or_default()
+        let mut over = session.map(|session| self.overrides.over(key, &session.node)).unwrap_or_default();
+        if over.hide.is_none() && self.witnesses.hides(key, now) {
+            // Not by anybody's will: where it does serve, it is kept.
+            over.hide = Some(Cause::Expired);
+        }
+        over
     }
 
     /// Looks again at what stands over `key`.
-    fn put_over(&mut self, key: &InstanceKey) -> Option<Event> {
-        let over = self.over(key, self.registry.owner(key)?.lease);
+    fn put_over(&mut self, key: &InstanceKey, now: Moment) -> Option<Event> {
+        let over = self.over(key, self.registry.owner(key)?.lease, now);
         let turn = self.registry.put_over(key, over);
         self.event_of(turn, key)
     }
@@ -306,7 +331,11 @@ impl ControlCore {
                     self.watches.tell(&Topic::Policies(namespace.clone()), true, now);
                 }
                 Event::Adopted => self.watches.tell_adopted(now),
-                Event::SessionExpired { session } => self.sessions.close(*session),
+                Event::SessionExpired { session } => {
+                    self.sessions.close(*session);
+                    self.witnesses.forget(*session);
+                }
+                Event::SessionClosed { session } => self.witnesses.forget(*session),
                 _ => {}
             }
             if self.events.len() == EVENTS_MAX {

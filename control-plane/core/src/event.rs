@@ -19,6 +19,8 @@ api::choice::choice! {
         SweepCap = "sweep-cap",
         /// It is the last one known of its service.
         LastKnown = "last-known",
+        /// Sidecars see it serve.
+        Witnesses = "witnesses",
     }
 }
 
@@ -81,6 +83,17 @@ pub enum Event {
         /// How many.
         count: usize,
     },
+    /// Sidecars see an instance hang whose lease lives: it is off its list for a time.
+    SeenHanging {
+        /// Which.
+        key: InstanceKey,
+        /// How many see it fail.
+        fail: usize,
+        /// How many see it serve.
+        serve: usize,
+        /// How many watch its service.
+        watch: usize,
+    },
     /// Our own loop did not run for this long; every lease was extended by it.
     Stalled {
         /// How long.
@@ -140,6 +153,7 @@ impl Event {
             Self::Removed { .. } => "removed",
             Self::OlderBoot { .. } => "older-boot",
             Self::Held { .. } => "held",
+            Self::SeenHanging { .. } => "seen-hanging",
             Self::Stalled { .. } => "stalled",
             Self::ServiceEdited { .. } => "service-edited",
             Self::ExceptionBegan { .. } => "exception-began",
@@ -167,6 +181,9 @@ impl fmt::Display for Event {
             Self::Removed { key, cause } => write!(f, "{key} left: {cause}"),
             Self::OlderBoot { key } => write!(f, "{key} belongs to a newer boot; an older one was ignored"),
             Self::Held { service, why, count } => write!(f, "{count} of {service} stay listed: {why}"),
+            Self::SeenHanging { key, fail, serve, watch } => {
+                write!(f, "{key} hangs: of {watch} who watch it {fail} see it fail and {serve} serve")
+            }
             Self::Stalled { gap } => write!(f, "stood still for {gap:?}; every lease is extended by it"),
             Self::ServiceEdited { service } => write!(f, "settings of {service} were edited"),
             Self::ExceptionBegan { name, what } => write!(f, "{name} is in force: {what}"),

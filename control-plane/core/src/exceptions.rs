@@ -95,9 +95,8 @@ impl ForATime<Override> {
         key: &'a InstanceKey,
         node: &'a NodeName,
     ) -> impl Iterator<Item = (&'a Label, &'a Override)> {
-        self.iter().filter(move |(_, said)| {
-            said.instance.as_ref() == Some(key) || said.node.as_ref() == Some(node)
-        })
+        self.iter()
+            .filter(move |(_, said)| said.instance.as_ref() == Some(key) || said.node.as_ref() == Some(node))
     }
 }
 

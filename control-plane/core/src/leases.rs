@@ -96,6 +96,16 @@ impl Lease {
         self.replaced
     }
 
+    /// Whether it was heard when it should have been, give or take a beat and a half.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        self.silent(now) <= self.told * 5 / 2
+    }
+
+    /// Whether a beat of it is missing.
+    pub(crate) fn is_late(&self, now: Moment) -> bool {
+        self.silent(now) > self.told * 3 / 2
+    }
+
     /// How many renewals it owed during the last `window`.
     pub(crate) fn owed(&self, window: Duration, now: Moment) -> f64 {
         now.since(self.opened).min(window).as_secs_f64() / self.told.as_secs_f64()

@@ -22,6 +22,7 @@ mod sweep;
 mod tombstones;
 mod validate;
 mod watch;
+mod witness;
 
 pub use core::{ControlCore, Loaded};
 pub use event::{Event, HeldBy};

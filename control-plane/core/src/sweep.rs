@@ -18,6 +18,8 @@ use crate::leases::{Lease, LeaseId, Leases};
 use crate::protection::{Owed, Protection, WINDOW};
 use crate::registry::Registry;
 use crate::sessions::Sessions;
+use crate::watch::{Topic, Watches};
+use crate::witness::Witnesses;
 
 /// What a sweep looks at.
 pub(crate) struct Swept<'a> {
@@ -33,6 +35,10 @@ pub(crate) struct Swept<'a> {
     pub(crate) drains: &'a ForATime<PlannedDrain>,
     /// Whose leases they are.
     pub(crate) sessions: &'a Sessions,
+    /// What sidecars see.
+    pub(crate) witnesses: &'a Witnesses,
+    /// Who watches.
+    pub(crate) watches: &'a Watches,
     /// The ordinary expiry.
     pub(crate) expiry: Duration,
 }
@@ -76,6 +82,8 @@ struct Victim {
     cause: Cause,
     shield: Shield,
     planned: Option<Share>,
+    /// Whether sidecars see it serve.
+    serves: bool,
 }
 
 /// What may still hold an instance whose lease ran out, besides the cap.
@@ -166,7 +174,8 @@ impl Sweeper {
 
     /// Ends leases that keep nothing listed. Not while protected: they are part of what was owed.
     fn bury_childless(&self, on: &mut Swept<'_>, overdue: &[Overdue], protected: bool) -> Vec<Event> {
-        let dead = overdue.iter().filter(|o| o.victims.is_empty() && (!protected || o.shield != Shield::Whole));
+        let dead =
+            overdue.iter().filter(|o| o.victims.is_empty() && (!protected || o.shield != Shield::Whole));
         let bury = |overdue: &Overdue| {
             on.leases.close(overdue.lease);
             Event::SessionExpired { session: overdue.lease }
@@ -197,7 +206,14 @@ fn victim(
         _ if cause == Cause::Absent => Shield::None,
         (shield, _) => shield,
     };
-    Some(Victim { key: key.clone(), cause, shield, planned })
+    // An operator who planned that all leave knows more than they do, and so does its own holder.
+    let serves = shield != Shield::None || (cause == Cause::Expired && planned.is_none());
+    let serves = serves && {
+        let fresh = |by| on.leases.get(by).is_some_and(|lease| lease.is_fresh(now));
+        let watch = on.watches.followers(&Topic::List(key.service.clone()));
+        on.witnesses.voices(key, id, watch, fresh).say_it_serves()
+    };
+    Some(Victim { key: key.clone(), cause, shield, planned, serves })
 }
 
 fn sweep_one(
@@ -208,9 +224,10 @@ fn sweep_one(
     events: &mut Vec<Event>,
 ) -> BTreeMap<HeldBy, usize> {
     let mut held = BTreeMap::new();
-    for Victim { key, cause, shield, planned } in victims {
+    for Victim { key, cause, shield, planned, serves } in victims {
         let (shown, listed) = (on.registry.shown(&key).is_some(), on.registry.count(service));
         let why = match shield {
+            _ if serves => Some(HeldBy::Witnesses),
             Shield::Whole if protected => Some(HeldBy::Protection),
             Shield::Whole | Shield::LastKnown if shown && listed == 1 => Some(HeldBy::LastKnown),
             _ if shown && on.blast.room(service, listed, planned, now) == 0 => Some(HeldBy::SweepCap),

@@ -76,6 +76,11 @@ impl Watches {
         }
     }
 
+    /// How many watch `topic`.
+    pub(crate) fn followers(&self, topic: &Topic) -> usize {
+        self.followers.get(topic).map_or(0, BTreeSet::len)
+    }
+
     /// How many watchers there are.
     pub(crate) fn len(&self) -> usize {
         self.watchers.len()

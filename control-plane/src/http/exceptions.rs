@@ -14,9 +14,7 @@ use super::{App, body, by, name};
 use crate::writer::exceptions::Exception;
 
 /// `GET /v1/overrides`: what is in force, and for how long.
-pub(crate) async fn overrides(
-    State(app): State<Arc<App>>,
-) -> Result<Json<Vec<InForce<Override>>>, Refused> {
+pub(crate) async fn overrides(State(app): State<Arc<App>>) -> Result<Json<Vec<InForce<Override>>>, Refused> {
     Ok(Json(app.desk.ask(|desk, now| desk.core.overrides(now)).await??))
 }
 

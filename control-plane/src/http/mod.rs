@@ -94,10 +94,7 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
         .route("/v1/namespaces/{namespace}/services/{name}", get(services::one).patch(services::edit))
         .route("/v1/namespaces/{namespace}/policies/{name}", policy)
         .route("/v1/namespaces/{namespace}/policies/{name}/rollback", post(policies::rollback))
-        .route(
-            "/v1/overrides/{name}",
-            put(exceptions::put::<Override>).delete(exceptions::end::<Override>),
-        )
+        .route("/v1/overrides/{name}", put(exceptions::put::<Override>).delete(exceptions::end::<Override>))
         .route(
             "/v1/drains/{name}",
             put(exceptions::put::<PlannedDrain>).delete(exceptions::end::<PlannedDrain>),

@@ -18,8 +18,6 @@ use crate::parts::{Standing, Wants};
 /// Up to this share of a list, and one in any case, may go without anybody's will in one change; the control
 /// plane's sweep has the same cap. More at once is a fault of the teller until traffic says otherwise.
 const BLAST: Share = Share::percent(15);
-/// Who answered well within this time serves.
-const SERVED: Duration = Duration::from_secs(60);
 /// Held endpoints are looked at this often.
 const REVIEW: Duration = Duration::from_secs(1);
 
@@ -188,7 +186,7 @@ impl Directory {
         let blast = unwilled as u64 > BLAST.of(self.current.endpoints.len() as u64).max(1);
         for endpoint in before.into_values() {
             let cause = cause(&endpoint);
-            let stays = endpoint.held.is_some() || blast || serves(&endpoint, now);
+            let stays = endpoint.held.is_some() || blast || endpoint.serves(now);
             let last = endpoints.is_empty();
             if !cause.willed() && (last || (stays && !endpoint.cell.health.ask().is_out())) {
                 let instance = endpoint.instance.clone();
@@ -235,10 +233,6 @@ fn changed(endpoint: Arc<Endpoint>, instance: &Instance, held: Option<Cause>) ->
     }
     let (id, cell) = (endpoint.id, endpoint.cell.clone());
     Arc::new(Endpoint { id, instance: instance.clone(), cell, held })
-}
-
-fn serves(endpoint: &Endpoint, now: Moment) -> bool {
-    endpoint.cell.ewma.age(now).is_some_and(|age| age < SERVED)
 }
 
 #[cfg(test)]

@@ -142,6 +142,16 @@ pub struct Endpoint {
     pub held: Option<Cause>,
 }
 
+/// Who answered well within this time serves.
+const SERVED: Duration = Duration::from_secs(60);
+
+impl Endpoint {
+    /// Whether it answered this host's traffic well of late.
+    pub fn serves(&self, now: Moment) -> bool {
+        self.cell.ewma.age(now).is_some_and(|age| age < SERVED)
+    }
+}
+
 /// The endpoints of one service, as one worker's choice sees them.
 #[derive(Clone, Debug)]
 pub struct EndpointList {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::message::{Beat, BeatHeard, OpenSession, Registered, SessionOpened};
-use api::{Moment, Policy};
+use api::{InstanceKey, Moment, Policy};
 use hyper::Method;
 use sidecar_core::heart::{Freshness, Heart, Reconnect};
 
@@ -95,7 +95,7 @@ async fn live(hub: &Hub, client: &Client, opened: SessionOpened, reconnect: &mut
     let SessionOpened { session, beat_every, .. } = opened;
     let mut heart = Heart::new(hub.clock.now(), beat_every.duration() * 3);
     heart.tell_heard(hub.clock.now(), beat_every.duration(), hub.dice.draw());
-    let (mut said, mut known) = (None, false);
+    let (mut said, mut known) = (Said::default(), false);
     loop {
         let step = step(hub, client, &session, &mut heart, &mut said).await;
         hub.control.borrow_mut().lease = word(heart.freshness(hub.clock.now()));
@@ -118,22 +118,34 @@ async fn live(hub: &Hub, client: &Client, opened: SessionOpened, reconnect: &mut
     }
 }
 
-/// One call, or a wait for the reason of the next one. `said` is the beat the control plane heard last.
+/// What the control plane heard last, and which instances it doubted then.
+#[derive(Default)]
+struct Said {
+    beat: Option<Beat>,
+    doubted: BTreeSet<InstanceKey>,
+}
+
+/// One call, or a wait for the reason of the next one.
 async fn step(
     hub: &Hub,
     client: &Client,
     session: &str,
     heart: &mut Heart,
-    said: &mut Option<Beat>,
+    said: &mut Said,
 ) -> Result<(), Over> {
     let now = hub.clock.now();
     let words = beat(hub);
     // Policies that were taken or refused are told at once, not at the next beat's time.
-    if heart.ask(now) || said.as_ref() != Some(&words) {
+    if heart.ask(now) || said.beat.as_ref() != Some(&words) {
         let path = format!("/v1/sessions/{session}");
-        let heard: BeatHeard = client.call(Method::PUT, &path, &words).await.map_err(over)?;
+        let (serve, fail) = hub.state.borrow().testimony(&said.doubted, now);
+        let seen = Beat { serve, fail, ..words.clone() };
+        let heard: BeatHeard = client.call(Method::PUT, &path, &seen).await.map_err(over)?;
         heart.tell_heard(now, heard.beat_every.duration(), hub.dice.draw());
-        *said = Some(words);
+        let (knows, _) = hub.state.borrow().testimony(&heard.doubted, now);
+        // Who can speak for a doubted instance does so at once: the sweep may be near.
+        said.beat = knows.is_subset(&seen.serve).then_some(words);
+        said.doubted = heard.doubted;
         let mut asserted = hub.asserted.borrow_mut();
         if heard.instances < asserted.confirmed_count() {
             asserted.doubt();
@@ -150,19 +162,13 @@ async fn step(
     }
 }
 
-async fn say(
-    hub: &Hub,
-    client: &Client,
-    session: &str,
-    said: &mut Option<Beat>,
-    deed: &Deed,
-) -> Result<(), Over> {
+async fn say(hub: &Hub, client: &Client, session: &str, said: &mut Said, deed: &Deed) -> Result<(), Over> {
     let path = format!("/v1/sessions/{session}/instances");
     let told = match deed {
         Deed::Deregister(out) => client.tell(Method::DELETE, &path, out).await,
         Deed::Register(instance) => {
             // Its expiry may be shorter than the others': the next beat comes at once and tells how often.
-            *said = None;
+            said.beat = None;
             client.call::<Registered>(Method::PUT, &path, instance).await.map(drop)
         }
     };
@@ -181,7 +187,7 @@ async fn say(
 
 fn beat(hub: &Hub) -> Beat {
     let state = hub.state.borrow();
-    Beat { policies: state.policies().running(), rejected: state.policies().rejected() }
+    Beat { policies: state.policies().running(), rejected: state.policies().rejected(), ..Beat::default() }
 }
 
 async fn wait(hub: &Hub, until: Moment) {

@@ -4,14 +4,14 @@
 //! Pure: no I/O, no clock, no dice. Nothing told here ever takes an endpoint away that still serves; the
 //! directory of each service decides about that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::message::PolicyNews;
 use api::policy::ServiceSettings;
-use api::{Delta, Digest, List, Moment, Namespace, Reason, ServiceKey};
+use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, Reason, ServiceKey};
 use sidecar_core::directory::{Changes, Directory};
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
@@ -47,6 +47,9 @@ struct Known {
 /// A new list waits this long for policies that were never heard: they travel beside it, and the first request
 /// should not run without them.
 const POLICIES_WITHIN: Duration = Duration::from_millis(50);
+
+/// A heartbeat speaks of so many instances at most; more is this host's own network.
+const SPOKEN_OF_MAX: usize = 128;
 
 /// One service, for the status page.
 pub(crate) struct ServiceLine {
@@ -216,6 +219,30 @@ impl State {
                 known.heard = Some(now);
             }
         }
+    }
+
+    /// What this host's traffic shows: which of the `doubted` instances serve, and which it had ejected. At most
+    /// [`SPOKEN_OF_MAX`] of each.
+    pub(crate) fn testimony(
+        &self,
+        doubted: &BTreeSet<InstanceKey>,
+        now: Moment,
+    ) -> (BTreeSet<InstanceKey>, BTreeSet<InstanceKey>) {
+        let (mut serve, mut fail) = (BTreeSet::new(), BTreeSet::new());
+        for known in self.services.values().filter(|known| !known.fixed) {
+            for endpoint in &known.directory.current().endpoints {
+                let key = &endpoint.instance.key;
+                if endpoint.cell.health.ask().is_out() {
+                    fail.insert(key.clone());
+                } else if doubted.contains(key) && endpoint.serves(now) {
+                    serve.insert(key.clone());
+                }
+                if serve.len() >= SPOKEN_OF_MAX || fail.len() >= SPOKEN_OF_MAX {
+                    return (serve, fail);
+                }
+            }
+        }
+        (serve, fail)
     }
 
     /// The policies.

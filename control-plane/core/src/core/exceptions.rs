@@ -52,7 +52,7 @@ impl ControlCore {
             keys.extend(self.spoken_of(&before));
         }
         let mut events = vec![Event::ExceptionBegan { name, what }];
-        events.extend(keys.iter().filter_map(|key| self.put_over(key)));
+        events.extend(keys.iter().filter_map(|key| self.put_over(key, now)));
         self.told(events, now);
         Ok(())
     }
@@ -64,7 +64,7 @@ impl ControlCore {
     pub fn end_override(&mut self, name: &Label, now: Moment) -> Result<(), Refusal> {
         self.loaded()?;
         let said = self.overrides.remove(name).ok_or(Refusal::NoSuchException)?;
-        let events = self.over_again(name, &said, false);
+        let events = self.over_again(name, &said, (false, now));
         self.told(events, now);
         Ok(())
     }
@@ -130,17 +130,17 @@ impl ControlCore {
     pub(super) fn end_exceptions(&mut self, now: Moment) -> Vec<Event> {
         let mut events = Vec::new();
         for (name, said) in self.overrides.tick(now) {
-            events.extend(self.over_again(&name, &said, true));
+            events.extend(self.over_again(&name, &said, (true, now)));
         }
         let over = self.drains.tick(now).into_iter();
         events.extend(over.map(|(name, _)| Event::ExceptionOver { name, ran_out: true }));
         events
     }
 
-    fn over_again(&mut self, name: &Label, said: &Override, ran_out: bool) -> Vec<Event> {
+    fn over_again(&mut self, name: &Label, said: &Override, (ran_out, now): (bool, Moment)) -> Vec<Event> {
         let mut events = vec![Event::ExceptionOver { name: name.clone(), ran_out }];
         let keys = self.spoken_of(said);
-        events.extend(keys.iter().filter_map(|key| self.put_over(key)));
+        events.extend(keys.iter().filter_map(|key| self.put_over(key, now)));
         events
     }
 

@@ -92,6 +92,7 @@ fn held_words(why: HeldBy, count: usize) -> String {
         HeldBy::Protection => "too few of all heartbeats arrive (protection)",
         HeldBy::SweepCap => "one sweep takes only its share (sweep-cap)",
         HeldBy::LastKnown => "it is the last one known (last-known)",
+        HeldBy::Witnesses => "sidecars see it serve (witnesses)",
     };
     format!("{count} silent: {because}")
 }

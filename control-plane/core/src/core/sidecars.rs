@@ -63,6 +63,8 @@ impl ControlCore {
         let id = self.session(session)?;
         self.leases.renew(id, now);
         self.protection.tell(now);
+        self.witnesses.tell(id, &beat.serve, &beat.fail);
+        let beat = Beat { serve: BTreeSet::new(), fail: BTreeSet::new(), ..beat };
         let (node, rejected) = self.sessions.beat(id, beat).ok_or(Refusal::NoSession)?;
         let beat_every = span(self.interval(id));
         let rejected = rejected.into_iter();
@@ -71,7 +73,7 @@ impl ControlCore {
             now,
         );
         let instances = self.leases.get(id).map_or(0, |lease| lease.owned.len());
-        Ok(BeatHeard { beat_every, instances })
+        Ok(BeatHeard { beat_every, instances, doubted: self.doubted.clone() })
     }
 
     /// Closes a session; its instances leave as deregistered.
@@ -179,7 +181,7 @@ impl ControlCore {
             return Some(Event::OlderBoot { key });
         }
         let expiry = self.expiry_of(&key.service);
-        let over = self.over(&key, owner.lease);
+        let over = self.over(&key, owner.lease, now);
         let leases = &self.leases;
         let alive = |lease| leases.get(lease).is_some_and(|lease| !lease.overdue(expiry, now));
         let told = self.registry.register(instance, owner, over, alive);

@@ -5,6 +5,7 @@ mod exceptions;
 mod model;
 mod news;
 mod scenarios;
+mod witnesses;
 
 use std::collections::BTreeSet;
 

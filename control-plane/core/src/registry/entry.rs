@@ -54,7 +54,8 @@ impl Entry {
             (None, None) => Shown::AsSaid,
         };
         let mut entry = Self { said, shown, digest: Digest::EMPTY, owner };
-        entry.digest = match (entry.shown(), before.and_then(|before| Some((before.shown()?, before.digest)))) {
+        entry.digest = match (entry.shown(), before.and_then(|before| Some((before.shown()?, before.digest))))
+        {
             (Some(now), Some((was, digest))) if now == was => digest,
             (Some(now), _) => now.digest(),
             (None, _) => Digest::EMPTY,

@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::{Deregister, News, Watch};
-use api::{Cause, Digest, Effect, Instance, InstanceKey, List, Override, PlannedDrain, ServiceKey, Share, Span};
+use api::{
+    Cause, Digest, Effect, Instance, InstanceKey, List, Override, PlannedDrain, ServiceKey, Share, Span,
+};
 use proptest::prelude::*;
 
 use super::{World, opening};
@@ -127,7 +129,8 @@ impl Model {
                 let known = self.hears(node).unwrap();
                 instances.iter().for_each(|instance| self.says(&known, instance.clone()));
                 let said = |key: &InstanceKey| instances.iter().any(|instance| instance.key == *key);
-                let unsaid = self.listed.iter().filter(|(key, (_, _, of))| *of == known.session && !said(key));
+                let unsaid =
+                    self.listed.iter().filter(|(key, (_, _, of))| *of == known.session && !said(key));
                 let unsaid: Vec<_> = unsaid.map(|(key, _)| key.clone()).collect();
                 self.left_out.extend(unsaid);
                 self.hear_events();
@@ -341,7 +344,8 @@ impl Model {
 
     fn compare(&mut self) {
         for service in services() {
-            let wanted = self.listed.values().filter(|(i, ..)| i.key.service == service && self.shows(&i.key));
+            let wanted =
+                self.listed.values().filter(|(i, ..)| i.key.service == service && self.shows(&i.key));
             let wanted = List::new(service.clone(), 0, wanted.map(|(i, ..)| i.clone()).collect());
             let Ok(list) = self.world.core.query(&service) else { continue };
             assert_eq!(list.instances, wanted.instances);
