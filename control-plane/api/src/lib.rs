@@ -16,6 +16,7 @@ pub mod policy;
 pub mod problem;
 pub mod reason;
 pub mod schema;
+pub mod story;
 pub mod unit;
 pub mod yaml;
 

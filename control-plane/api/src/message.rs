@@ -109,6 +109,9 @@ pub struct Deregister {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Watch {
+    /// Which node watches; left out by readers that are no sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
     /// Services, each with the digest of the list already held.
     #[serde(default)]
     pub lists: BTreeMap<ServiceKey, Digest>,

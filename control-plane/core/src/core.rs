@@ -4,6 +4,7 @@
 //! It never waits and never calls back.
 
 mod exceptions;
+mod explaining;
 mod operators;
 mod reads;
 mod sidecars;
@@ -19,7 +20,7 @@ use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
 use api::{
     Cause, Instance, InstanceKey, Label, Moment, Override, PlannedDrain, Policy, Problem, Readiness,
-    ServiceKey,
+    ServiceKey, Span,
 };
 
 use crate::blast::Blast;
@@ -351,4 +352,8 @@ impl ControlCore {
 /// Whether callers choose `shown` while all is well.
 fn wants_traffic(shown: &Instance) -> bool {
     shown.readiness == Readiness::Ready && shown.weight > 0
+}
+
+fn span(duration: Duration) -> Span {
+    Span::micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }

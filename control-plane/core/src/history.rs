@@ -41,6 +41,11 @@ impl History {
         Some(self.changes.range(from..).map(|change| (change.at, change.left)).collect())
     }
 
+    /// Why what stood at `at` left last, where that is remembered.
+    pub(crate) fn left(&self, at: At) -> Option<Cause> {
+        self.changes.iter().rev().find(|change| change.at == at)?.left
+    }
+
     /// Every place that is remembered, with the cause where its instance left.
     pub(crate) fn all(&self) -> BTreeMap<At, Option<Cause>> {
         self.changes.iter().map(|change| (change.at, change.left)).collect()

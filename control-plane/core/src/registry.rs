@@ -224,6 +224,11 @@ impl Registry {
         self.entry(key)?.shown()
     }
 
+    /// Why `key` left its list, where that is remembered.
+    pub(crate) fn left(&self, key: &InstanceKey) -> Option<Cause> {
+        self.services.get(&key.service)?.history.left((key.ip, key.port))
+    }
+
     /// Whose `key` is.
     pub(crate) fn owner(&self, key: &InstanceKey) -> Option<Owner> {
         self.entry(key).map(|entry| entry.owner)

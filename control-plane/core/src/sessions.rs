@@ -89,6 +89,11 @@ impl Sessions {
         }
     }
 
+    /// Whether `node` has a session.
+    pub(crate) fn knows(&self, node: &NodeName) -> bool {
+        self.newest.contains_key(node)
+    }
+
     /// The session `id`.
     pub(crate) fn get(&self, id: LeaseId) -> Option<&Session> {
         self.sessions.get(&id)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use api::config::PushConfig;
 use api::message::{News, Watch, WatchMode};
-use api::{Moment, Namespace, ServiceKey};
+use api::{Digest, Moment, Namespace, NodeName, ServiceKey};
 
 pub(crate) use held::{Held, Sources};
 
@@ -40,9 +40,21 @@ struct Pace {
     due: Option<Moment>,
 }
 
+/// What a node's watches hold of one list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// It watches the list and was last told this.
+    Holds(Digest),
+    /// It watches other things.
+    WatchesOther,
+    /// It watches nothing at this moment.
+    Nothing,
+}
+
 /// One watcher.
 #[derive(Debug, Default)]
 struct Watcher {
+    node: Option<NodeName>,
     topics: BTreeMap<Topic, Held>,
     /// Until when some of its topics rest before their first news.
     rests: Moment,
@@ -76,6 +88,24 @@ impl Watches {
         }
     }
 
+    /// What `node` holds of `service`. Costs a pass over all watchers: for people who ask.
+    pub(crate) fn view(&self, node: &NodeName, service: &ServiceKey) -> View {
+        let topic = Topic::List(service.clone());
+        let mut view = View::Nothing;
+        for watcher in self.watchers.values().filter(|watcher| watcher.node.as_ref() == Some(node)) {
+            match watcher.topics.get(&topic) {
+                Some(held) => return View::Holds(held.synced()),
+                None => view = View::WatchesOther,
+            }
+        }
+        view
+    }
+
+    /// When the next push of `service` is due, if one is.
+    pub(crate) fn due(&self, service: &ServiceKey) -> Option<Moment> {
+        self.pace.get(&Topic::List(service.clone()))?.due
+    }
+
     /// How many watch `topic`.
     pub(crate) fn followers(&self, topic: &Topic) -> usize {
         self.followers.get(topic).map_or(0, BTreeSet::len)
@@ -98,7 +128,8 @@ impl Watches {
         let lists = watch.lists.iter().map(|(service, digest)| (Topic::List(service.clone()), *digest));
         let policies = watch.policies.iter().map(|(space, digest)| (Topic::Policies(space.clone()), *digest));
         let mut first = Vec::new();
-        let mut watcher = Watcher { topics: BTreeMap::new(), rests: now + POLL_REST };
+        let node = watch.node.clone();
+        let mut watcher = Watcher { node, topics: BTreeMap::new(), rests: now + POLL_REST };
         for (topic, digest) in lists.chain(policies) {
             let mut held = Held::new(digest);
             if watch.mode == WatchMode::Poll && held.would_repeat(&topic, sources) {

@@ -1,12 +1,14 @@
-//! Instances: register, deregister, query.
+//! Instances: register, deregister, query, explain.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::message::{Deregister, Registered};
-use api::{Instance, List, ServiceKey};
+use api::story::InstanceStory;
+use api::{Instance, List, NodeName, ServiceKey};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use super::problem::Refused;
@@ -40,4 +42,28 @@ pub(crate) async fn query(
 ) -> Result<Json<List>, Refused> {
     let service = ServiceKey::new(name("namespace", &namespace)?, name("service", &service)?);
     Ok(Json(app.desk.ask(move |desk, _| desk.core.query(&service)).await??))
+}
+
+/// Which instance, and in whose view.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    address: String,
+    viewer: Option<String>,
+}
+
+/// `GET /v1/namespaces/{namespace}/services/{name}/explain?address=IP:PORT&viewer=NODE`: why an instance is or is
+/// not in a list.
+pub(crate) async fn explain(
+    State(app): State<Arc<App>>,
+    Path((namespace, service)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<InstanceStory>, Refused> {
+    let service = ServiceKey::new(name("namespace", &namespace)?, name("service", &service)?);
+    let address: SocketAddr =
+        asked.address.parse().map_err(|_| Refused::field("address", "expected IP:PORT"))?;
+    let viewer = asked.viewer.map(|node| name::<NodeName>("viewer", &node)).transpose()?;
+    let story =
+        app.desk.ask(move |desk, now| desk.core.explain_instance(&service, address, viewer.as_ref(), now));
+    Ok(Json(story.await??))
 }

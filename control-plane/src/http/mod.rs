@@ -108,6 +108,7 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
 fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
     let bounded = own
         .route("/v1/namespaces/{namespace}/services/{name}/instances", get(instances::query))
+        .route("/v1/namespaces/{namespace}/services/{name}/explain", get(instances::explain))
         .route("/v1/digests", post(watch::digests))
         .route("/v1/overrides", get(exceptions::overrides))
         .route("/v1/drains", get(exceptions::drains))

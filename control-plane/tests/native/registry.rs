@@ -2,6 +2,7 @@
 
 use api::List;
 use api::message::{BeatHeard, Digests, Registered};
+use api::story::InstanceStory;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -86,5 +87,25 @@ async fn operators_set_a_service_and_its_instances_hear_of_it() {
     assert_eq!(reset.good::<Value>()["settings"]["owner"], Value::Null);
     let services: Value = plane.node("GET", "/v1/services", NOTHING).await.good();
     assert_eq!(services[0]["service"], "checkout");
+    plane.stop().await;
+}
+
+#[tokio::test]
+async fn an_absent_instance_is_explained() {
+    let plane = Plane::start().await;
+    plane.session("n1", 1, &[instance("checkout", 8001)]).await;
+    let base = "/v1/namespaces/default/services/checkout/explain?address=";
+    for (asked, listed, whys) in [
+        ("127.0.0.1:8001", true, vec![]),
+        ("127.0.0.1:8002", false, vec!["not-registered"]),
+        ("127.0.0.1:8001&viewer=n1", true, vec!["viewer-not-watching"]),
+        ("127.0.0.1:8001&viewer=n2", true, vec!["viewer-unknown"]),
+    ] {
+        let story: InstanceStory = plane.node("GET", &format!("{base}{asked}"), NOTHING).await.good();
+        let told: Vec<_> = story.reasons.iter().map(|because| because.why.as_str()).collect();
+        assert_eq!((story.listed, told), (listed, whys), "{asked}");
+    }
+    let wrong = plane.node("GET", &format!("{base}here"), NOTHING).await;
+    assert_eq!(wrong.problem(), ["422 address: expected IP:PORT"]);
     plane.stop().await;
 }

@@ -173,7 +173,7 @@ impl Hub {
             true => Default::default(),
             false => state.namespaces(self.namespaces()),
         };
-        Watch { lists: state.lists(), policies, mode, hold: HOLD }
+        Watch { node: Some(self.node.clone()), lists: state.lists(), policies, mode, hold: HOLD }
     }
 
     /// Namespaces that matter here whatever is called.

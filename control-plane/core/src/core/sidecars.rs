@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use api::message::{Beat, BeatHeard, Deregister, OpenSession, Registered, SessionOpened};
-use api::{Cause, Instance, InstanceKey, Moment, Problem, Span};
+use api::{Cause, Instance, InstanceKey, Moment, Problem};
 
-use super::ControlCore;
+use super::{ControlCore, span};
 use crate::event::{Event, HeldBy};
 use crate::leases::{LeaseId, Source};
 use crate::refusal::Refusal;
@@ -219,8 +219,4 @@ impl ControlCore {
     fn loopback(&self) -> bool {
         self.config.listen.ip().is_loopback()
     }
-}
-
-fn span(duration: std::time::Duration) -> Span {
-    Span::micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod exceptions;
+mod explains;
 mod model;
 mod news;
 mod scenarios;

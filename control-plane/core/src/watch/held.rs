@@ -54,6 +54,11 @@ impl Held {
         Self { copy: Copied::Is(claimed), synced: claimed, told: false }
     }
 
+    /// What we said when it was last told.
+    pub(crate) fn synced(&self) -> Digest {
+        self.synced
+    }
+
     /// Whether a watcher that comes with the same claim again would get the same answer again.
     pub(crate) fn would_repeat(&self, topic: &Topic, sources: &Sources<'_>) -> bool {
         match topic {

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::{Deregister, News, Watch};
+use api::story::{InstanceStory, Why};
 use api::{
     Cause, Digest, Effect, Instance, InstanceKey, List, Override, PlannedDrain, ServiceKey, Share, Span,
 };
@@ -353,6 +354,33 @@ impl Model {
             let before = self.revisions.insert(service, list.revision).unwrap_or(0);
             assert!(before <= list.revision, "revisions only rise");
         }
+        (0..24).for_each(|port| self.explain(&instance(port, 100).key));
+    }
+
+    /// Every reason that is told is true, who is absent has one, and who is there has none.
+    fn explain(&self, key: &InstanceKey) {
+        let address = (key.ip, key.port).into();
+        let now = self.world.now();
+        let story = self.world.core.explain_instance(&key.service, address, None, now).unwrap();
+        assert_eq!(story.listed, self.shows(key), "{story:?}");
+        assert_eq!(story.reasons.is_empty(), story.listed, "{story:?}");
+        let there = self.listed.contains_key(key);
+        for because in &story.reasons {
+            let true_of_it = match because.why {
+                Why::NoSuchService => self.world.core.service(&key.service).is_err(),
+                Why::NotRegistered | Why::Deregistered | Why::Expired | Why::Absent => !there,
+                Why::Masked => there && self.masked.contains_key(&key.port),
+                _ => false,
+            };
+            assert!(true_of_it, "{because:?} of {key}, there: {there}");
+        }
+        let taken_out = story.reasons.iter().any(|because| because.why == Why::Deregistered);
+        assert!(taken_out || !self.buried.contains_key(key) || there || self.forgot(&story), "{story:?}");
+    }
+
+    /// Whether a restart or a mask stands between a departure and the memory of its cause.
+    fn forgot(&self, story: &InstanceStory) -> bool {
+        story.reasons.iter().all(|because| matches!(because.why, Why::NotRegistered | Why::NoSuchService))
     }
 }
 
