@@ -10,6 +10,7 @@ mod decimal;
 mod fields;
 mod known;
 mod method;
+mod names;
 mod request;
 mod response;
 mod spare;

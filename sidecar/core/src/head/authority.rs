@@ -28,18 +28,30 @@ pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
 
 fn valid_name(name: &[u8]) -> Option<&[u8]> {
     let mut rest = name;
-    while let Some((&b, tail)) = rest.split_first() {
-        rest = match b {
-            b'%' => match tail {
-                [a, b, tail @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => tail,
-                _ => return None,
-            },
-            b if b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&b) => tail,
+    while let Some(odd) = rest.iter().position(|b| !PLAIN[usize::from(*b)]) {
+        rest = match &rest[odd..] {
+            [b'%', a, b, tail @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => tail,
             _ => return None,
         };
     }
     (!name.is_empty()).then_some(name)
 }
+
+/// What stands for itself in a name: unreserved and sub-delims of RFC 3986 §2, without the comma.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut b = 0;
+    while b < 128 {
+        plain[b] = (b as u8).is_ascii_alphanumeric();
+        b += 1;
+    }
+    let (marks, mut at) = (b"-._~!$&'()*+;=", 0);
+    while at < marks.len() {
+        plain[marks[at] as usize] = true;
+        at += 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::known::Known;
+use super::names::Names;
 use super::spare;
 
 /// Where one field line lies: in the received buffer or among the added lines.
@@ -25,12 +26,15 @@ pub struct Fields {
     raw: Bytes,
     spans: Vec<Span>,
     added: Vec<u8>,
+    /// The names that may be here: what is not in it was never noted, or all of it was dropped. Most lookups ask
+    /// for what a head has not.
+    names: Names,
 }
 
 impl Default for Fields {
     fn default() -> Self {
         let (spans, added) = spare::take();
-        Self { raw: Bytes::new(), spans, added }
+        Self { raw: Bytes::new(), spans, added, names: Names::default() }
     }
 }
 
@@ -60,13 +64,15 @@ impl Fields {
     /// Notes a received line. Offsets are bytes into the buffer that [`Fields::attach`] brings: the line
     /// begins with its name at `line`, its trimmed value is `value`, and `end` is one past its CRLF.
     pub fn note(&mut self, name: &[u8], line: usize, value: std::ops::Range<usize>, end: usize) {
+        let known = Known::of(name);
+        self.names = self.names.with(known);
         self.spans.push(Span {
             line: offset(line),
             value: offset(value.start),
             value_end: offset(value.end),
             end: offset(end),
             name_len: u16::try_from(name.len()).unwrap_or(u16::MAX),
-            known: Known::of(name),
+            known,
             dropped: false,
             added: false,
         });
@@ -110,18 +116,19 @@ impl Fields {
     /// The values of all fields with this id, in order.
     pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         let live = move |span: &&Span| span.known == known && !span.dropped;
-        self.spans.iter().filter(live).map(|span| self.slice(span, span.value, span.value_end))
+        let spans = if self.names.has(known) { &self.spans[..] } else { &[] };
+        spans.iter().filter(live).map(|span| self.slice(span, span.value, span.value_end))
     }
 
     /// Whether a field with this id is present.
     pub fn has(&self, known: Known) -> bool {
-        self.spans.iter().any(|span| span.known == known && !span.dropped)
+        self.names.has(known) && self.spans.iter().any(|span| span.known == known && !span.dropped)
     }
 
     /// The value of the first field of this name, in any case.
     pub fn find(&self, name: &str) -> Option<&[u8]> {
         match Known::of(name.as_bytes()) {
-            Known::Other => {
+            Known::Other | Known::Claim => {
                 self.iter().find(|f| f.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
             }
             known => self.get(known),
@@ -135,18 +142,15 @@ impl Fields {
 
     /// Drops every field with this id; `true` when there was one.
     pub fn drop_known(&mut self, known: Known) -> bool {
-        let mut any = false;
-        for span in self.spans.iter_mut().filter(|span| span.known == known && !span.dropped) {
-            span.dropped = true;
-            any = true;
-        }
-        any
+        self.drop_all(Names::of(&[known]))
     }
 
     /// Drops every field of this name, in any case; `true` when there was one.
     pub fn drop_named(&mut self, name: &str) -> bool {
         match Known::of(name.as_bytes()) {
-            Known::Other => self.drop_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes())),
+            Known::Other | Known::Claim => {
+                self.drop_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+            }
             known => self.drop_known(known),
         }
     }
@@ -199,10 +203,7 @@ impl Fields {
 
     /// Takes off what only a sidecar may say: `x-outrigger-*`, which from anyone else is a claim.
     pub fn strip_claims(&mut self) {
-        const OURS: &[u8] = b"x-outrigger-";
-        self.drop_where(|field| {
-            field.name.get(..OURS.len()).is_some_and(|name| name.eq_ignore_ascii_case(OURS))
-        });
+        self.drop_all(Names::CLAIMS);
     }
 
     /// Drops what speaks to one hop only: the fields `Connection` names and those of RFC 9110 §7.6.1. The one
@@ -211,6 +212,9 @@ impl Fields {
     /// `Host` stays even when `Connection` names it: whoever names it wants it lost on the way. Ask
     /// [`upgrade`](super::RequestHead::upgrade) and [`keep_alive`](super::RequestHead::keep_alive) first.
     pub fn strip_hop_by_hop(&mut self) {
+        if !self.names.meets(Names::HOP_BY_HOP) {
+            return;
+        }
         let trailers = self.lists(Known::Te, "trailers");
         for at in 0..self.spans.len() {
             let span = self.spans[at];
@@ -218,9 +222,7 @@ impl Fields {
                 self.drop_listed(&span);
             }
         }
-        for span in &mut self.spans {
-            span.dropped |= span.known.hop_by_hop();
-        }
+        self.drop_all(Names::HOP_BY_HOP);
         if trailers {
             self.append("te", "trailers");
         }
@@ -237,6 +239,18 @@ impl Fields {
             }
             out.extend_from_slice(self.slice(first, first.line, end));
         }
+    }
+
+    fn drop_all(&mut self, unwanted: Names) -> bool {
+        let mut any = false;
+        if self.names.meets(unwanted) {
+            for span in self.spans.iter_mut().filter(|span| unwanted.has(span.known)) {
+                any |= !span.dropped;
+                span.dropped = true;
+            }
+            self.names = self.names.without(unwanted);
+        }
+        any
     }
 
     fn drop_listed(&mut self, connection: &Span) {

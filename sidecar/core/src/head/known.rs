@@ -2,18 +2,22 @@
 //!
 //! Ids are found once, while parsing; later lookups compare bytes of one octet. To add a field, add a row.
 
+use super::names::Names;
+
 macro_rules! known {
     ($($Variant:ident = $word:literal),+ $(,)?) => {
-        /// A field name that somebody looks up; everything else is [`Known::Other`].
+        /// A field name that somebody looks up; everything else is [`Known::Claim`] or [`Known::Other`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Known {
             $(#[doc = concat!("`", $word, "`.")] $Variant,)+
+            /// Another name that begins with `x-outrigger-`, which only a sidecar may say.
+            Claim,
             /// A name without an id; use [`find`](super::Fields::find).
             Other,
         }
 
-        const TABLE: &[(&str, Known)] = &[$(($word, Known::$Variant)),+];
+        const TABLE: &[Row] = &[$(Row::new($word, Known::$Variant)),+];
     };
 }
 
@@ -47,23 +51,30 @@ known! {
     ForwardedFor = "x-forwarded-for",
     IdempotencyKey = "idempotency-key",
     ProxyConnection = "proxy-connection",
+    OutriggerCall = "x-outrigger-call",
+    OutriggerLoad = "x-outrigger-load",
     ForwardedHost = "x-forwarded-host",
     ForwardedProto = "x-forwarded-proto",
     TransferEncoding = "transfer-encoding",
     ProxyAuthenticate = "proxy-authenticate",
+    OutriggerReason = "x-outrigger-reason",
     ProxyAuthorization = "proxy-authorization",
     OutriggerService = "x-outrigger-service",
+    RequestTimeout = "x-request-timeout-ms",
     ProxyAuthenticationInfo = "proxy-authentication-info",
 }
 
-const LONGEST: usize = TABLE[TABLE.len() - 1].0.len();
+const LONGEST: usize = TABLE[TABLE.len() - 1].word.len();
+
+/// How every name that is a claim begins.
+const CLAIM: &[u8] = b"x-outrigger-";
 
 /// For each length, where its names begin in the table; one more entry ends the last.
 const STARTS: [u8; LONGEST + 2] = {
     let mut starts = [0; LONGEST + 2];
     let (mut row, mut len) = (0, 0);
     while len < starts.len() {
-        while row < TABLE.len() && TABLE[row].0.len() < len {
+        while row < TABLE.len() && TABLE[row].word.len() < len {
             row += 1;
         }
         starts[len] = row as u8;
@@ -72,46 +83,77 @@ const STARTS: [u8; LONGEST + 2] = {
     starts
 };
 
+/// A name with what tells it from others of its length in two comparisons.
+struct Row {
+    word: &'static str,
+    id: Known,
+    ends: [u64; 2],
+    /// The bit that upper and lower case differ in, where the word has a letter.
+    letters: [u64; 2],
+}
+
+impl Row {
+    const fn new(word: &'static str, id: Known) -> Self {
+        let (mut letters, mut at) = ([0; 32], 0);
+        while at < word.len() {
+            letters[at] = if word.as_bytes()[at].is_ascii_lowercase() { 0x20 } else { 0 };
+            at += 1;
+        }
+        Self { word, id, ends: ends(word.as_bytes()), letters: ends(letters.split_at(word.len()).0) }
+    }
+
+    /// Whether this is `name`, of the same length and with these `ends`.
+    fn is(&self, name: &[u8], ends: [u64; 2]) -> bool {
+        let differ = |at: usize| (self.ends[at] ^ ends[at]) & !self.letters[at];
+        (differ(0) | differ(1)) == 0 && (name.len() <= 16 || self.word.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// The first and the last eight bytes; of a shorter name all its bytes, some of them twice.
+const fn ends(name: &[u8]) -> [u64; 2] {
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        return [u64::from_le_bytes(*first), u64::from_le_bytes(*last)];
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        return [u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64];
+    }
+    match name {
+        [] => [0, 0],
+        [first, .., last] if name.len() == 3 => [*first as u64 | (name[1] as u64) << 8, *last as u64],
+        [first, ..] => [*first as u64, name[name.len() - 1] as u64],
+    }
+}
+
 impl Known {
     /// The id of a name, in any case.
     pub fn of(name: &[u8]) -> Self {
-        if name.len() > LONGEST {
-            return Self::Other;
+        let ends = ends(name);
+        let rows = match STARTS.get(name.len()..name.len() + 2) {
+            Some(&[start, end]) => &TABLE[usize::from(start)..usize::from(end)],
+            _ => &[],
+        };
+        match rows.iter().find(|row| row.is(name, ends)) {
+            Some(row) => row.id,
+            None if name.get(..CLAIM.len()).is_some_and(|name| name.eq_ignore_ascii_case(CLAIM)) => {
+                Self::Claim
+            }
+            None => Self::Other,
         }
-        let rows = usize::from(STARTS[name.len()])..usize::from(STARTS[name.len() + 1]);
-        TABLE[rows].iter().find(|(word, _)| same(word.as_bytes(), name)).map_or(Self::Other, |(_, id)| *id)
     }
 
-    /// The name in lower case; empty for [`Known::Other`].
+    /// The name in lower case; empty for a name without an id of its own.
     pub fn name(self) -> &'static str {
-        TABLE.get(self as usize).map_or("", |(word, _)| word)
+        TABLE.get(self as usize).map_or("", |row| row.word)
     }
 
     /// Whether the wire writes this field itself, so that a received one is never repeated (RFC 9112 §6, §9).
     pub fn wire_owned(self) -> bool {
-        matches!(
-            self,
-            Self::Connection
-                | Self::KeepAlive
-                | Self::ProxyConnection
-                | Self::ContentLength
-                | Self::TransferEncoding
-        )
+        Names::WIRE_OWNED.has(self)
     }
 
     /// Whether the field speaks to the next hop only (RFC 9110 §7.6.1, §11.7).
     pub fn hop_by_hop(self) -> bool {
-        matches!(
-            self,
-            Self::Connection
-                | Self::KeepAlive
-                | Self::ProxyConnection
-                | Self::Te
-                | Self::Upgrade
-                | Self::ProxyAuthenticate
-                | Self::ProxyAuthorization
-                | Self::ProxyAuthenticationInfo
-        )
+        Names::HOP_BY_HOP.has(self)
     }
 
     /// Whether a trailer section must not carry the field: framing, routing, authentication or controls that
@@ -133,28 +175,25 @@ impl Known {
     }
 }
 
-/// Whether `name` is the lower-case `word` of the same length. Most rows differ in their first byte; the rest is
-/// compared without a branch per byte.
-fn same(word: &[u8], name: &[u8]) -> bool {
-    let differ = |w: &u8, n: &u8| w ^ n.to_ascii_lowercase();
-    word.first().zip(name.first()).is_some_and(|(w, n)| differ(w, n) == 0)
-        && word.iter().zip(name).fold(0, |all, (w, n)| all | differ(w, n)) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_name_is_found_in_any_case() {
-        assert!(TABLE.is_sorted_by_key(|(word, _)| word.len()), "rows are ordered by length");
-        for (at, (word, id)) in TABLE.iter().enumerate() {
+        assert!(TABLE.is_sorted_by_key(|row| row.word.len()), "rows are ordered by length");
+        for (at, Row { word, id, .. }) in TABLE.iter().enumerate() {
             assert_eq!(*id as usize, at, "{word}");
             assert_eq!(Known::of(word.as_bytes()), *id, "{word}");
             assert_eq!(Known::of(word.to_uppercase().as_bytes()), *id, "{word}");
             assert_eq!(id.name(), *word);
         }
-        for other in ["", "x", "hosts", "content-lengt", "x-a-name-that-is-longer-than-all-of-them"] {
+        for claim in ["x-outrigger-", "X-Outrigger-Anything", "x-outrigger-services"] {
+            assert_eq!(Known::of(claim.as_bytes()), Known::Claim, "{claim}");
+        }
+        for other in
+            ["", "x", "x-outrigger", "hosts", "content-lengt", "x-a-name-that-is-longer-than-all-of-them"]
+        {
             assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
         }
     }
