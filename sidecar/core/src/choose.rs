@@ -68,8 +68,7 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
             }
         }
     });
-    scratch.note_weighed(call.list, &mut pool, by);
-    scratch.pool = pool;
+    (scratch.pool, scratch.by) = (pool, by);
     match taken {
         Some(attempt) => {
             scratch.patience.over();
@@ -100,7 +99,7 @@ fn begin(
 
 /// Nobody could be taken: wait for a full one, or say why not.
 fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt> {
-    let count = |why: Why| scratch.counts[why as usize];
+    let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
     if count(Why::Full) > 0 {
         let longest = call.admission.settings().concurrency.longest_wait.duration();
         let deadline = call.admission.deadline().at();
@@ -110,7 +109,7 @@ fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attemp
     let detail = format!(
         "{} endpoints, {} of them for this request: {} with an open breaker, {} with weight zero",
         call.list.endpoints.len(),
-        scratch.counts.iter().map(|count| usize::from(*count)).sum::<usize>(),
+        scratch.pool.len(),
         count(Why::BreakerOpen),
         count(Why::WeightZero)
     );

@@ -130,6 +130,7 @@ impl<'a> Glance<'a> {
 impl Record {
     /// The record of `exchange`. `route` is `None` for a request refused before it had one.
     pub fn of(exchange: &Exchange, route: Option<&Route>, scratch: &Scratch, finish: Finish) -> Self {
+        let (candidates, counts) = scratch.weighed();
         Self {
             id: exchange.id,
             service: exchange.service.clone(),
@@ -137,8 +138,8 @@ impl Record {
             caller: exchange.caller.name.clone(),
             arrived: exchange.arrived,
             finish,
-            candidates: scratch.candidates.clone(),
-            counts: scratch.counts,
+            candidates,
+            counts,
             among: scratch.among,
             throw: scratch.throw,
             attempts: scratch.attempts.clone(),

@@ -11,7 +11,6 @@ use smallvec::SmallVec;
 
 use crate::attempt::Attempt;
 use crate::budget::Balance;
-use crate::endpoint::EndpointList;
 use crate::outcome::{Outcome, Sent};
 use crate::queue::Patience;
 
@@ -125,10 +124,6 @@ impl Effects {
 pub struct Scratch {
     /// Endpoints this request was sent to.
     pub tried: SmallVec<[u32; 8]>,
-    /// Those drawn by the last choice.
-    pub candidates: SmallVec<[Candidate; CANDIDATES_MAX]>,
-    /// How many there were for each [`Why`], in its order, at the last choice.
-    pub counts: [u16; Why::ALL.len()],
     /// Whom the last choice was among.
     pub among: Among,
     /// By which rule and throw the last choice was made; `None` for a trial request, which nobody picks.
@@ -144,44 +139,47 @@ pub struct Scratch {
     /// What its outcomes brought about.
     pub effects: Effects,
     pub(crate) patience: Patience,
+    /// Everybody whom the last choice weighed.
     pub(crate) pool: Vec<Scored>,
+    /// The rule of the last choice.
+    pub(crate) by: Choosing,
     pub(crate) numbers: Vec<f32>,
 }
 
 impl Scratch {
-    /// Notes what was weighed: the one taken first, then the others in their order.
-    pub(crate) fn note_weighed(&mut self, list: &EndpointList, pool: &mut [Scored], by: Choosing) {
-        let by_cost = !by.hashes() && !matches!(by, Choosing::Random | Choosing::RoundRobin);
-        let chosen = pool.iter().position(|scored| scored.why == Why::Chosen);
-        let paid = chosen.map_or(0.0, |at| pool[at].cost);
-        self.candidates.clear();
-        self.counts = Default::default();
-        for (place, scored) in pool.iter_mut().enumerate() {
-            scored.place = u8::try_from(place).unwrap_or(u8::MAX);
-            // Nothing but the taking itself came after the pick.
-            scored.open = scored.is_open();
-            let ramping = !by.hashes() && scored.ramp < 1.0;
-            match scored.why {
-                Why::NotDrawn if scored.aside.is_some() => scored.why = scored.aside.unwrap_or_default(),
-                Why::NotDrawn if ramping => scored.why = Why::Ramping,
-                Why::NotDrawn if by_cost && scored.cost > paid => scored.why = Why::HigherCost,
-                _ => {}
-            }
-            self.counts[scored.why as usize] = self.counts[scored.why as usize].saturating_add(1);
+    /// Those drawn by the last choice: the one taken first, then the others in their order; and how many there were
+    /// for each [`Why`], in its order. Made only when somebody wants to know: few requests are asked.
+    pub fn weighed(&self) -> (SmallVec<[Candidate; CANDIDATES_MAX]>, [u16; Why::ALL.len()]) {
+        let chosen = self.pool.iter().position(|scored| scored.why == Why::Chosen);
+        let paid = chosen.map_or(0.0, |at| self.pool[at].cost);
+        let told = |at: usize| self.pool[at].told(at, self.why(&self.pool[at], paid));
+        let others = (0..self.pool.len()).filter(|at| Some(*at) != chosen);
+        let candidates = chosen.into_iter().chain(others).take(CANDIDATES_MAX).map(told).collect();
+        let mut counts = [0_u16; Why::ALL.len()];
+        for scored in &self.pool {
+            let count = &mut counts[self.why(scored, paid) as usize];
+            *count = count.saturating_add(1);
         }
-        let others = pool.iter().enumerate().filter(|(at, _)| Some(*at) != chosen).map(|(_, scored)| scored);
-        for scored in chosen.map(|at| &pool[at]).into_iter().chain(others).take(CANDIDATES_MAX) {
-            self.candidates.push(scored.told(&list.endpoints[scored.at]));
+        (candidates, counts)
+    }
+
+    /// Why `scored` was not taken, where the one that was cost `paid`.
+    fn why(&self, scored: &Scored, paid: f32) -> Why {
+        let by_cost = !self.by.hashes() && !matches!(self.by, Choosing::Random | Choosing::RoundRobin);
+        match (scored.why, scored.aside) {
+            (Why::NotDrawn, Some(aside)) => aside,
+            (Why::NotDrawn, None) if !self.by.hashes() && scored.ramp < 1.0 => Why::Ramping,
+            (Why::NotDrawn, None) if by_cost && scored.cost > paid => Why::HigherCost,
+            (why, _) => why,
         }
     }
 
     /// Makes the slot ready for another request, its buffers kept.
     pub fn begin(&mut self) {
-        let Self { tried, candidates, counts, among, attempts, attempted, free, balance, effects, .. } = self;
+        let Self { tried, among, attempts, attempted, free, balance, effects, .. } = self;
         tried.clear();
-        candidates.clear();
         attempts.clear();
-        (*counts, *attempted, *free, *balance) = Default::default();
+        (*attempted, *free, *balance) = Default::default();
         (*effects, *among) = (Effects::default(), Among::default());
         self.patience = Patience::default();
         self.pool.clear();

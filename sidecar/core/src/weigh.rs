@@ -91,6 +91,8 @@ impl View<'_> {
         let (ramp, credit) = (cell.ramp(self.now, settings), cell.turn.ask());
         Scored {
             at,
+            id: endpoint.id,
+            address: instance.address,
             rank,
             why,
             cost,
@@ -101,8 +103,6 @@ impl View<'_> {
             credit,
             aside: None,
             wish: 0.0,
-            place: 0,
-            open: true,
         }
     }
 

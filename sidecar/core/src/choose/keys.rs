@@ -143,7 +143,7 @@ fn a_key_that_meets_too_much_load_is_told_why_it_moved() {
     let running: Vec<_> = (0..3).map(|_| begin(&mut bench, 1)).collect();
     let (last, _) = running.last().unwrap();
     assert_eq!(last.how(), How::Moved);
-    assert!(bench.scratch.candidates.iter().any(|c| c.why == Why::OverBound));
+    assert!(bench.scratch.weighed().0.iter().any(|c| c.why == Why::OverBound));
 }
 
 #[test]

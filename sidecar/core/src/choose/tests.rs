@@ -172,9 +172,10 @@ fn the_drawn_candidates_are_noted_with_why() {
     instances[1].readiness = Readiness::Draining;
     let mut bench = Bench::of(instances, "");
     let _attempt = pick(&mut bench);
-    let whys: Vec<Why> = bench.scratch.candidates.iter().map(|c| c.why).collect();
+    let (candidates, counts) = bench.scratch.weighed();
+    let whys: Vec<Why> = candidates.iter().map(|c| c.why).collect();
     assert_eq!(whys, [Why::Chosen, Why::Draining, Why::WeightZero]);
-    assert_eq!(bench.scratch.counts.iter().sum::<u16>(), 3);
+    assert_eq!(counts.iter().sum::<u16>(), 3);
 }
 
 proptest! {

@@ -27,9 +27,9 @@ impl Record {
 /// The candidate as the pick saw it.
 fn weighed(candidate: &Candidate) -> Scored {
     let Candidate { cost, load, success, inputs, .. } = *candidate;
-    let Inputs { place, rank, open, aside, weight, ramp, credit } = inputs;
+    let Inputs { rank, open, aside, weight, ramp, credit, .. } = inputs;
     let why = if open { Why::NotDrawn } else { candidate.why };
-    Scored { rank, why, cost, weight, ramp, load, success, credit, aside, place, open, ..Scored::NOBODY }
+    Scored { rank, why, cost, weight, ramp, load, success, credit, aside, ..Scored::NOBODY }
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! An endpoint while a choice weighs it, and what a record keeps of that.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use api::policy::Choosing;
 
 use super::Why;
-use crate::endpoint::Endpoint;
 use crate::parts::{Kind, Where};
 
 /// One candidate as it was weighed.
@@ -65,6 +64,8 @@ pub struct Throw {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scored {
     pub(crate) at: usize,
+    pub(crate) id: u32,
+    pub(crate) address: SocketAddr,
     pub(crate) rank: u8,
     pub(crate) why: Why,
     pub(crate) cost: f32,
@@ -77,15 +78,14 @@ pub(crate) struct Scored {
     pub(crate) aside: Option<Why>,
     /// How much it wants that key.
     pub(crate) wish: f32,
-    /// Its place in the pool and whether it could be taken, once the choice is made.
-    pub(crate) place: u8,
-    pub(crate) open: bool,
 }
 
 impl Scored {
     /// No endpoint at all.
     pub(crate) const NOBODY: Self = Self {
         at: 0,
+        id: 0,
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         rank: u8::MAX,
         why: Why::WeightZero,
         cost: 0.0,
@@ -96,23 +96,22 @@ impl Scored {
         credit: 0,
         aside: None,
         wish: 0.0,
-        place: 0,
-        open: false,
     };
 
-    /// What a record keeps of it.
-    pub(super) fn told(&self, endpoint: &Endpoint) -> Candidate {
+    /// What a record keeps of it, with its place among the candidates and why it was or was not taken.
+    pub(super) fn told(&self, place: usize, why: Why) -> Candidate {
         Candidate {
-            id: endpoint.id,
-            address: endpoint.instance.address,
-            why: self.why,
+            id: self.id,
+            address: self.address,
+            why,
             cost: self.cost,
             load: self.load,
             success: self.success,
             inputs: Inputs {
-                place: self.place,
+                place: u8::try_from(place).unwrap_or(u8::MAX),
                 rank: self.rank,
-                open: self.open,
+                // Nothing but the taking itself came after the pick.
+                open: self.is_open(),
                 aside: self.aside,
                 weight: self.weight,
                 ramp: self.ramp,
