@@ -41,6 +41,14 @@ pub fn success(counts: Counts, peers: f32) -> f32 {
     ((share + chance) / peers).clamp(FLOOR, 1.0)
 }
 
+/// The [`success`] of `endpoint` within the policy's window. Where nothing failed there is nothing to count.
+pub fn standing(endpoint: &Endpoint, now: Moment, settings: &Settings, peers: f32) -> f32 {
+    if peers >= 1.0 && endpoint.cell.window.is_clean(now) {
+        return 1.0;
+    }
+    success(counts(endpoint, now, settings), peers)
+}
+
 /// How much `success` multiplies an endpoint's traffic: success^6.
 pub fn favour(success: f32) -> f32 {
     success.powi(EXPONENT)

@@ -44,7 +44,11 @@ impl Average {
 
     /// What is left of the past: e^(−age ÷ memory).
     fn weight(self, now: Moment, memory: Duration) -> f32 {
-        (-self.age(now).as_secs_f32() / memory.as_secs_f32().max(0.001)).exp()
+        match self.age(now) {
+            // Under load most answers are of this millisecond.
+            Duration::ZERO => 1.0,
+            age => (-age.as_secs_f32() / memory.as_secs_f32().max(0.001)).exp(),
+        }
     }
 
     fn age(self, now: Moment) -> Duration {

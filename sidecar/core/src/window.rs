@@ -56,11 +56,13 @@ fn counts(word: u64, slice: u64) -> Counts {
 #[derive(Debug)]
 pub struct Window<const N: usize = 10> {
     buckets: [AtomicU64; N],
+    /// From this moment on, in nanoseconds, no bad event that was told is in the window.
+    clean_at: AtomicU64,
 }
 
 impl<const N: usize> Default for Window<N> {
     fn default() -> Self {
-        Self { buckets: [const { AtomicU64::new(0) }; N] }
+        Self { buckets: [const { AtomicU64::new(0) }; N], clean_at: AtomicU64::new(0) }
     }
 }
 
@@ -77,6 +79,10 @@ impl<const N: usize> Window<N> {
     /// Counts `add` at `now`, in slices of `width`.
     pub fn tell(&self, now: Moment, width: Duration, add: Counts) {
         let slice = Self::slice(now, width);
+        if add.bad > 0 {
+            let whole = width.saturating_mul(u32::try_from(N).unwrap_or(u32::MAX));
+            self.clean_at.fetch_max((now + whole).as_nanos(), Relaxed);
+        }
         let next = |word| Some(step(word, slice, add));
         let _counted = self.bucket(slice).fetch_update(Relaxed, Relaxed, next);
     }
@@ -105,8 +111,14 @@ impl<const N: usize> Window<N> {
         self.last(now, width, N)
     }
 
+    /// Whether nothing bad is in the window, told without looking at it: mostly so, and then nobody need count.
+    pub fn is_clean(&self, now: Moment) -> bool {
+        self.clean_at.load(Relaxed) <= now.as_nanos()
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
+        self.clean_at.store(0, Relaxed);
         self.buckets.iter().for_each(|bucket| bucket.store(0, Relaxed));
     }
 }
@@ -146,6 +158,9 @@ mod tests {
                 let add = Counts { good: u64::from(good), bad: u64::from(!good) };
                 window.tell(Moment::from_millis(at), WIDTH, add);
                 let inside = |e: &&(u64, bool)| e.0 / 1_000 + 10 > at / 1_000;
+                let clean = window.is_clean(Moment::from_millis(at));
+                prop_assert!(!clean || window.ask(Moment::from_millis(at), WIDTH).bad == 0);
+                prop_assert_eq!(clean, !events.iter().any(|e| !e.1 && e.0 + 10_000 > at));
                 let good = events.iter().filter(inside).filter(|e| e.1).count() as u64;
                 let bad = events.iter().filter(inside).filter(|e| !e.1).count() as u64;
                 prop_assert_eq!(window.ask(Moment::from_millis(at), WIDTH), Counts { good, bad });
