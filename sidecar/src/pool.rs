@@ -72,7 +72,7 @@ impl Careful {
 }
 
 struct Idle {
-    wire: Client<Link>,
+    wire: Box<Client<Link>>,
     since: Moment,
     retires: Option<Moment>,
 }

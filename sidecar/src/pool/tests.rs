@@ -21,7 +21,7 @@ fn at(seconds: u64) -> Moment {
 async fn conn(door: &TcpListener, trust: Option<u32>, retires: Option<Moment>) -> (Conn, TcpStream) {
     let address = door.local_addr().unwrap();
     let (near, far) = tokio::join!(TcpStream::connect(address), door.accept());
-    let wire = UpstreamConn::H1(Client::new(Link::Plain(near.unwrap())));
+    let wire = UpstreamConn::H1(Box::new(Client::new(Link::Plain(near.unwrap()))));
     let conn = Conn { wire, place: Place { address, trust }, reused: false, idled: Duration::ZERO, retires };
     (conn, far.unwrap().0)
 }

@@ -66,7 +66,7 @@ async fn dial<D: Downstream>(
                 world.pool.shed();
             }
             let fresh = |link| Conn {
-                wire: UpstreamConn::H1(Client::new(link)),
+                wire: UpstreamConn::H1(Box::new(Client::new(link))),
                 place,
                 reused: false,
                 idled: Duration::ZERO,

@@ -15,8 +15,8 @@ use super::{BodyKind, Broken, Link, Piece, Sent, Socket, Trailers, Upstream, h1,
 /// What carries one exchange to an endpoint.
 #[derive(Debug)]
 pub enum UpstreamConn {
-    /// A connection of its own.
-    H1(h1::Client<Link>),
+    /// A connection of its own; boxed, because it moves from the pool to the line and back with every exchange.
+    H1(Box<h1::Client<Link>>),
     /// A stream of a shared one.
     H2(h2::ClientStream),
 }
