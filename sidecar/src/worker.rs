@@ -18,8 +18,9 @@ use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio_rustls::server::TlsStream;
 
 use crate::accept::{ACCEPT_REST, Door, Listening, Way};
@@ -287,11 +288,20 @@ impl World {
 /// # Errors
 /// When the thread or its runtime cannot be made.
 pub fn start(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        let local = LocalSet::new();
-        local.block_on(&runtime, run(parts));
-    })
+    let (made, heard) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
+        // Made where it stays: its tasks are this thread's, and no set of local ones stands between.
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                _ = made.send(Ok(()));
+                runtime.block_on(run(parts));
+            }
+            Err(error) => _ = made.send(Err(error)),
+        }
+    })?;
+    heard.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }
 
 async fn run(parts: Parts) {
