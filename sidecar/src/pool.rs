@@ -6,12 +6,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use api::Moment;
 use api::config::LimitsConfig;
 use sidecar_core::dice;
+use sidecar_core::endpoint::EndpointCell;
+use sidecar_core::idle::{IdleLimit, Leave};
 
 use crate::metrics::Limit;
 use crate::quick::QuickMap;
@@ -38,6 +41,8 @@ pub struct Conn {
     pub reused: bool,
     /// How long it was idle before this one.
     pub idled: Duration,
+    /// Leave to ride on it until there is an answer.
+    pub leave: Leave,
     /// When it is too old to be used again; `None` for never.
     pub retires: Option<Moment>,
 }
@@ -55,20 +60,6 @@ pub struct Pool {
     longest: Duration,
     /// Not used again when older than this.
     age: Option<Duration>,
-}
-
-/// What a request that must not run twice asks of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Careful {
-    longest: Option<Duration>,
-}
-
-impl Careful {
-    /// `limit` is the endpoint's own, where it is known: a connection within a fifth of it is as good as closed,
-    /// because the endpoint began to count before we did and its word takes time to arrive.
-    pub fn within(limit: Option<Duration>) -> Self {
-        Self { longest: limit.map(|limit| limit * 4 / 5) }
-    }
 }
 
 struct Idle {
@@ -103,19 +94,18 @@ impl Pool {
     }
 
     /// The youngest usable connection to `place`; none that is known to be closed. `careful` is for a request that
-    /// could not be sent again: it rides on nothing near the endpoint's own idle limit, where one is known, and
-    /// the kernel is asked as well, which is one system call. `closed` hears how long each that was found closed
+    /// could not be sent again: it rides only on what the endpoint's idle limit allows, and the kernel is asked as
+    /// well, which is one system call. `closed` hears how long each that was found closed
     /// had been idle.
     pub fn take(
         &self,
         place: Place,
         now: Moment,
-        careful: Option<Careful>,
+        careful: Option<&Arc<EndpointCell>>,
         mut closed: impl FnMut(Duration),
     ) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&place)?;
-        let longest = careful.and_then(|careful| careful.longest).unwrap_or(self.longest);
         while let Some(youngest) = stack.last_mut() {
             let idled = now.since(youngest.since);
             if idled > self.longest {
@@ -134,13 +124,15 @@ impl Pool {
                 self.count.set(self.count.get() - 1);
                 continue;
             }
-            if idled > longest {
-                // Left to those who can be sent again.
-                return None;
-            }
+            let leave = match careful {
+                Some(cell) => IdleLimit::claim(cell, now, idled),
+                None => Some(Leave::default()),
+            };
+            // Left to those who can be sent again.
+            let leave = leave?;
             let Idle { wire, retires, .. } = stack.pop()?;
             self.count.set(self.count.get() - 1);
-            return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true, idled, retires });
+            return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true, idled, leave, retires });
         }
         None
     }

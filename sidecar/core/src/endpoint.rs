@@ -13,28 +13,13 @@ use crate::breaker::Breaker;
 use crate::ewma::Ewma;
 use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
+use crate::idle::IdleLimit;
 use crate::parts::{Parts, Standing, Wants};
 use crate::turn::Turn;
 use crate::window::Window;
 
 /// A load report says something for this long: a few round trips, well under the time a queue needs to build.
 const REPORT_FOR: u32 = 1_000;
-
-/// A connection that closed after less had been in use a moment ago.
-const CRASH: Duration = Duration::from_millis(10);
-/// An idle limit is believed for this many seconds after it was last seen: what looked like one may have been a
-/// restart.
-const IDLE_LIMIT_FOR: u32 = 600;
-
-/// What the word of an idle limit says at `now`, in milliseconds; zero for nothing.
-fn idle_limit(word: u64, now: Moment) -> u32 {
-    let fresh = second(now).wrapping_sub(word as u32) < IDLE_LIMIT_FOR;
-    if fresh { (word >> 32) as u32 } else { 0 }
-}
-
-fn second(now: Moment) -> u32 {
-    (now.as_millis() / 1_000) as u32
-}
 
 /// What is learned of one endpoint. Padded to two cache lines, so that endpoints do not slow each other down.
 #[derive(Debug, Default)]
@@ -55,9 +40,8 @@ pub struct EndpointCell {
     pub turn: Turn,
     /// When it joined a warm set, plus one nanosecond; zero when it did not.
     joined: AtomicU64,
-    /// The shortest idle time after which it was seen to close a connection, in milliseconds, above; the second
-    /// in which that was learned, below. Zero for none.
-    idle_limit: AtomicU64,
+    /// How long it leaves a connection idle.
+    pub idle: IdleLimit,
 }
 
 impl EndpointCell {
@@ -100,26 +84,6 @@ impl EndpointCell {
     /// Its sidecar says that `in_flight` requests are in flight there, from all hosts.
     pub fn tell_load(&self, now: Moment, in_flight: u32) {
         self.reported.store(u64::from(in_flight) << 32 | u64::from(now.as_millis() as u32), Relaxed);
-    }
-
-    /// After how long an idle connection must be thought closed; `None` while nobody saw it close one.
-    pub fn idle_limit(&self, now: Moment) -> Option<Duration> {
-        let millis = idle_limit(self.idle_limit.load(Relaxed), now);
-        (millis > 0).then(|| Duration::from_millis(u64::from(millis)))
-    }
-
-    /// It closed a connection that had been idle for `idle`, or says that it will.
-    pub fn tell_idle_close(&self, now: Moment, idle: Duration) {
-        // One that was just used died with its process; that says nothing of a limit.
-        if idle < CRASH {
-            return;
-        }
-        let idle = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX);
-        let next = |word| {
-            let known = idle_limit(word, now);
-            (known == 0 || idle <= known).then_some(u64::from(idle) << 32 | u64::from(second(now)))
-        };
-        let _shorter_known = self.idle_limit.fetch_update(Relaxed, Relaxed, next);
     }
 }
 
@@ -207,17 +171,5 @@ mod tests {
         cell.join(Moment::ZERO);
         assert_eq!(cell.ramp(Moment::from_millis(15_000), &settings), 0.5);
         assert_eq!(cell.ramp(Moment::from_millis(30_000), &settings), 1.0);
-    }
-
-    #[test]
-    fn the_shortest_idle_limit_seen_is_kept() {
-        let cell = EndpointCell::default();
-        let at = |seconds: u64| Moment::from_millis(seconds * 1_000);
-        assert_eq!(cell.idle_limit(at(0)), None);
-        for millis in [300, 200, 250, 3] {
-            cell.tell_idle_close(at(1), Duration::from_millis(millis));
-        }
-        assert_eq!(cell.idle_limit(at(600)), Some(Duration::from_millis(200)));
-        assert_eq!(cell.idle_limit(at(601)), None, "what was a restart is forgotten");
     }
 }

@@ -48,6 +48,7 @@ pub mod hash;
 pub mod head;
 pub mod health;
 pub mod heart;
+pub mod idle;
 pub mod judge;
 pub mod limit;
 pub mod names;

@@ -22,7 +22,14 @@ async fn conn(door: &TcpListener, trust: Option<u32>, retires: Option<Moment>) -
     let address = door.local_addr().unwrap();
     let (near, far) = tokio::join!(TcpStream::connect(address), door.accept());
     let wire = UpstreamConn::H1(Box::new(Client::new(Link::Plain(near.unwrap()))));
-    let conn = Conn { wire, place: Place { address, trust }, reused: false, idled: Duration::ZERO, retires };
+    let conn = Conn {
+        wire,
+        place: Place { address, trust },
+        reused: false,
+        idled: Duration::ZERO,
+        leave: Leave::default(),
+        retires,
+    };
     (conn, far.unwrap().0)
 }
 

@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use api::{Moment, Protocol};
 use sidecar_core::attempt::Attempt;
+use sidecar_core::idle::Leave;
 use sidecar_core::outcome::{Fault, FaultKind, Sent};
 
 use super::join::join;
 use super::open::open;
 use super::{Ongoing, Stop, upgrade};
-use crate::pool::{Careful, Conn, Place};
+use crate::pool::{Conn, Place};
 use crate::tls::Trust;
 use crate::wire::h1::Client;
 use crate::wire::{Broken, Downstream, Gone, UpstreamConn};
 use crate::worker::World;
 
-/// A connection to the attempt's endpoint. A request that must not run twice never rides on a connection that
-/// has been idle for longer than the endpoint is known to allow; nobody rides on one that was just closed.
+/// A connection to the attempt's endpoint. A request that must not run twice rides on a connection only as idle as the
+/// endpoint is known to allow; nobody rides on one that was just closed.
 pub(super) async fn connect<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
@@ -37,8 +38,8 @@ pub(super) async fn connect<D: Downstream>(
         return Ok(conn);
     }
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
-    let careful = ongoing.only_once.then(|| Careful::within(endpoint.cell.idle_limit(now)));
-    let learn = |idled| endpoint.cell.tell_idle_close(now, idled);
+    let careful = ongoing.only_once.then_some(&endpoint.cell);
+    let learn = |idled| endpoint.cell.idle.tell_closed(now, idled);
     let pooled = if ongoing.stale { None } else { world.pool.take(place, now, careful, learn) };
     let conn = match pooled {
         Some(conn) => conn,
@@ -70,6 +71,7 @@ async fn dial<D: Downstream>(
                 place,
                 reused: false,
                 idled: Duration::ZERO,
+                leave: Leave::default(),
                 retires: world.pool.retires(world.clock.now(), world.dice.draw()),
             };
             return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));

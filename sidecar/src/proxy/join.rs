@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use api::{Moment, Protocol};
+use sidecar_core::idle::Leave;
 use sidecar_core::outcome::FaultKind;
 
 use super::connect::{left, unsent};
@@ -31,6 +32,7 @@ pub(super) async fn join<D: Downstream>(
                 place,
                 reused,
                 idled: std::time::Duration::ZERO,
+                leave: Leave::default(),
                 retires: None,
             });
         }

@@ -40,7 +40,7 @@ impl World {
         let node = &self.nodes[request.node];
         let now = node.local(self.now);
         let until = attempt.connect_until();
-        let limit = attempt.endpoint().cell.idle_limit(now);
+        let limit = attempt.endpoint().cell.idle.ask(now);
         let Some(at) = self.app_at(address) else { return };
         let link = self.network.between(request.node, self.apps[at].node);
         let pool = &mut self.nodes[request.node].workers[request.worker].pool;
@@ -51,7 +51,7 @@ impl World {
             if closed && self.dice.chance(500) {
                 // Its end was seen before anything was written.
                 let idle_for = now.since(idle.since);
-                attempt.endpoint().cell.tell_idle_close(now, idle_for);
+                attempt.endpoint().cell.idle.tell_closed(now, idle_for);
                 return self.later(request, now, Deed::Lost(FaultKind::StaleConnection, Sent::None));
             }
             return self.later(request, now, Deed::Connected);
