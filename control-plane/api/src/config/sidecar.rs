@@ -131,7 +131,7 @@ settings! {
         /// Connections from apps and callers.
         leaf connections: u32 = 10_000, because "half of the usual descriptor limit; upstream needs the rest";
         /// How long a client may take to finish a request's head once it has begun.
-        leaf head: Span = Span::secs(10), because "long enough for a bad network, too short for a slowloris";
+        leaf head: Span = Span::secs(5), because "a head fits in a few packets and clients are near: longer is a slowloris";
         /// How long a connection may be idle between two requests.
         leaf idle: Span = Span::secs(300), because "clients close earlier; what is left is forgotten";
         /// Bytes that may wait to be written to slow readers, per worker; beyond, each exchange may queue 4 KiB each
