@@ -239,6 +239,7 @@ fn load(stores: &mut Stores) -> Result<Loaded, StartError> {
         services: services.into_iter().map(service).collect::<Result<_, _>>()?,
         overrides: exceptions(stores)?,
         drains: exceptions(stores)?,
+        notify: exceptions(stores)?,
         revision: stores.policies.head()?,
         adopted: stores.policies.adopted()?,
     })

@@ -15,6 +15,7 @@ use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
+use crate::pushes::{Progress, PushView, Pushes};
 
 /// Questions that may wait; beyond, askers wait for room.
 pub(crate) const QUEUE: usize = 4096;
@@ -31,11 +32,29 @@ pub(crate) struct Desk {
     most: Option<u32>,
     metrics: Arc<Metrics>,
     counted: BTreeMap<&'static str, IntCounter>,
+    /// Pushes to many watchers.
+    pub(crate) pushes: Pushes,
     changed: bool,
 }
 
 /// One piece of news as JSON, encoded once for all who hear it.
-pub(crate) type Line = Bytes;
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// With its line end.
+    pub(crate) bytes: Bytes,
+    /// The push it belongs to, where somebody may want to know how that goes.
+    push: Option<Arc<Progress>>,
+}
+
+impl Line {
+    /// The line, which is handed to its connection by this.
+    pub(crate) fn hand_on(self) -> Bytes {
+        if let Some(push) = &self.push {
+            push.wrote();
+        }
+        self.bytes
+    }
+}
 
 /// A watch that is held: its first news, and where the next arrive.
 pub(crate) struct Held {
@@ -85,7 +104,15 @@ impl Counts {
 impl Desk {
     /// A desk for a core that knows its state. At most `most` watches are held; any number when `None`.
     pub(crate) fn new(core: ControlCore, most: Option<u32>, metrics: Arc<Metrics>) -> Self {
-        Self { core, held: BTreeMap::new(), most, metrics, counted: BTreeMap::new(), changed: false }
+        Self {
+            core,
+            held: BTreeMap::new(),
+            most,
+            metrics,
+            counted: BTreeMap::new(),
+            pushes: Pushes::default(),
+            changed: false,
+        }
     }
 
     /// Holds a watch.
@@ -100,7 +127,7 @@ impl Desk {
         let (send, news) = mpsc::channel(NEWS_WAITING);
         self.held.insert(id, send);
         self.metrics.watches.inc();
-        let mut encode = Encoder::default();
+        let mut encode = Encoder::new(&self.pushes);
         let first = first.iter().map(|news| encode.line(news)).collect();
         Ok(Held { id, first, news })
     }
@@ -115,20 +142,48 @@ impl Desk {
 
     /// Carries out what the last entry into the core caused: counts and logs its events, hands news on.
     pub(crate) fn settle(&mut self, now: Moment) {
+        // Asked first: what a push is begun with is among the events.
+        let news = self.core.news(now);
         for event in self.core.take_events() {
             self.changed = true;
             let word = event.word();
             self.counted.entry(word).or_insert_with(|| self.metrics.event(word)).inc();
+            if let Event::PushBegan { service, followers, bytes, forecast } = &event {
+                self.pushes.begin(service.clone(), *followers, *bytes, *forecast);
+            }
             log(&event);
         }
-        let mut encode = Encoder::default();
-        for (id, news) in self.core.news(now) {
+        for push in self.pushes.take_over() {
+            self.measured(&push);
+        }
+        let mut encode = Encoder::new(&self.pushes);
+        let mut slow = Vec::new();
+        for (id, news) in news {
             if !self.hand_on(id, news.iter().map(|news| encode.line(news))) {
-                self.metrics.watches_slow.inc();
-                tracing::warn!(event = "watch_too_slow", watcher = id.0, "reader too slow, watch let go");
-                self.leave(id);
+                slow.push(id);
             }
         }
+        for id in slow {
+            self.metrics.watches_slow.inc();
+            tracing::warn!(event = "watch_too_slow", watcher = id.0, "reader too slow, watch let go");
+            self.leave(id);
+        }
+    }
+
+    /// A push is over: what was forecast meets what it took.
+    fn measured(&mut self, push: &PushView) {
+        let Some(took) = push.took else { return };
+        self.metrics.push_seconds.observe(took.duration().as_secs_f64());
+        self.metrics.push_forecast_seconds.observe(push.forecast.duration().as_secs_f64());
+        tracing::info!(
+            event = "push_over",
+            service = %push.service,
+            followers = push.followers,
+            forecast = %push.forecast,
+            took = %took,
+            "99 % informed"
+        );
+        self.core.tell_push_took(push.followers, push.bytes, took.duration());
     }
 
     /// Whether every line found room.
@@ -164,20 +219,30 @@ impl Desk {
 }
 
 /// Encodes each piece of news once, however many hear it: equal news share one pointer.
-#[derive(Default)]
-struct Encoder {
+struct Encoder<'a> {
     lines: BTreeMap<*const News, Line>,
+    pushes: &'a Pushes,
 }
 
-impl Encoder {
+impl<'a> Encoder<'a> {
+    fn new(pushes: &'a Pushes) -> Self {
+        Self { lines: BTreeMap::new(), pushes }
+    }
+
     fn line(&mut self, news: &Arc<News>) -> Line {
-        let line = self.lines.entry(Arc::as_ptr(news)).or_insert_with(|| line(news));
-        line.clone()
+        let encode = || {
+            let push = match &**news {
+                News::List(delta) => self.pushes.progress(&delta.service),
+                News::Policies(_) | News::Ping => None,
+            };
+            Line { bytes: line(news), push }
+        };
+        self.lines.entry(Arc::as_ptr(news)).or_insert_with(encode).clone()
     }
 }
 
 /// `news` as one line of JSON.
-pub(crate) fn line(news: &News) -> Line {
+pub(crate) fn line(news: &News) -> Bytes {
     // News are maps with words for keys: encoding them cannot fail, and an empty line says nothing wrong.
     let mut line = serde_json::to_vec(news).unwrap_or_default();
     line.push(b'\n');

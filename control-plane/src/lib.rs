@@ -18,6 +18,7 @@ mod diff;
 mod http;
 mod metrics;
 pub mod port;
+mod pushes;
 mod run;
 mod signal;
 pub mod store;

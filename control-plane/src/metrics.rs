@@ -43,6 +43,10 @@ pub(crate) struct Metrics {
     pub(crate) snapshots: IntCounter,
     /// Snapshots that could not be saved.
     pub(crate) snapshots_failed: IntCounter,
+    /// How long pushes to 100 watchers and more took until 99 % were told.
+    pub(crate) push_seconds: Histogram,
+    /// How long that was forecast to take.
+    pub(crate) push_forecast_seconds: Histogram,
     /// 1 once state is loaded.
     pub(crate) ready: IntGauge,
 }
@@ -94,6 +98,10 @@ impl Metrics {
             snapshots: make.counter("snapshots_total", "Snapshots of the registry saved.")?,
             snapshots_failed: make
                 .counter("snapshot_failures_total", "Snapshots that could not be saved.")?,
+            push_seconds: make
+                .histogram("push_seconds", "Pushes to 100 watchers and more, until 99 % were told.")?,
+            push_forecast_seconds: make
+                .histogram("push_forecast_seconds", "What such pushes were forecast to take.")?,
             ready: make.gauge("ready", "1 once state is loaded.")?,
             registry,
         })
@@ -145,6 +153,10 @@ impl Maker<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.registered(IntGauge::new(name, help)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
+        self.registered(Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))?)
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {

@@ -29,6 +29,13 @@ impl Digest {
         half.copy_from_slice(&hash.as_bytes()[..16]);
         Self(u128::from_le_bytes(half))
     }
+
+    /// Its lowest 32 bits: enough to spread members evenly, too few to name one.
+    pub const fn low_bits(self) -> u32 {
+        #[allow(clippy::cast_possible_truncation, reason = "the low bits are what is asked for")]
+        let low = self.0 as u32;
+        low
+    }
 }
 
 impl AddAssign for Digest {

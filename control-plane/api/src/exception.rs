@@ -1,7 +1,8 @@
 //! What an operator says over the registry's own judgement: always with an owner, a reason and an end.
 //!
 //! An *override* changes how instances are listed; a *planned drain* lets more of a service leave at once than
-//! the blast radius allows. Both are kept, audited, and over by themselves.
+//! the blast radius allows; a *notify share* slows pushes down in an emergency. All are kept, audited, and over by
+//! themselves.
 
 use std::collections::BTreeSet;
 
@@ -68,6 +69,26 @@ pub struct PlannedDrain {
     pub reason: String,
     /// Over after this.
     pub ttl: Span,
+}
+
+/// A notify share: `PUT /v1/notify/{name}`. While it lasts, only this share of a list's watchers is told of a change
+/// at a time, the next share 10 s later. Of several the smallest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyShare {
+    /// How much of them; at least 1 %.
+    #[serde(default = "a_tenth")]
+    pub share: Share,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// Over after this; an hour at most.
+    pub ttl: Span,
+}
+
+fn a_tenth() -> Share {
+    Share::percent(10)
 }
 
 fn all() -> Share {

@@ -21,7 +21,7 @@ pub mod unit;
 pub mod yaml;
 
 pub use digest::Digest;
-pub use exception::{Effect, InForce, Override, PlannedDrain};
+pub use exception::{Effect, InForce, NotifyShare, Override, PlannedDrain};
 pub use instance::{Instance, InstanceKey, Protocol, Readiness};
 pub use list::{Cause, Delta, List, Removal};
 pub use moment::Moment;

@@ -154,6 +154,30 @@ pub enum News {
     Ping,
 }
 
+impl News {
+    /// How many bytes it takes as a line of JSON.
+    pub fn wire_bytes(&self) -> usize {
+        let mut counted = Counted(0);
+        // News are maps with words for keys, and counting takes every byte: encoding cannot fail.
+        let encoded = serde_json::to_writer(&mut counted, self);
+        counted.0 + usize::from(encoded.is_ok())
+    }
+}
+
+/// Counts what is written to it.
+struct Counted(usize);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The policies of one namespace, whole: they are kilobytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

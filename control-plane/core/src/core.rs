@@ -19,8 +19,8 @@ use std::time::Duration;
 use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
 use api::{
-    Cause, Instance, InstanceKey, Label, Moment, Override, PlannedDrain, Policy, Problem, Readiness,
-    ServiceKey, Span,
+    Cause, Instance, InstanceKey, Label, Moment, NotifyShare, Override, PlannedDrain, Policy, Problem,
+    Readiness, ServiceKey, Span,
 };
 
 use crate::blast::Blast;
@@ -58,6 +58,8 @@ pub struct Loaded {
     pub overrides: Vec<(Label, Override, Duration)>,
     /// Planned drains, likewise.
     pub drains: Vec<(Label, PlannedDrain, Duration)>,
+    /// Notify shares, likewise.
+    pub notify: Vec<(Label, NotifyShare, Duration)>,
     /// The store's revision.
     pub revision: u64,
     /// Whether an operator said that this store replaces others.
@@ -80,6 +82,7 @@ pub struct ControlCore {
     tombstones: Tombstones,
     overrides: ForATime<Override>,
     drains: ForATime<PlannedDrain>,
+    notify: ForATime<NotifyShare>,
     witnesses: Witnesses,
     /// Instances that have fallen silent.
     doubted: BTreeSet<InstanceKey>,
@@ -109,12 +112,13 @@ impl ControlCore {
             tombstones: Tombstones::default(),
             overrides: ForATime::default(),
             drains: ForATime::default(),
+            notify: ForATime::default(),
             witnesses: Witnesses::default(),
             doubted: BTreeSet::new(),
             accused: BTreeMap::new(),
             hear_at: now,
             policies: Policies::default(),
-            watches: Watches::new(&config.push),
+            watches: Watches::new(&config.push, now),
             events: VecDeque::new(),
             config: config.clone(),
         }
@@ -137,6 +141,10 @@ impl ControlCore {
         for (name, said, left) in loaded.drains {
             self.drains.put(name, said, now + left);
         }
+        for (name, said, left) in loaded.notify {
+            self.notify.put(name, said, now + left);
+        }
+        self.watches.pacer.set_share(self.notify.smallest());
         let snapshot = loaded.snapshot.unwrap_or_default();
         for SavedTombstone { key, epoch } in snapshot.tombstones {
             let until = now + self.expiry_of(&key.service) * TOMBSTONE_EXPIRIES;
@@ -209,6 +217,7 @@ impl ControlCore {
         self.phase.is_loaded().then_some(())?;
         let own = [self.leases.wake_at(), self.sweeper.wake_at(), self.hear_at];
         let ends = self.overrides.wake_at().into_iter().chain(self.drains.wake_at());
+        let ends = ends.chain(self.notify.wake_at());
         own.into_iter().chain(self.phase.wake_at()).chain(self.watches.wake_at()).chain(ends).min()
     }
 

@@ -94,6 +94,17 @@ pub enum Event {
         /// How many watch its service.
         watch: usize,
     },
+    /// A push to many watchers has begun.
+    PushBegan {
+        /// Of which list.
+        service: ServiceKey,
+        /// How many are told.
+        followers: usize,
+        /// How many bytes that sends.
+        bytes: usize,
+        /// Until 99 % of them are told.
+        forecast: Duration,
+    },
     /// Our own loop did not run for this long; every lease was extended by it.
     Stalled {
         /// How long.
@@ -154,6 +165,7 @@ impl Event {
             Self::OlderBoot { .. } => "older-boot",
             Self::Held { .. } => "held",
             Self::SeenHanging { .. } => "seen-hanging",
+            Self::PushBegan { .. } => "push-began",
             Self::Stalled { .. } => "stalled",
             Self::ServiceEdited { .. } => "service-edited",
             Self::ExceptionBegan { .. } => "exception-began",
@@ -184,6 +196,10 @@ impl fmt::Display for Event {
             Self::SeenHanging { key, fail, serve, watch } => {
                 write!(f, "{key} hangs: of {watch} who watch it {fail} see it fail and {serve} serve")
             }
+            Self::PushBegan { service, followers, bytes, forecast } => write!(
+                f,
+                "{service} is pushed to {followers} watchers, {bytes} bytes; 99 % informed in {forecast:.1?}"
+            ),
             Self::Stalled { gap } => write!(f, "stood still for {gap:?}; every lease is extended by it"),
             Self::ServiceEdited { service } => write!(f, "settings of {service} were edited"),
             Self::ExceptionBegan { name, what } => write!(f, "{name} is in force: {what}"),

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use api::{Cause, Effect, InForce, InstanceKey, Label, Moment, NodeName, Override, PlannedDrain, ServiceKey};
-use api::{Share, Span};
+use api::{
+    Cause, Effect, InForce, InstanceKey, Label, Moment, NodeName, NotifyShare, Override, PlannedDrain,
+    ServiceKey, Share, Span,
+};
 
 use crate::registry::Over;
 
@@ -112,6 +114,13 @@ impl ForATime<PlannedDrain> {
     /// Whether nothing is planned.
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+}
+
+impl ForATime<NotifyShare> {
+    /// The smallest share in force.
+    pub(crate) fn smallest(&self) -> Option<Share> {
+        self.iter().map(|(_, said)| said.share).min()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why the control plane says no.
 
 use std::fmt;
+use std::time::Duration;
 
 use api::{InstanceKey, Problem, ServiceKey};
 
@@ -35,6 +36,8 @@ pub enum Refusal {
         /// How many may.
         room: u64,
     },
+    /// Too many come at once: after how long to come back (503).
+    ComeBack(Duration),
     /// A limit is reached; says which (503).
     Full(&'static str),
 }
@@ -59,6 +62,7 @@ impl fmt::Display for Refusal {
                 "{asked} of {service} would leave at once and {room} may; name the service in a planned drain \
                  (PUT /v1/drains/NAME), or wait for the next interval"
             ),
+            Self::ComeBack(after) => write!(f, "many watches begin at once; come back in {after:.0?}"),
             Self::Full(limit) => write!(f, "the limit {limit} is reached"),
         }
     }

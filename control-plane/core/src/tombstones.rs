@@ -35,6 +35,11 @@ impl Tombstones {
         self.graves.get(key).is_none_or(|(buried_by, _)| *buried_by <= epoch)
     }
 
+    /// Whether `key` was taken out of late.
+    pub(crate) fn has(&self, key: &InstanceKey) -> bool {
+        self.graves.contains_key(key)
+    }
+
     /// `key` is there again.
     pub(crate) fn rise(&mut self, key: &InstanceKey) {
         if let Some((_, until)) = self.graves.remove(key) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use api::instance::LABELS_MAX;
 use api::message::ServiceEdit;
-use api::{Effect, Instance, Override, PlannedDrain, Problem, Span};
+use api::{Effect, Instance, NotifyShare, Override, PlannedDrain, Problem, Share, Span};
 
 /// Zone, lane, foreign id and owner: words for people and matchers, not documents.
 const WORD_MAX: usize = 255;
@@ -17,6 +17,9 @@ const EXPIRY_MAX: Span = Span::secs(24 * 3_600);
 const TTL_MIN: Span = Span::secs(1);
 /// Longer, and nobody remembers why: a week is a change of policy.
 const TTL_MAX: Span = Span::secs(7 * 24 * 3_600);
+
+/// A notify share that somebody forgot makes every change late.
+const NOTIFY_TTL_MAX: Span = Span::secs(3_600);
 
 /// What is wrong with `instance`, which stands at `path`. Loopback is refused unless `loopback` says that
 /// whoever reaches this control plane shares its host.
@@ -99,6 +102,21 @@ pub(crate) fn planned_drain(said: &PlannedDrain) -> Vec<Problem> {
     let mut problems = for_a_time(&said.owner, &said.reason, said.ttl);
     if said.services.is_empty() && said.nodes.is_empty() {
         problems.push(Problem::at("services", "covers nothing").hint("name services or nodes"));
+    }
+    problems
+}
+
+/// What is wrong with a notify share.
+pub(crate) fn notify_share(said: &NotifyShare) -> Vec<Problem> {
+    let mut problems = for_a_time(&said.owner, &said.reason, said.ttl);
+    if said.share < Share::percent(1) {
+        problems
+            .push(Problem::at("share", format!("{} is below 1%", said.share)).hint("a list has to arrive"));
+    }
+    if said.ttl > NOTIFY_TTL_MAX {
+        let what = format!("{} is longer than {NOTIFY_TTL_MAX}", said.ttl);
+        problems
+            .push(Problem::at("ttl", what).hint("it slows every change down: say it again if it must last"));
     }
     problems
 }

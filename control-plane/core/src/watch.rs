@@ -2,19 +2,26 @@
 //!
 //! Held streams and long polls are the same watcher. Nothing is sent to who already holds it. The first
 //! change of a topic goes at once; the next waits for its gap after the last push, removals a short one and
-//! additions a longer one (istio/istio#14413 is what one long gap for both does). Pings are the shell's.
+//! additions a longer one (istio/istio#14413 is what one long gap for both does). What is due leaves within the
+//! pacer's budget, the earliest deadline first. Pings are the shell's.
 
 mod held;
+mod pacer;
+mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::config::PushConfig;
 use api::message::{News, Watch, WatchMode};
-use api::{Digest, Moment, Namespace, NodeName, ServiceKey};
+use api::{Digest, Moment, Namespace, NodeName, ServiceKey, Size};
 
 pub(crate) use held::{Held, Sources};
+pub(crate) use pacer::Pacer;
+use pacer::ROTATION;
+use wave::{ADDITIONS_LATER, Made, Wave};
 
 /// A poll whose only news would be the same every time it asks (nothing is there, warming up, not adopted)
 /// is answered this late: soon enough for a first call, which waits a second, and no busy loop.
@@ -38,7 +45,28 @@ pub(crate) enum Topic {
 struct Pace {
     last: Option<Moment>,
     due: Option<Moment>,
+    /// Whether a loss is among what is due.
+    urgent: bool,
 }
+
+/// A watcher among a topic's followers, behind the hash that decides its turn.
+type Follower = (u32, WatcherId);
+
+/// A push has begun, to enough watchers that somebody may want to know how long it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Begun {
+    /// Of which list.
+    pub(crate) service: ServiceKey,
+    /// How many are told.
+    pub(crate) followers: usize,
+    /// How many bytes that sends.
+    pub(crate) bytes: usize,
+    /// Until 99 % of them are told.
+    pub(crate) forecast: Duration,
+}
+
+/// Pushes to fewer watchers are over before anybody reads a forecast.
+const FORECAST_FROM: usize = 100;
 
 /// What a node's watches hold of one list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +83,7 @@ pub(crate) enum View {
 #[derive(Debug, Default)]
 struct Watcher {
     node: Option<NodeName>,
+    turn: u32,
     topics: BTreeMap<Topic, Held>,
     /// Until when some of its topics rest before their first news.
     rests: Moment,
@@ -66,16 +95,20 @@ pub(crate) struct Watches {
     removal_gap: Duration,
     addition_gap: Duration,
     watchers: BTreeMap<WatcherId, Watcher>,
-    followers: BTreeMap<Topic, BTreeSet<WatcherId>>,
+    followers: BTreeMap<Topic, BTreeSet<Follower>>,
     pace: BTreeMap<Topic, Pace>,
     due: BTreeSet<(Moment, Topic)>,
     resting: BTreeSet<(Moment, WatcherId, Topic)>,
+    waves: BTreeMap<Topic, Wave>,
+    begun: Vec<Begun>,
+    /// How fast all of it leaves.
+    pub(crate) pacer: Pacer,
     next: u64,
 }
 
 impl Watches {
     /// No watchers.
-    pub(crate) fn new(config: &PushConfig) -> Self {
+    pub(crate) fn new(config: &PushConfig, now: Moment) -> Self {
         Self {
             removal_gap: config.removal_gap.duration(),
             addition_gap: config.addition_gap.duration(),
@@ -84,6 +117,9 @@ impl Watches {
             pace: BTreeMap::new(),
             due: BTreeSet::new(),
             resting: BTreeSet::new(),
+            waves: BTreeMap::new(),
+            begun: Vec::new(),
+            pacer: Pacer::new(config.budget.on().map(Size::as_bytes), config.admissions, now),
             next: 0,
         }
     }
@@ -129,7 +165,8 @@ impl Watches {
         let policies = watch.policies.iter().map(|(space, digest)| (Topic::Policies(space.clone()), *digest));
         let mut first = Vec::new();
         let node = watch.node.clone();
-        let mut watcher = Watcher { node, topics: BTreeMap::new(), rests: now + POLL_REST };
+        let turn = turn_of(node.as_ref(), id);
+        let mut watcher = Watcher { node, turn, topics: BTreeMap::new(), rests: now + POLL_REST };
         for (topic, digest) in lists.chain(policies) {
             let mut held = Held::new(digest);
             if watch.mode == WatchMode::Poll && held.would_repeat(&topic, sources) {
@@ -137,10 +174,11 @@ impl Watches {
             } else {
                 first.extend(held.catch_up(&topic, sources).map(Arc::new));
             }
-            self.followers.entry(topic.clone()).or_default().insert(id);
+            self.followers.entry(topic.clone()).or_default().insert((turn, id));
             watcher.topics.insert(topic, held);
         }
         self.watchers.insert(id, watcher);
+        self.pacer.spend(first.iter().map(|news| news.wire_bytes()).sum());
         (id, first)
     }
 
@@ -150,9 +188,10 @@ impl Watches {
         for topic in watcher.topics.into_keys() {
             self.resting.remove(&(watcher.rests, id, topic.clone()));
             let Some(followers) = self.followers.get_mut(&topic) else { continue };
-            followers.remove(&id);
+            followers.remove(&(watcher.turn, id));
             if followers.is_empty() {
                 self.followers.remove(&topic);
+                self.waves.remove(&topic);
                 if let Some(Pace { due: Some(due), .. }) = self.pace.remove(&topic) {
                     self.due.remove(&(due, topic));
                 }
@@ -167,6 +206,7 @@ impl Watches {
         }
         let gap = if urgent { self.removal_gap } else { self.addition_gap };
         let pace = self.pace.entry(topic.clone()).or_default();
+        pace.urgent |= urgent;
         let at = pace.last.map_or(now, |last| (last + gap).max(now));
         if pace.due.is_some_and(|due| due <= at) {
             return;
@@ -195,43 +235,138 @@ impl Watches {
         self.tell_all(now);
     }
 
-    /// The news that are due. Equal news are one value, so that a shell encodes them once.
+    /// The news that are due and within the budget. Equal news are one value, so that a shell encodes them once.
     pub(crate) fn news(&mut self, sources: &Sources<'_>, now: Moment) -> BTreeMap<WatcherId, Vec<Arc<News>>> {
         let mut told: BTreeMap<WatcherId, Vec<Arc<News>>> = BTreeMap::new();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, topic)) = self.due.pop_first() else { break };
-            self.pace.insert(topic.clone(), Pace { last: Some(now), due: None });
-            // Watchers that hold the same get the same value.
-            let mut made: BTreeMap<Held, (Held, Option<Arc<News>>)> = BTreeMap::new();
-            for id in self.followers.get(&topic).into_iter().flatten() {
-                let Some(held) = self.watchers.get_mut(id).and_then(|w| w.topics.get_mut(&topic)) else {
-                    continue;
-                };
-                let (after, news) = made.entry(*held).or_insert_with_key(|held| {
-                    let mut after = *held;
-                    let news = after.catch_up(&topic, sources).map(Arc::new);
-                    (after, news)
-                });
-                *held = *after;
-                if let Some(news) = news {
-                    told.entry(*id).or_default().push(news.clone());
-                }
-            }
+            self.begin(topic, sources, now);
         }
+        self.roll(sources, now, &mut told);
         while self.resting.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, id, topic)) = self.resting.pop_first() else { break };
             let held = self.watchers.get_mut(&id).and_then(|watcher| watcher.topics.get_mut(&topic));
             if let Some(news) = held.and_then(|held| held.catch_up(&topic, sources)) {
+                self.pacer.spend(news.wire_bytes());
                 told.entry(id).or_default().push(Arc::new(news));
             }
         }
         told
     }
 
+    /// A push of `topic` is due: all its followers are to be told, also those whom a push in progress has told.
+    fn begin(&mut self, topic: Topic, sources: &Sources<'_>, now: Moment) {
+        let urgent = self.pace.get(&topic).is_some_and(|pace| pace.urgent);
+        self.pace.insert(topic.clone(), Pace { last: Some(now), ..Pace::default() });
+        let deadline = if urgent { now } else { now + ADDITIONS_LATER };
+        let Some(followers) = self.followers.get(&topic) else { return };
+        let count = followers.len();
+        if let Some(wave) = self.waves.get_mut(&topic) {
+            (wave.left, wave.deadline) = (count, wave.deadline.min(deadline));
+            return;
+        }
+        let first = followers.first().and_then(|(_, id)| self.watchers.get(id)?.topics.get(&topic));
+        let made = first.map(|held| made(held, &topic, sources));
+        let wave = Wave {
+            began: now,
+            deadline,
+            cursor: None,
+            left: count,
+            told: 0,
+            followers: count,
+            bytes: made.as_ref().map_or(0, |made| made.bytes),
+            says: sources.says(&topic),
+            made: first.copied().zip(made).into_iter().collect(),
+        };
+        if let (Topic::List(service), true) = (&topic, count >= FORECAST_FROM) {
+            let before = self.waves.values().filter(|other| other.deadline <= deadline);
+            let ahead = before.map(Wave::bytes_left).sum();
+            let bytes = wave.bytes_left();
+            let forecast = self.pacer.forecast(count, bytes, ahead);
+            self.begun.push(Begun { service: service.clone(), followers: count, bytes, forecast });
+        }
+        self.waves.insert(topic, wave);
+    }
+
+    /// Tells as many as the budget and the notify share allow, the wave with the earliest deadline first.
+    fn roll(&mut self, sources: &Sources<'_>, now: Moment, told: &mut BTreeMap<WatcherId, Vec<Arc<News>>>) {
+        let mut order: Vec<(Moment, Topic)> =
+            self.waves.iter().map(|(topic, wave)| (wave.deadline, topic.clone())).collect();
+        order.sort_unstable();
+        for (_, topic) in order {
+            let Self { waves, watchers, followers, pacer, .. } = self;
+            let (Some(wave), Some(followers)) = (waves.get_mut(&topic), followers.get(&topic)) else {
+                continue;
+            };
+            if wave.says != sources.says(&topic) {
+                wave.made.clear();
+                wave.says = sources.says(&topic);
+            }
+            let most = pacer.may_be_told(wave.followers, now.since(wave.began));
+            while wave.left > 0 && wave.told < most && pacer.has_room(now) {
+                let Some(follower) = after(followers, wave.cursor) else { break };
+                wave.cursor = Some(follower);
+                wave.left -= 1;
+                wave.told += 1;
+                let id = follower.1;
+                let Some(held) = watchers.get_mut(&id).and_then(|w| w.topics.get_mut(&topic)) else {
+                    continue;
+                };
+                let made = wave.made.entry(*held).or_insert_with_key(|held| made(held, &topic, sources));
+                *held = made.after;
+                if let Some(news) = &made.news {
+                    pacer.spend(made.bytes);
+                    told.entry(id).or_default().push(news.clone());
+                }
+            }
+            if wave.left == 0 {
+                waves.remove(&topic);
+            }
+        }
+    }
+
+    /// Pushes that began since this was last asked.
+    pub(crate) fn take_begun(&mut self) -> Vec<Begun> {
+        std::mem::take(&mut self.begun)
+    }
+
     /// When the next news is due.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let due = self.due.first().map(|(at, _)| *at);
         let resting = self.resting.first().map(|(at, ..)| *at);
-        due.into_iter().chain(resting).min()
+        let rolls = self.waves.values().map(|wave| {
+            let rotation = (self.pacer.may_be_told(wave.followers, Duration::ZERO) < wave.followers)
+                .then(|| wave.began + next_rotation(wave, &self.pacer));
+            self.pacer.room_at().max(rotation.unwrap_or(Moment::ZERO))
+        });
+        due.into_iter().chain(resting).chain(rolls.min()).min()
     }
+}
+
+/// How long after its beginning `wave` may go on telling.
+fn next_rotation(wave: &Wave, pacer: &Pacer) -> Duration {
+    let each = pacer.may_be_told(wave.followers, Duration::ZERO).max(1);
+    ROTATION * u32::try_from(wave.told / each).unwrap_or(u32::MAX)
+}
+
+/// Whose turn comes after `cursor`; the first one's after the last one's.
+fn after(followers: &BTreeSet<Follower>, cursor: Option<Follower>) -> Option<Follower> {
+    let next = cursor.and_then(|at| followers.range((Bound::Excluded(at), Bound::Unbounded)).next());
+    next.or(followers.first()).copied()
+}
+
+/// The hash of a node's name, so that the same sidecars stand in the same share in every push.
+fn turn_of(node: Option<&NodeName>, id: WatcherId) -> u32 {
+    let digest = match node {
+        Some(node) => Digest::of(node.as_str().as_bytes()),
+        None => Digest::of(&id.0.to_le_bytes()),
+    };
+    digest.low_bits()
+}
+
+fn made(held: &Held, topic: &Topic, sources: &Sources<'_>) -> Made {
+    let mut after = *held;
+    let news = after.catch_up(topic, sources);
+    let bytes = news.as_ref().map_or(0, News::wire_bytes);
+    Made { after, news: news.map(Arc::new), bytes }
 }

@@ -1,8 +1,8 @@
-//! Overrides and planned drains: read by everybody, written by operators, kept and audited before they act.
+//! Overrides, planned drains and notify shares: read by everybody, written by operators, kept and audited before they act.
 
 use std::sync::Arc;
 
-use api::{InForce, Override, PlannedDrain};
+use api::{InForce, NotifyShare, Override, PlannedDrain};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -23,7 +23,12 @@ pub(crate) async fn drains(State(app): State<Arc<App>>) -> Result<Json<Vec<InFor
     Ok(Json(app.desk.ask(|desk, now| desk.core.drains(now)).await??))
 }
 
-/// `PUT /v1/overrides/{name}` and `PUT /v1/drains/{name}`: in force from now on.
+/// `GET /v1/notify`: which shares of watchers are told at a time, and for how long.
+pub(crate) async fn notify(State(app): State<Arc<App>>) -> Result<Json<Vec<InForce<NotifyShare>>>, Refused> {
+    Ok(Json(app.desk.ask(|desk, now| desk.core.notify(now)).await??))
+}
+
+/// `PUT /v1/overrides/{name}`, `PUT /v1/drains/{name}` and `PUT /v1/notify/{name}`: in force from now on.
 pub(crate) async fn put<T: Exception>(
     State(app): State<Arc<App>>,
     Path(called): Path<String>,
@@ -36,7 +41,7 @@ pub(crate) async fn put<T: Exception>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /v1/overrides/{name}` and `DELETE /v1/drains/{name}`: over before its time.
+/// `DELETE` of the same paths: over before its time.
 pub(crate) async fn end<T: Exception>(
     State(app): State<Arc<App>>,
     Path(called): Path<String>,

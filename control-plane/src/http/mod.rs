@@ -18,7 +18,7 @@ pub(crate) mod watch;
 use std::sync::Arc;
 
 use api::message::{API_VERSION, header};
-use api::{Override, PlannedDrain};
+use api::{NotifyShare, Override, PlannedDrain};
 use axum::Router;
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{Request, State};
@@ -99,6 +99,10 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
             "/v1/drains/{name}",
             put(exceptions::put::<PlannedDrain>).delete(exceptions::end::<PlannedDrain>),
         )
+        .route(
+            "/v1/notify/{name}",
+            put(exceptions::put::<NotifyShare>).delete(exceptions::end::<NotifyShare>),
+        )
         .route("/v1/adopt", post(policies::adopt))
         .route("/v1/audit", get(policies::audit));
     around("admin", app, own).layer(middleware::from_fn(own_pages))
@@ -112,6 +116,8 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
         .route("/v1/digests", post(watch::digests))
         .route("/v1/overrides", get(exceptions::overrides))
         .route("/v1/drains", get(exceptions::drains))
+        .route("/v1/notify", get(exceptions::notify))
+        .route("/v1/pushes", get(watch::pushes))
         .route("/v1/policies", get(policies::list))
         .route("/v1/namespaces/{namespace}/policies", get(policies::of_namespace))
         .route("/v1/namespaces/{namespace}/policies/{name}/history", get(policies::history))

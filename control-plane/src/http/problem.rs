@@ -48,6 +48,8 @@ pub(crate) enum Refused {
     LostRace(String),
     /// A newer boot of the same node owns it.
     Superseded(String),
+    /// Many watches begin at once.
+    ComeBack(Duration),
     /// More of a service would leave at once than may.
     BlastRadius(String),
     /// A limit of the registry is reached.
@@ -82,6 +84,10 @@ impl Refused {
             Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content type not read here", None),
             Self::LostRace(_) => (StatusCode::PRECONDITION_FAILED, "changed in between", None),
             Self::Superseded(_) => (StatusCode::CONFLICT, "a newer boot owns it", None),
+            Self::ComeBack(after) => {
+                let after = u32::try_from(after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                (StatusCode::SERVICE_UNAVAILABLE, "many come at once", Some(after))
+            }
             Self::BlastRadius(_) => (StatusCode::CONFLICT, "too much at once", None),
             Self::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "limit reached", Some(5)),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk full", Some(30)),
@@ -98,6 +104,7 @@ impl Refused {
             Self::TooSlow => "the answer was not there in time; a write may still take effect".into(),
             Self::Stopping => "this process stops; another address, or this one later, will answer".into(),
             Self::NotFound(what) | Self::LostRace(what) | Self::Superseded(what) => what.clone(),
+            Self::ComeBack(_) => "everybody is let in at a rate; what is known stays in use meanwhile".into(),
             Self::BlastRadius(what) | Self::Full(what) | Self::StoreAway(what) => what.clone(),
             Self::NoRoute => "this listener has no such path; writes are on the admin listener".into(),
             Self::ForeignPage => {
@@ -130,6 +137,7 @@ impl From<control_core::Refusal> for Refused {
             | Refusal::NoSuchService(_)
             | Refusal::NoSuchPolicy
             | Refusal::NoSuchException => Self::NotFound(why.to_string()),
+            Refusal::ComeBack(after) => Self::ComeBack(after),
             Refusal::BlastRadius { .. } => Self::BlastRadius(why.to_string()),
             Refusal::NewerBoot(_) => Self::Superseded(why.to_string()),
             Refusal::Conflict { .. } => Self::LostRace(why.to_string()),

@@ -23,6 +23,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::problem::Refused;
 use super::{App, body};
 use crate::desk::{self, DeskHandle, Line};
+use crate::pushes::PushView;
 
 /// A long poll is held at least this long: shorter ones would be a busy loop over the network.
 const HOLD_MIN: Duration = Duration::from_secs(1);
@@ -34,6 +35,11 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 pub(crate) async fn digests(State(app): State<Arc<App>>, body: Body) -> Result<Json<Digests>, Refused> {
     let check: DigestCheck = body::message(body).await?;
     Ok(Json(app.desk.ask(move |desk, _| desk.core.digests(&check)).await??))
+}
+
+/// `GET /v1/pushes`: pushes to many watchers, what was forecast and what they took.
+pub(crate) async fn pushes(State(app): State<Arc<App>>) -> Result<Json<Vec<PushView>>, Refused> {
+    Ok(Json(app.desk.ask(|desk, _| desk.pushes.views()).await?))
 }
 
 /// `POST /v1/watch`: JSON lines of news until the reader leaves, or one JSON array of them.
@@ -81,6 +87,7 @@ async fn poll(app: &App, first: Vec<Line>, mut news: mpsc::Receiver<Line>, hold:
     while let Ok(line) = news.try_recv() {
         lines.push(line);
     }
+    let lines: Vec<Bytes> = lines.into_iter().map(Line::hand_on).collect();
     let inner = lines.iter().map(|line| line.trim_ascii_end()).collect::<Vec<_>>().join(&b","[..]);
     let array = [&b"["[..], &inner, b"]"].concat();
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], array).into_response()
@@ -115,11 +122,11 @@ impl hyper::body::Body for HeldBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if let Some(line) = self.first.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(line))));
+            return Poll::Ready(Some(Ok(Frame::data(line.hand_on()))));
         }
         if let Poll::Ready(line) = self.news.poll_recv(context) {
             self.ping.reset();
-            return Poll::Ready(line.map(|line| Ok(Frame::data(line))));
+            return Poll::Ready(line.map(|line| Ok(Frame::data(line.hand_on()))));
         }
         if self.stopped.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);

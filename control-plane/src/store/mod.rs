@@ -26,6 +26,8 @@ choice! {
         Override = "override",
         /// A drain that an operator planned.
         Drain = "drain",
+        /// A share of watchers that an operator wants told at a time.
+        Notify = "notify",
     }
 }
 

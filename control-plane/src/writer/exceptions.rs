@@ -1,10 +1,10 @@
-//! Overrides and planned drains on their way to the store and into force.
+//! Overrides, planned drains and notify shares on their way to the store and into force.
 //!
 //! What is kept says until when by the wall clock, so that a restart neither shortens nor lengthens it.
 
 use std::time::Duration;
 
-use api::{Label, Namespace, Override, PlannedDrain};
+use api::{Label, Namespace, NotifyShare, Override, PlannedDrain};
 use control_core::{ControlCore, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,25 @@ impl Exception for PlannedDrain {
     }
     fn is_there(core: &ControlCore, name: &Label, now: api::Moment) -> bool {
         core.drains(now).is_ok_and(|all| all.iter().any(|said| said.name == *name))
+    }
+}
+
+impl Exception for NotifyShare {
+    const KIND: DocumentKind = DocumentKind::Notify;
+    fn ttl(&self) -> Duration {
+        self.ttl.duration()
+    }
+    fn check(&self, core: &ControlCore, name: &Label, _: api::Moment) -> Result<(), Refusal> {
+        core.check_notify(name, self)
+    }
+    fn put(self, core: &mut ControlCore, name: Label, now: api::Moment) -> Result<(), Refusal> {
+        core.put_notify(name, self, now)
+    }
+    fn end(core: &mut ControlCore, name: &Label, now: api::Moment) -> Result<(), Refusal> {
+        core.end_notify(name, now)
+    }
+    fn is_there(core: &ControlCore, name: &Label, now: api::Moment) -> bool {
+        core.notify(now).is_ok_and(|all| all.iter().any(|said| said.name == *name))
     }
 }
 

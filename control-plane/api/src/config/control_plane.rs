@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::schema::{Switch, settings};
-use crate::unit::{Rate, Share, Span};
+use crate::unit::{Rate, Share, Size, Span};
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -60,6 +60,10 @@ settings! {
         leaf removal_gap: Span = Span::millis(100), because "dead endpoints cost calls";
         /// After a push, the next addition of the same service waits this long.
         leaf addition_gap: Span = Span::secs(1), because "a new endpoint can wait while others join it";
+        /// Pushes together send at most this many bytes a second; removals go first.
+        leaf budget: Switch<Size> = Switch::On(Size::mib(32)), because "a quarter of a gigabit: what shares a host with the control plane goes on";
+        /// New watches a second; beyond, they get 503 with Retry-After, spread over the time that all will take.
+        leaf admissions: Rate = Rate::per_second(2_000), because "10,000 sidecars that all reconnect are back within five seconds";
         /// How often a held stream carries a sign of life.
         leaf ping: Span = Span::secs(10), because "a third of the shortest idle limit that stands between";
         /// Held watches at most; beyond, new ones get 503 with Retry-After.

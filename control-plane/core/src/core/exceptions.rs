@@ -1,10 +1,10 @@
-//! Overrides and planned drains: what operators put over the registry's judgement, for a time.
+//! Overrides, planned drains and notify shares: what operators put over the registry's judgement, for a time.
 //!
 //! As with policies the shell makes them durable between the check and the application, and writes the audit.
 
 use std::collections::BTreeMap;
 
-use api::{Effect, InForce, InstanceKey, Label, Moment, Override, PlannedDrain, ServiceKey};
+use api::{Effect, InForce, InstanceKey, Label, Moment, NotifyShare, Override, PlannedDrain, ServiceKey};
 
 use super::ControlCore;
 use crate::event::Event;
@@ -126,6 +126,57 @@ impl ControlCore {
         Ok(self.drains.in_force(now))
     }
 
+    /// Whether `said` may be put in force under `name`.
+    ///
+    /// # Errors
+    /// [`Refusal::Wrong`], [`Refusal::Full`].
+    pub fn check_notify(&self, name: &Label, said: &NotifyShare) -> Result<(), Refusal> {
+        self.loaded()?;
+        let problems = validate::notify_share(said);
+        if !problems.is_empty() {
+            return Err(Refusal::Wrong(problems));
+        }
+        if !self.notify.has_room(name) {
+            return Err(Refusal::Full("notify shares in force"));
+        }
+        Ok(())
+    }
+
+    /// `said` is durable: until its time is over, a share of a list's watchers is told at a time.
+    ///
+    /// # Errors
+    /// As [`ControlCore::check_notify`].
+    pub fn put_notify(&mut self, name: Label, said: NotifyShare, now: Moment) -> Result<(), Refusal> {
+        self.check_notify(&name, &said)?;
+        let what =
+            format!("{} of watchers are told at a time, by {}: {}", said.share, said.owner, said.reason);
+        self.notify.put(name.clone(), said.clone(), now + said.ttl.duration());
+        self.watches.pacer.set_share(self.notify.smallest());
+        self.told([Event::ExceptionBegan { name, what }], now);
+        Ok(())
+    }
+
+    /// The notify share `name` is over.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchException`].
+    pub fn end_notify(&mut self, name: &Label, now: Moment) -> Result<(), Refusal> {
+        self.loaded()?;
+        self.notify.remove(name).ok_or(Refusal::NoSuchException)?;
+        self.watches.pacer.set_share(self.notify.smallest());
+        self.told([Event::ExceptionOver { name: name.clone(), ran_out: false }], now);
+        Ok(())
+    }
+
+    /// Notify shares in force.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLoaded`].
+    pub fn notify(&self, now: Moment) -> Result<Vec<InForce<NotifyShare>>, Refusal> {
+        self.loaded()?;
+        Ok(self.notify.in_force(now))
+    }
+
     /// Ends what has lasted its time.
     pub(super) fn end_exceptions(&mut self, now: Moment) -> Vec<Event> {
         let mut events = Vec::new();
@@ -134,6 +185,9 @@ impl ControlCore {
         }
         let over = self.drains.tick(now).into_iter();
         events.extend(over.map(|(name, _)| Event::ExceptionOver { name, ran_out: true }));
+        let over = self.notify.tick(now).into_iter();
+        events.extend(over.map(|(name, _)| Event::ExceptionOver { name, ran_out: true }));
+        self.watches.pacer.set_share(self.notify.smallest());
         events
     }
 

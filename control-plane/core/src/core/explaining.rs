@@ -62,7 +62,10 @@ impl ControlCore {
             return story
                 .because(Why::NoSuchService, format!("nobody ever registered or declared {service}"));
         }
-        match self.registry.left(key) {
+        let by_will = |cause: &Cause| matches!(cause, Cause::Deregistered | Cause::Drained);
+        match self.registry.left(key).filter(|cause| by_will(cause) || !self.tombstones.has(key)) {
+            // What was not shown when its owner took it out left no trace but its tombstone.
+            None if self.tombstones.has(key) => story.because(Why::Deregistered, "its owner took it out"),
             Some(Cause::Deregistered) => story.because(Why::Deregistered, "its owner took it out"),
             Some(Cause::Drained) => story.because(Why::Drained, "its owner drained it"),
             Some(Cause::Expired) => story.because(Why::Expired, "its lease ran out"),

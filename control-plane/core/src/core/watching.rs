@@ -1,13 +1,15 @@
 //! What watchers hear.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::Moment;
 use api::message::{News, Watch};
 
 use super::ControlCore;
+use crate::event::Event;
 use crate::refusal::Refusal;
-use crate::watch::{Sources, WatcherId};
+use crate::watch::{Begun, Sources, WatcherId};
 
 /// Topics one watcher may follow; a host that calls more services than this calls a registry's worth.
 const TOPICS_PER_WATCH_MAX: usize = 10_000;
@@ -27,6 +29,7 @@ impl ControlCore {
         if watch.lists.len() + watch.policies.len() > TOPICS_PER_WATCH_MAX {
             return Err(Refusal::Full("topics per watch"));
         }
+        self.watches.pacer.admit(now).map_err(Refusal::ComeBack)?;
         let (watches, sources) = self.split();
         Ok(watches.subscribe(watch, &sources, now))
     }
@@ -39,12 +42,27 @@ impl ControlCore {
     /// The news that are due. Equal news share one value, so that a shell encodes them once.
     pub fn news(&mut self, now: Moment) -> Vec<(WatcherId, Vec<Arc<News>>)> {
         let (watches, sources) = self.split();
-        watches.news(&sources, now).into_iter().collect()
+        let news = watches.news(&sources, now).into_iter().collect();
+        let begun = watches.take_begun();
+        self.told(begun.into_iter().map(Event::from), now);
+        news
+    }
+
+    /// A push of `bytes` to `followers` took so long: forecasts learn from it.
+    pub fn tell_push_took(&mut self, followers: usize, bytes: usize, took: Duration) {
+        self.watches.pacer.tell_took(followers, bytes, took);
     }
 
     /// The watches, and what there is to tell them.
     fn split(&mut self) -> (&mut crate::watch::Watches, Sources<'_>) {
         let Self { watches, registry, policies, store, adopted, phase, .. } = self;
         (watches, Sources { registry, policies, store, adopted: *adopted, complete: phase.is_ready() })
+    }
+}
+
+impl From<Begun> for Event {
+    fn from(begun: Begun) -> Self {
+        let Begun { service, followers, bytes, forecast } = begun;
+        Self::PushBegan { service, followers, bytes, forecast }
     }
 }

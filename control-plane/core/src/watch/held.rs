@@ -24,6 +24,17 @@ pub(crate) struct Sources<'a> {
     pub(crate) complete: bool,
 }
 
+impl Sources<'_> {
+    /// What `topic` says, and whether that is all there is to say: news made for one are none for another.
+    pub(super) fn says(&self, topic: &Topic) -> (Digest, bool, bool) {
+        let digest = match topic {
+            Topic::List(service) => self.registry.digest(service),
+            Topic::Policies(namespace) => self.policies.digest(namespace),
+        };
+        (digest, self.complete, self.adopted)
+    }
+}
+
 /// What a watcher's copy says, as far as we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Copied {

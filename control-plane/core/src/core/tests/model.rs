@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::{Deregister, News, Watch};
-use api::story::{InstanceStory, Why};
+use api::story::Why;
 use api::{
     Cause, Digest, Effect, Instance, InstanceKey, List, Override, PlannedDrain, ServiceKey, Share, Span,
 };
@@ -375,12 +375,7 @@ impl Model {
             assert!(true_of_it, "{because:?} of {key}, there: {there}");
         }
         let taken_out = story.reasons.iter().any(|because| because.why == Why::Deregistered);
-        assert!(taken_out || !self.buried.contains_key(key) || there || self.forgot(&story), "{story:?}");
-    }
-
-    /// Whether a restart or a mask stands between a departure and the memory of its cause.
-    fn forgot(&self, story: &InstanceStory) -> bool {
-        story.reasons.iter().all(|because| matches!(because.why, Why::NotRegistered | Why::NoSuchService))
+        assert!(taken_out || there || !self.buried.contains_key(key), "{story:?}");
     }
 }
 

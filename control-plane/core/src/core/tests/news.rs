@@ -173,3 +173,123 @@ fn policies_travel_whole_with_their_store_and_again_when_it_is_adopted() {
     world.core.adopt(now).unwrap();
     assert_eq!(heard(&mut world).iter().map(|p| p.adopted).collect::<Vec<_>>(), [true]);
 }
+
+// ---- pace --------------------------------------------------------------------------------------
+
+/// A world whose pushes leave at `budget` bytes a second, with `watchers` of `s` and of `t` each.
+fn paced(budget: u64, watchers: u64) -> World {
+    let mut config = api::config::ControlPlaneConfig::default();
+    config.push.budget = api::schema::Switch::On(api::Size::bytes(budget));
+    let mut core = crate::ControlCore::new(&config, "store", Moment::ZERO);
+    core.load(crate::Loaded::default(), Moment::ZERO).unwrap();
+    let mut world = World { core, now: 0, events: Vec::new() };
+    world.pass(31, &[]);
+    for service in ["s", "t"] {
+        for n in 0..watchers {
+            // What they are told first is paid for, too.
+            world.pass(u64::from(n % 250 == 0), &[]);
+            let lists = [(service.parse().unwrap(), Digest::EMPTY)].into();
+            world.core.subscribe(&Watch { lists, ..Watch::default() }, world.now()).unwrap();
+        }
+    }
+    world.pass(60, &[]);
+    world
+}
+
+/// Who is told of which service within the next `millis`, in order, with the bytes.
+fn told(world: &mut World, millis: u64) -> Vec<(u64, String, usize)> {
+    let mut told = Vec::new();
+    for step in 0..millis {
+        for (_, news) in world.core.news(Moment::from_millis(world.now * 1_000 + step)) {
+            for news in &news {
+                let News::List(delta) = &**news else { panic!("{news:?}") };
+                told.push((step, delta.service.name.to_string(), news.wire_bytes()));
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn pushes_stay_within_the_budget_and_everybody_is_told_in_the_forecast_time() {
+    let mut world = paced(100_000, 1_000);
+    world.open(1);
+    let told = told(&mut world, 10_000);
+    assert_eq!(told.len(), 1_000);
+    for start in (0..9_000).step_by(100) {
+        let within = told.iter().filter(|(at, ..)| (start..start + 1_000).contains(at));
+        let bytes: usize = within.map(|(_, _, bytes)| bytes).sum();
+        assert!(bytes <= 112_000, "{bytes} within a second from {start} ms");
+    }
+    let (took, _, _) = told[989];
+    let events = world.core.take_events();
+    let forecast = events.iter().find_map(|event| match event {
+        crate::Event::PushBegan { forecast, .. } => Some(forecast.as_secs_f64()),
+        _ => None,
+    });
+    let ratio = took as f64 / 1_000.0 / forecast.unwrap();
+    assert!((0.8..1.2).contains(&ratio), "took {took} ms, forecast {forecast:?} s");
+}
+
+#[test]
+fn removals_go_before_additions_and_additions_do_not_starve() {
+    let mut world = paced(100_000, 1_000);
+    let mut other = instance(2, 80);
+    other.key.service = "t".parse().unwrap();
+    world.open_at(1, 1, vec![instance(1, 80), instance(1, 81)]);
+    let session = world.open_at(2, 1, vec![other]);
+    world.pass(60, &[session.clone()]);
+    while world.core.news(world.now()).iter().any(|(_, news)| !news.is_empty()) {
+        world.pass(1, &[session.clone()]);
+    }
+    // An addition to `s` first, then a removal from `t`: the removal is told first.
+    world.open_at(3, 1, vec![instance(3, 80)]);
+    world.core.news(world.now());
+    world.core.close_session(&session, world.now()).unwrap();
+    let order: Vec<String> = told(&mut world, 20_000).into_iter().map(|(_, service, _)| service).collect();
+    let last_removal = order.iter().rposition(|service| service == "t").unwrap();
+    let before = order[..last_removal].iter().filter(|service| *service == "s").count();
+    assert!(before < 300, "{before} additions went before the last removal");
+    assert!(order.iter().any(|service| service == "s"), "additions go on afterwards");
+    assert_eq!(order.iter().filter(|service| *service == "t").count(), 1_000);
+}
+
+#[test]
+fn under_a_notify_share_a_tenth_is_told_at_a_time_until_it_is_over() {
+    let mut world = paced(100_000_000, 1_000);
+    let share = api::NotifyShare {
+        share: api::Share::percent(10),
+        owner: "ann".into(),
+        reason: "the network is full".into(),
+        ttl: api::Span::secs(300),
+    };
+    world.core.put_notify("n".parse().unwrap(), share, world.now()).unwrap();
+    world.open(1);
+    let mut counts = Vec::new();
+    for _ in 0..10 {
+        counts.push(told(&mut world, 1).len());
+        world.pass(10, &[]);
+    }
+    assert_eq!(counts, [100; 10]);
+    world.pass(300, &[]);
+    world.open(2);
+    assert_eq!(told(&mut world, 1).len(), 1_000, "it is over by itself");
+}
+
+#[test]
+fn a_storm_of_watches_is_told_when_to_come_back() {
+    let mut world = World::ready();
+    let now = world.now();
+    let mut refused = 0;
+    for _ in 0..10_000 {
+        match world.core.subscribe(&watch(Digest::EMPTY, WatchMode::Stream), now) {
+            Ok(_) => {}
+            Err(crate::Refusal::ComeBack(after)) => {
+                refused += 1;
+                assert!(after.as_secs() <= 5, "{after:?}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(refused, 10_000 - 2_001);
+}
