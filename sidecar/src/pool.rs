@@ -165,12 +165,21 @@ impl Pool {
         self.count.set(0);
     }
 
-    /// Closes what is too old or has been idle for too long, and everything to endpoints that `listed` no longer knows.
-    pub fn sweep(&self, now: Moment, listed: impl Fn(&SocketAddr) -> bool) {
-        self.idle.borrow_mut().retain(|place, stack| {
+    /// Closes what is too old or has been idle for too long.
+    pub fn sweep(&self, now: Moment) {
+        self.keep(|_, stack| {
             stack.retain(|idle| now.since(idle.since) <= self.longest && !idle.is_old(now));
-            !stack.is_empty() && listed(&place.address)
+            !stack.is_empty()
         });
+    }
+
+    /// Closes everything to endpoints that are `gone`.
+    pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) {
+        self.keep(|place, _| !gone(&place.address));
+    }
+
+    fn keep(&self, keep: impl FnMut(&Place, &mut Vec<Idle>) -> bool) {
+        self.idle.borrow_mut().retain(keep);
         self.count.set(self.idle.borrow().values().map(Vec::len).sum());
     }
 

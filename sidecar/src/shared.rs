@@ -97,14 +97,19 @@ impl SharedConns {
         dial
     }
 
-    /// Closes what has been idle for too long, and lets go of endpoints that `listed` no longer knows.
-    pub fn sweep(&self, now: Moment, listed: impl Fn(&SocketAddr) -> bool) {
-        self.places.borrow_mut().retain(|place, shelf| {
+    /// Lets go of connections to endpoints that are `gone`: each ends with its last exchange.
+    pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) {
+        self.places.borrow_mut().retain(|place, shelf| shelf.dial.is_some() || !gone(&place.address));
+    }
+
+    /// Closes what has been idle for too long.
+    pub fn sweep(&self, now: Moment) {
+        self.places.borrow_mut().retain(|_, shelf| {
             for kept in shelf.kept.iter_mut().filter(|kept| kept.carrier.live() > 0) {
                 kept.used = now;
             }
             shelf.kept.retain(|kept| !kept.carrier.lost() && now.since(kept.used) <= self.longest);
-            shelf.dial.is_some() || (!shelf.kept.is_empty() && listed(&place.address))
+            shelf.dial.is_some() || !shelf.kept.is_empty()
         });
     }
 

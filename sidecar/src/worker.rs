@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use api::config::LimitsConfig;
 use api::{Caller, Reason, ServiceKey, Span};
+use sidecar_core::endpoint::Endpoint;
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
@@ -246,8 +247,29 @@ impl World {
             Update::Missing { service, reason } => (service, Heard::Missing(reason)),
         };
         self.recent.take();
-        if let Some(Heard::Asked(waiting)) = self.services.borrow_mut().insert(service, heard) {
-            waiting.into_iter().for_each(Waker::wake);
+        match self.services.borrow_mut().insert(service.clone(), heard) {
+            Some(Heard::Asked(waiting)) => waiting.into_iter().for_each(Waker::wake),
+            Some(Heard::View(before)) => self.let_go(&service, &before),
+            Some(Heard::Missing(_)) | None => {}
+        }
+    }
+
+    /// Closes what is idle towards endpoints that the list of `service` held `before` and holds no longer. A host that
+    /// another service still lists is dialled again: rarer than changes, which must not cost a look at every list.
+    fn let_go(&self, service: &ServiceKey, before: &Rc<ServiceView>) {
+        let address = |endpoint: &Arc<Endpoint>| endpoint.instance.address;
+        let mut gone: HashSet<SocketAddr> = before.list.endpoints.iter().map(address).collect();
+        if let Some(Heard::View(now)) = self.services.borrow().get(service) {
+            if Arc::ptr_eq(&now.list, &before.list) {
+                return;
+            }
+            for endpoint in &now.list.endpoints {
+                gone.remove(&address(endpoint));
+            }
+        }
+        if !gone.is_empty() {
+            self.pool.let_go(|address| gone.contains(address));
+            self.shared.let_go(|address| gone.contains(address));
         }
     }
 
@@ -267,17 +289,9 @@ impl World {
     }
 
     fn sweep(&self) {
-        let services = self.services.borrow();
-        let outbound = services.values().filter_map(|heard| match heard {
-            Heard::View(view) => Some(view),
-            Heard::Missing(_) | Heard::Asked(_) => None,
-        });
-        let views = outbound.chain(self.inbound.values());
-        let endpoints = views.flat_map(|view| &view.list.endpoints);
-        let listed: HashSet<SocketAddr> = endpoints.map(|endpoint| endpoint.instance.address).collect();
         let now = self.clock.now();
-        self.pool.sweep(now, |address| listed.contains(address));
-        self.shared.sweep(now, |address| listed.contains(address));
+        self.pool.sweep(now);
+        self.shared.sweep(now);
         self.meters.idle_connections(self.pool.idle());
         self.meters.memory(&self.memory);
     }

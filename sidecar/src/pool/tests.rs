@@ -70,10 +70,23 @@ async fn each_endpoint_and_all_together_have_a_limit_with_a_name() {
     }
     assert_eq!(given, [None, None, Some(Limit::Pool), None, Some(Limit::PoolAll)]);
     assert_eq!(pool.idle(), 3);
-    pool.sweep(at(1), |_| true);
+    pool.sweep(at(1));
     assert_eq!(pool.idle(), 3, "nobody is idle for long");
     pool.shed();
     assert_eq!(pool.idle(), 0);
+}
+
+#[tokio::test]
+async fn who_left_the_list_is_let_go_and_nobody_else() {
+    let (pool, here, there) = (Pool::new(&limits(8, 8)), door().await, door().await);
+    let (stays, _one) = conn(&here, None, None).await;
+    let (leaves, _two) = conn(&there, None, None).await;
+    let (kept, gone) = (stays.place, leaves.place.address);
+    pool.give(stays, at(0));
+    pool.give(leaves, at(0));
+    pool.let_go(|address| *address == gone);
+    assert_eq!(pool.idle(), 1);
+    assert!(take(&pool, kept, at(0)).is_some());
 }
 
 #[tokio::test]
