@@ -12,18 +12,21 @@ use std::time::Duration;
 
 use api::config::{ControlPlaneConfig, default_state_dir};
 use api::message::ServiceEdit;
+use api::rollout::RolloutView;
 use api::{Label, Policy, Problem, ServiceKey};
 use control_core::{ControlCore, Loaded};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::clock::{self, Clock, Dice};
+use crate::commands;
 use crate::desk::{Desk, DeskHandle, Inbox};
 use crate::http::serve::serve;
 use crate::http::{self, App};
 use crate::metrics::Metrics;
 use crate::port;
+use crate::rollouts;
 use crate::signal::{Raise, Signal, signal};
 use crate::store::snapshot::SnapshotFile;
 use crate::store::sqlite::SqliteStore;
@@ -136,8 +139,11 @@ pub async fn start(config: &ControlPlaneConfig) -> Result<Running, StartError> {
     let (stop_serving, serving) = signal();
     let (stop_deciding, deciding) = signal();
     let (now_ready, ready) = signal();
+    let writer = Writer::start(desk.clone(), stores.clone(), deciding.clone());
+    let (tell_moved, moved) = mpsc::unbounded_channel();
+    let follow = tokio::spawn(rollouts::follow(writer.clone(), moved, deciding.clone()));
     let app = Arc::new(App {
-        writer: Writer::start(desk.clone(), stores.clone(), deciding.clone()),
+        writer,
         desk,
         store: store.clone(),
         ready,
@@ -151,7 +157,8 @@ pub async fn start(config: &ControlPlaneConfig) -> Result<Running, StartError> {
     let around = Around { clock, dice: Dice::seeded()?, stores, metrics };
     let core = ControlCore::new(config, store.clone(), clock.now());
     let (told, loaded) = oneshot::channel();
-    let decide = decide(core, most, inbox, around, deciding, Readiness { gate: now_ready, told });
+    let make = move |core, metrics| Desk::new(core, most, metrics, tell_moved);
+    let decide = decide(core, make, inbox, around, deciding, Readiness { gate: now_ready, told });
     Ok(Running {
         listen,
         admin,
@@ -164,7 +171,7 @@ pub async fn start(config: &ControlPlaneConfig) -> Result<Running, StartError> {
                 tokio::spawn(serve(operators, http::admin(app), connections, serving)),
             ],
         },
-        deciding: Stage { stop: stop_deciding, tasks: vec![tokio::spawn(decide)] },
+        deciding: Stage { stop: stop_deciding, tasks: vec![follow, tokio::spawn(decide)] },
         loaded: Some(loaded),
         _lock: lock,
     })
@@ -179,7 +186,7 @@ struct Readiness {
 /// Loads state, opens the gate, then runs the desk until it is told to stop.
 async fn decide(
     mut core: ControlCore,
-    most: Option<u32>,
+    desk: impl FnOnce(ControlCore, Arc<Metrics>) -> Desk,
     inbox: Inbox,
     around: Around,
     stop: Signal,
@@ -193,7 +200,7 @@ async fn decide(
     if good {
         around.metrics.ready.set(1);
         readiness.gate.raise();
-        let desk = Desk::new(core, most, Arc::clone(&around.metrics));
+        let desk = desk(core, Arc::clone(&around.metrics));
         tick::run(desk, inbox, around, stop).await;
     }
 }
@@ -242,6 +249,8 @@ fn load(stores: &mut Stores) -> Result<Loaded, StartError> {
         notify: exceptions(stores)?,
         revision: stores.policies.head()?,
         adopted: stores.policies.adopted()?,
+        rollouts: rollouts(stores)?,
+        commands: stores.policies.list(DocumentKind::Command)?.iter().filter_map(commands::left).collect(),
     })
 }
 
@@ -270,6 +279,13 @@ fn exceptions<T: Exception>(stores: &Stores) -> Result<Vec<(Label, T, Duration)>
         left.extend(said.map(|(said, lasts)| (document.key.name, said, lasts)));
     }
     Ok(left)
+}
+
+/// The last rollout of each namespace. One whose first step was never written down never began.
+fn rollouts(stores: &Stores) -> Result<Vec<RolloutView>, StartError> {
+    let kept = stores.policies.list(DocumentKind::Rollout)?;
+    let read = |document: Document| serde_json::from_str(document.body.as_deref().unwrap_or_default()).ok();
+    Ok(kept.into_iter().filter_map(read).collect())
 }
 
 fn not_understood(document: &Document, why: &Problem) -> StartError {

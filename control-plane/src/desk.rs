@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::Moment;
 use api::message::{News, Watch};
+use api::{Moment, Namespace};
 use bytes::Bytes;
 use control_core::{ControlCore, Event, Phase, Refusal, WatcherId};
 use prometheus::IntCounter;
@@ -35,6 +35,8 @@ pub(crate) struct Desk {
     /// Pushes to many watchers.
     pub(crate) pushes: Pushes,
     changed: bool,
+    /// Namespaces whose rollouts moved.
+    moved: mpsc::UnboundedSender<Namespace>,
 }
 
 /// One piece of news as JSON, encoded once for all who hear it.
@@ -103,7 +105,13 @@ impl Counts {
 
 impl Desk {
     /// A desk for a core that knows its state. At most `most` watches are held; any number when `None`.
-    pub(crate) fn new(core: ControlCore, most: Option<u32>, metrics: Arc<Metrics>) -> Self {
+    /// The namespaces of rollouts that moved go to `moved`.
+    pub(crate) fn new(
+        core: ControlCore,
+        most: Option<u32>,
+        metrics: Arc<Metrics>,
+        moved: mpsc::UnboundedSender<Namespace>,
+    ) -> Self {
         Self {
             core,
             held: BTreeMap::new(),
@@ -112,6 +120,7 @@ impl Desk {
             counted: BTreeMap::new(),
             pushes: Pushes::default(),
             changed: false,
+            moved,
         }
     }
 
@@ -152,6 +161,10 @@ impl Desk {
                 self.pushes.begin(service.clone(), *followers, *bytes, *forecast);
             }
             log(&event);
+            if let Event::RolloutMoved { namespace, .. } = &event {
+                // Nobody writes any more once the process stops.
+                let _stopping = self.moved.send(namespace.clone());
+            }
         }
         for push in self.pushes.take_over() {
             self.measured(&push);

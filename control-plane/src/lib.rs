@@ -13,12 +13,14 @@
 
 mod boot;
 mod clock;
+mod commands;
 mod desk;
 mod diff;
 mod http;
 mod metrics;
 pub mod port;
 mod pushes;
+mod rollouts;
 mod run;
 mod signal;
 pub mod store;

@@ -76,8 +76,8 @@ impl From<Closed> for NotKept {
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     turns: mpsc::Sender<Turn>,
-    desk: DeskHandle,
-    stores: StoreThread,
+    pub(crate) desk: DeskHandle,
+    pub(crate) stores: StoreThread,
 }
 
 impl Writer {
@@ -222,7 +222,7 @@ impl Writer {
     }
 
     /// Runs `turn` after the writes that came before.
-    async fn in_turn<R: Send + 'static>(
+    pub(crate) async fn in_turn<R: Send + 'static>(
         &self,
         turn: impl Future<Output = Result<R, NotKept>> + Send + 'static,
     ) -> Result<R, NotKept> {
@@ -249,12 +249,12 @@ impl Writer {
         let apply = self.desk.ask(move |desk, now| {
             let namespace = change.namespace.clone();
             desk.core.apply_policy(change, revision, now)?;
-            desk.core.policies(&namespace)
+            desk.core.verdicts(&namespace)
         });
         Ok(Kept { revision, digest: apply.await??.digest })
     }
 
-    async fn write(
+    pub(crate) async fn write(
         &self,
         key: DocumentKey,
         body: Option<String>,
@@ -262,8 +262,19 @@ impl Writer {
         deed: Deed,
         by: By,
     ) -> Result<u64, StoreError> {
-        let write = Write { key, body, expected, deed, by, at: wall_millis() };
+        let write = Self::words(key, body, expected, deed, by);
         self.stores.ask(move |stores| stores.policies.write(&write)).await
+    }
+
+    /// One write as the store takes it, at this time.
+    pub(crate) fn words(
+        key: DocumentKey,
+        body: Option<String>,
+        expected: Option<u64>,
+        deed: Deed,
+        by: By,
+    ) -> Write {
+        Write { key, body, expected, deed, by, at: wall_millis() }
     }
 
     /// The policy that revision `to` wrote.
@@ -305,6 +316,6 @@ fn label(service: &ServiceKey) -> Result<Label, NotKept> {
     service.name.as_str().parse().map_err(|why: String| NotKept::Wrong(Problem::at("name", why)))
 }
 
-fn not_json(why: &serde_json::Error) -> Problem {
+pub(crate) fn not_json(why: &serde_json::Error) -> Problem {
     Problem::at("", why.to_string())
 }

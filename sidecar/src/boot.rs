@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::config::SidecarConfig;
-use api::policy::{ServiceSettings, Settings, StrategyKind};
+use api::policy::PolicySet;
 use api::schema::Switch;
-use api::{Caller, Digest, Instance, Proof, ServiceKey, Span};
+use api::{Caller, Digest, Instance, Proof, ServiceKey};
 use sidecar_core::callers::SLOTS;
 use sidecar_core::conduct::{CANCELLED_MAX, IDLE_MAX};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
@@ -18,6 +18,7 @@ use sidecar_core::plan::ServicePlan;
 use sidecar_core::queue::WAITERS_MAX;
 use sidecar_core::resend::FREE_MAX;
 use sidecar_core::service::ServiceCell;
+use sidecar_core::side;
 use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -157,6 +158,7 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
         own: ways.iter().filter(|(way, _)| !matches!(way, Way::Inbound(_))).map(|(_, at)| *at).collect(),
         gate,
         in_flight: Box::new(move || host.in_flight() as usize),
+        inbound: shared.inbound.values().cloned().collect(),
         publisher: Publisher::new(publish),
         tls,
         asks: asked,
@@ -255,20 +257,13 @@ fn bound(config: &SidecarConfig, ways: &[(Way, SocketAddr)]) -> Vec<BoundApp> {
     config.apps.iter().map(app).collect()
 }
 
-/// An hour: how long a caller waits is the caller's business and travels with its request.
-const INBOUND_TOTAL: Span = Span::secs(3600);
-
-/// Each local app as a service of one endpoint with a plan of its own: one attempt, because its callers try
-/// elsewhere, and nothing is ever ejected, because it is the last one.
+/// Each local app as a service of one endpoint; see [`side::inbound`].
 fn inbound(config: &SidecarConfig) -> HashMap<ServiceKey, ServiceView> {
-    let mut settings = Settings::default();
-    settings.strategy.kind = StrategyKind::Failfast;
-    settings.timeout.total = INBOUND_TOTAL;
-    let settings = ServiceSettings::of(settings);
     let view = |app: &api::config::AppConfig| {
         let cell = ServiceCell::shared();
         let instance = Instance::at(app.service.clone(), app.app);
         let endpoint = Endpoint { id: 0, instance, cell: EndpointCell::shared(), held: None };
+        let settings = side::inbound(PolicySet::default().settle(&app.service));
         let plan = ServicePlan::compile(&app.service, &settings, Arc::clone(&cell), None);
         let list = EndpointList::new(app.service.clone(), 0, Digest::EMPTY, vec![Arc::new(endpoint)]);
         ServiceView { key: app.service.clone(), plan: Arc::new(plan), list: Arc::new(list), cell }

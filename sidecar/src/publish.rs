@@ -33,6 +33,8 @@ pub struct ServiceView {
 pub enum Update {
     /// A service is known, or its plan or list changed.
     Service(ServiceView),
+    /// The plan of a local app's own line changed.
+    Inbound(ServiceView),
     /// A service that was asked for cannot be had for now. An [`Update::Service`] follows when it can.
     Missing {
         /// Which service.

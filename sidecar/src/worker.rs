@@ -123,7 +123,7 @@ pub struct World {
     services: RefCell<HashMap<ServiceKey, Heard>>,
     /// The view that was asked for last: a connection, and mostly a whole app, asks for the same one again.
     recent: RefCell<Option<Rc<ServiceView>>>,
-    inbound: HashMap<ServiceKey, Rc<ServiceView>>,
+    inbound: RefCell<HashMap<ServiceKey, Rc<ServiceView>>>,
     asks: UnboundedSender<Ask>,
     #[expect(
         clippy::vec_box,
@@ -181,7 +181,7 @@ impl World {
             crowd: shared.crowd,
             services: RefCell::default(),
             recent: RefCell::default(),
-            inbound,
+            inbound: RefCell::new(inbound),
             asks: shared.asks,
             scratches: RefCell::default(),
         })
@@ -195,7 +195,7 @@ impl World {
     /// The view of `service` when it is at hand.
     pub(crate) fn at_hand(&self, way: &Way, service: &ServiceKey) -> Option<Rc<ServiceView>> {
         if let Way::Inbound(_) = way {
-            return self.inbound.get(service).cloned();
+            return self.inbound.borrow().get(service).cloned();
         }
         let mut recent = self.recent.borrow_mut();
         if let Some(view) = recent.as_ref().filter(|view| view.key == *service) {
@@ -210,7 +210,7 @@ impl World {
     /// What is known of `service`; asks for it when it is nothing, and then wakes `cx` once it is something.
     pub(crate) fn known(&self, way: &Way, service: &ServiceKey, cx: &Context<'_>) -> Known {
         if let Way::Inbound(_) = way {
-            let view = self.inbound.get(service).cloned();
+            let view = self.inbound.borrow().get(service).cloned();
             return view.map_or(Known::Missing(Reason::NoEndpoint), Known::Service);
         }
         let mut services = self.services.borrow_mut();
@@ -244,10 +244,16 @@ impl World {
                 self.meters.resolve(&view.plan, &view.list);
                 (view.key.clone(), Heard::View(Rc::new(view)))
             }
+            Update::Inbound(view) => {
+                self.inbound.borrow_mut().insert(view.key.clone(), Rc::new(view));
+                return;
+            }
             Update::Missing { service, reason } => (service, Heard::Missing(reason)),
         };
         self.recent.take();
-        match self.services.borrow_mut().insert(service.clone(), heard) {
+        // The borrow ends here: letting go looks at the services again.
+        let before = self.services.borrow_mut().insert(service.clone(), heard);
+        match before {
             Some(Heard::Asked(waiting)) => waiting.into_iter().for_each(Waker::wake),
             Some(Heard::View(before)) => self.let_go(&service, &before),
             Some(Heard::Missing(_)) | None => {}

@@ -1,23 +1,34 @@
 //! `outrigger apply`: policies to the control plane.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use api::Policy;
+use api::rollout::Verdicts;
 use api::schema::Shape;
+use api::{Namespace, Policy, Span};
 use clap::Args;
 use serde::Deserialize;
 
+use super::rollout::{self, Staged};
 use crate::documents;
-use crate::failed::Failed;
+use crate::failed::{Failed, NO, USAGE};
 use crate::peer::Peer;
 
 /// Write policies: checked here first, kept by the control plane, obeyed by the next requests.
+///
+/// Exits with 1 when a sidecar rejects them; it goes on with what it had.
 #[derive(Args, Debug)]
 pub(crate) struct Apply {
     /// A file of policy documents.
     #[arg(short, value_name = "FILE")]
     file: PathBuf,
+    /// Wait so long for each sidecar's word; who has not answered by then is told as silent.
+    #[arg(long, value_name = "SPAN", default_value = "10s")]
+    wait: Span,
+    #[command(flatten)]
+    staged: Staged,
     #[command(flatten)]
     by: By,
 }
@@ -59,15 +70,44 @@ impl By {
 }
 
 impl Apply {
-    /// Writes each document in the order of the file; the first refusal ends it.
+    /// Writes each document in the order of the file; the first refusal ends it. Then tells who runs them.
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
-        for policy in documents::policies(&self.file)? {
+        let policies = documents::policies(&self.file)?;
+        let namespaces: BTreeSet<Namespace> =
+            policies.iter().map(|policy| policy.namespace.clone()).collect();
+        if self.staged.staged {
+            let mut namespaces = namespaces.iter();
+            let (Some(namespace), None) = (namespaces.next(), namespaces.next()) else {
+                return Err(Failed::new(USAGE, "one namespace is rolled out at a time: split the file"));
+            };
+            return self.staged.run(&self.by, namespace, policies.iter().map(Shape::write).collect());
+        }
+        for policy in policies {
             let body = policy.write().to_string();
             let answer =
                 self.by.control.ask(NO_CONTROL, ("PUT", &path(&policy)), &self.by.headers(), &body)?;
             let Kept { revision } = answer.json()?;
             super::say(&format!("applied {}/{} as revision {revision}\n", policy.namespace, policy.name))?;
         }
-        Ok(ExitCode::SUCCESS)
+        let mut rejected = false;
+        for namespace in namespaces {
+            let verdicts = self.verdicts(&namespace)?;
+            rejected |= !verdicts.rejected.is_empty();
+            super::say(&rollout::verdicts(&verdicts))?;
+        }
+        Ok(if rejected { NO.into() } else { ExitCode::SUCCESS })
+    }
+
+    /// What each sidecar says, once all have said something or the time is over.
+    fn verdicts(&self, namespace: &Namespace) -> Result<Verdicts, Failed> {
+        let give_up = Instant::now() + self.wait.duration();
+        let path = format!("/v1/namespaces/{namespace}/verdicts");
+        loop {
+            let verdicts: Verdicts = self.by.control.ask(NO_CONTROL, ("GET", &path), &[], "")?.json()?;
+            if verdicts.silent.is_empty() || Instant::now() >= give_up {
+                return Ok(verdicts);
+            }
+            std::thread::sleep(rollout::LOOK);
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod check;
+mod command;
 mod completions;
 mod config;
 mod control_plane;
@@ -16,6 +17,7 @@ mod explain;
 mod get;
 mod reasons;
 mod rollback;
+mod rollout;
 mod schema;
 mod sidecar;
 
@@ -45,6 +47,8 @@ enum Verb {
     Diff(diff::Diff),
     Apply(apply::Apply),
     Rollback(rollback::Rollback),
+    Rollout(rollout::Rollout),
+    Command(command::Command),
     Drain(drain::Drain),
     Config(config::Config),
     Schema(schema::Schema),
@@ -71,6 +75,8 @@ impl Cli {
             Verb::Diff(verb) => verb.run(),
             Verb::Apply(verb) => verb.run(),
             Verb::Rollback(verb) => verb.run(),
+            Verb::Rollout(verb) => verb.run(),
+            Verb::Command(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),

@@ -4,6 +4,7 @@
 //! This crate never opens a socket or a file, reads a clock or rolls dice, and imports nothing of ours.
 
 pub mod choice;
+pub mod command;
 pub mod config;
 pub mod digest;
 pub mod exception;
@@ -15,8 +16,10 @@ pub mod name;
 pub mod policy;
 pub mod problem;
 pub mod reason;
+pub mod rollout;
 pub mod schema;
 pub mod story;
+pub mod traffic;
 pub mod unit;
 pub mod yaml;
 

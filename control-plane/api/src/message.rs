@@ -16,10 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::command::Command;
 use crate::digest::Digest;
 use crate::instance::{Instance, InstanceKey};
 use crate::list::{Cause, Delta};
 use crate::name::{Namespace, NodeName, ServiceKey};
+use crate::rollout::PolicyTrial;
+use crate::traffic::Traffic;
 use crate::unit::Span;
 
 /// The version of these messages, sent in `x-outrigger-api`.
@@ -61,15 +64,31 @@ pub struct Beat {
     /// The digest of each namespace's policies that the sidecar runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<Namespace, Digest>,
-    /// Policies it could not run, by namespace, with the reason.
+    /// Policies it could not run, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rejected: BTreeMap<Namespace, String>,
+    pub rejected: BTreeMap<Namespace, Rejected>,
     /// Of the instances that the last answer doubted, those that answer this host's traffic.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub serve: BTreeSet<InstanceKey>,
     /// Instances that this host's traffic had ejected.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub fail: BTreeSet<InstanceKey>,
+    /// What it counted of the requests it carried, of each route and caller that had any since the last beat.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
+    /// What it says of each command it knows: nothing where it obeys, else why it cannot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commands: BTreeMap<u64, String>,
+}
+
+/// Policies that a sidecar could not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejected {
+    /// What they say.
+    pub digest: Digest,
+    /// Why not, in the sidecar's words.
+    pub why: String,
 }
 
 /// The heartbeat was heard.
@@ -184,7 +203,7 @@ impl std::io::Write for Counted {
 pub struct PolicyNews {
     /// The namespace.
     pub namespace: Namespace,
-    /// What its documents say.
+    /// What all of this says.
     pub digest: Digest,
     /// The store's revision.
     pub revision: u64,
@@ -194,6 +213,30 @@ pub struct PolicyNews {
     pub adopted: bool,
     /// The documents, as [`Policy`](crate::Policy) writes them.
     pub documents: Vec<Value>,
+    /// What a part of the namespace's sidecars runs in their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<PolicyTrial>,
+    /// The commands of the namespace that are not over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Command>,
+}
+
+impl PolicyNews {
+    /// What the documents say: the digest without what is only for a time.
+    pub fn base(&self) -> Digest {
+        let mut base = self.digest;
+        if let Some(trial) = &self.trial {
+            base -= trial.mark();
+        }
+        self.commands.iter().for_each(|command| base -= command.digest());
+        base
+    }
+
+    /// The part that outlives a restart: a trial and its like are told again or are over.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        Self { digest: self.base(), trial: None, commands: Vec::new(), ..self.clone() }
+    }
 }
 
 /// Ask whether what is held is what there is, without moving anything.

@@ -13,10 +13,10 @@ mod subset;
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
 pub use key::HashKey;
 pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
-pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings};
+pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings, Stop};
 pub use settings::{
     Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Health,
-    HealthWords, Limit, LimitKey, Retry, RetryWords, Settings, SettingsWords, Strategy, StrategyKind,
-    StrategyWords, Timeout, TimeoutWords, Zones,
+    HealthWords, Limit, LimitKey, LimitScope, Retry, RetryWords, Settings, SettingsWords, Strategy,
+    StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
 };
 pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -96,6 +96,9 @@ reasons! {
         "Add instances; waiting longer only moves the queue.";
     BreakerOpen = "breaker_open", 503, 14, "destination_unavailable", "breaker open",
         "Every endpoint's breaker is open.", "Look at the failures before it opened; it tries again by itself.";
+    Degraded = "degraded", 503, 14, "http_request_denied", "degraded by command",
+        "An operator ordered that callers do without this part of the service for now.",
+        "Do without it; `outrigger command list` says who ordered it, why and until when.";
     DeadlineExceeded = "deadline_exceeded", 504, 4, "http_response_timeout", "deadline exceeded",
         "The total time of the request ran out.", "Look at the attempts; raise `timeout.total` if it is too short.";
     DeniedByPolicy = "denied_by_policy", 403, 7, "http_request_denied", "denied by policy",

@@ -3,27 +3,33 @@
 //! Each entry point takes `now`, changes the machines, tells the watchers, and leaves its events to be taken.
 //! It never waits and never calls back.
 
+mod commands;
 mod exceptions;
 mod explaining;
 mod operators;
 mod reads;
+mod rollouts;
 mod sidecars;
 #[cfg(test)]
 mod tests;
 mod watching;
 mod witnessing;
 
+pub use commands::KeptCommand;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
+use api::rollout::RolloutView;
 use api::{
-    Cause, Instance, InstanceKey, Label, Moment, NotifyShare, Override, PlannedDrain, Policy, Problem,
-    Readiness, ServiceKey, Span,
+    Cause, Instance, InstanceKey, Label, Moment, Namespace, NotifyShare, Override, PlannedDrain, Policy,
+    Problem, Readiness, ServiceKey, Span,
 };
 
 use crate::blast::Blast;
+use crate::commands::Commands;
 use crate::event::Event;
 use crate::exceptions::ForATime;
 use crate::leases::{BEATS_PER_EXPIRY, LeaseId, Leases};
@@ -32,6 +38,7 @@ use crate::protection::Protection;
 use crate::ready::Phase;
 use crate::refusal::Refusal;
 use crate::registry::{Over, Owner, Registry, Turn};
+use crate::rollout::Rollout;
 use crate::sessions::Sessions;
 use crate::snapshot::{SavedLease, SavedTombstone, Snapshot};
 use crate::sweep::{Sweeper, Swept};
@@ -64,6 +71,10 @@ pub struct Loaded {
     pub revision: u64,
     /// Whether an operator said that this store replaces others.
     pub adopted: bool,
+    /// The last rollout of each namespace, also one that is over.
+    pub rollouts: Vec<RolloutView>,
+    /// Commands whose time is not over.
+    pub commands: Vec<KeptCommand>,
 }
 
 /// The deciding half of one control plane.
@@ -91,6 +102,8 @@ pub struct ControlCore {
     /// When witnesses are heard next.
     hear_at: Moment,
     policies: Policies,
+    rollouts: BTreeMap<Namespace, Rollout>,
+    commands: Commands,
     watches: Watches,
     events: VecDeque<Event>,
 }
@@ -118,6 +131,8 @@ impl ControlCore {
             accused: BTreeMap::new(),
             hear_at: now,
             policies: Policies::default(),
+            rollouts: BTreeMap::new(),
+            commands: Commands::default(),
             watches: Watches::new(&config.push, now),
             events: VecDeque::new(),
             config: config.clone(),
@@ -162,6 +177,8 @@ impl ControlCore {
         self.sweeper = Sweeper::new(&self.config.protection, now + first);
         self.blast.loaded(now);
         self.leases.tick(now);
+        self.resume_rollouts(loaded.rollouts, now)?;
+        loaded.commands.into_iter().for_each(|command| self.remember_command(command, now));
         self.told([Event::Loaded { instances }], now);
         Ok(())
     }
@@ -210,6 +227,8 @@ impl ControlCore {
         events.extend(sweeper.tick(&mut on, now, dice));
         self.blast.tick(now);
         self.told(events, now);
+        self.look_at_rollouts(now);
+        self.end_commands(now);
     }
 
     /// When to tick again; never far ahead once state is loaded, because a stall is noticed by its lateness.
@@ -218,6 +237,7 @@ impl ControlCore {
         let own = [self.leases.wake_at(), self.sweeper.wake_at(), self.hear_at];
         let ends = self.overrides.wake_at().into_iter().chain(self.drains.wake_at());
         let ends = ends.chain(self.notify.wake_at());
+        let ends = ends.chain(self.rollouts_wake_at()).chain(self.commands.wake_at());
         own.into_iter().chain(self.phase.wake_at()).chain(self.watches.wake_at()).chain(ends).min()
     }
 
@@ -337,7 +357,9 @@ impl ControlCore {
                     self.watches.tell(&Topic::List(key.service.clone()), !ready, now);
                 }
                 Event::Removed { key, .. } => self.watches.tell(&Topic::List(key.service.clone()), true, now),
-                Event::PolicyApplied { namespace, .. } => {
+                Event::PolicyApplied { namespace, .. }
+                | Event::RolloutMoved { namespace, .. }
+                | Event::CommandsChanged { namespace } => {
                     self.watches.tell(&Topic::Policies(namespace.clone()), true, now);
                 }
                 Event::Adopted => self.watches.tell_adopted(now),

@@ -18,6 +18,12 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number from 0 to 1.
+    #[cfg(test)]
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// Fisher and Yates' shuffle. The bias of `%` is below 2^-40 for any list that fits in memory.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

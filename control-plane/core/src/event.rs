@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use api::rollout::RolloutState;
 use api::{Cause, InstanceKey, Label, Namespace, NodeName, ServiceKey};
 
 use crate::leases::LeaseId;
@@ -149,6 +150,22 @@ pub enum Event {
     },
     /// An operator said that this store replaces others.
     Adopted,
+    /// A command was given, taken back, or is over.
+    CommandsChanged {
+        /// Its namespace.
+        namespace: Namespace,
+    },
+    /// A rollout began, went a step on, or ended.
+    RolloutMoved {
+        /// Its namespace.
+        namespace: Namespace,
+        /// Its number.
+        rollout: u64,
+        /// How far it is.
+        state: RolloutState,
+        /// Why, in words.
+        why: String,
+    },
 }
 
 impl Event {
@@ -173,6 +190,9 @@ impl Event {
             Self::PolicyApplied { .. } => "policy-applied",
             Self::PolicyRejected { .. } => "policy-rejected",
             Self::Adopted => "adopted",
+            Self::RolloutMoved { state: RolloutState::RolledBack, .. } => "rollout-rolled-back",
+            Self::RolloutMoved { .. } => "rollout-moved",
+            Self::CommandsChanged { .. } => "commands-changed",
         }
     }
 }
@@ -212,6 +232,10 @@ impl fmt::Display for Event {
                 write!(f, "node {node} cannot run the policies of namespace {namespace}: {why}")
             }
             Self::Adopted => f.write_str("this store replaces others"),
+            Self::CommandsChanged { namespace } => write!(f, "commands of namespace {namespace} changed"),
+            Self::RolloutMoved { namespace, rollout, state, why } => {
+                write!(f, "rollout {rollout} of namespace {namespace} is {state}: {why}")
+            }
         }
     }
 }

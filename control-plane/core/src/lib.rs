@@ -5,6 +5,7 @@
 //! moments and dice are arguments, and [`ControlCore::wake_at`] says when to come back.
 
 mod blast;
+mod commands;
 mod core;
 mod dice;
 mod event;
@@ -16,15 +17,17 @@ mod protection;
 mod ready;
 mod refusal;
 mod registry;
+mod rollout;
 mod sessions;
 mod snapshot;
 mod sweep;
 mod tombstones;
+mod traffic;
 mod validate;
 mod watch;
 mod witness;
 
-pub use core::{ControlCore, Loaded};
+pub use core::{ControlCore, KeptCommand, Loaded};
 pub use event::{Event, HeldBy};
 pub use leases::{LeaseId, Source};
 pub use policies::PolicyChange;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::PolicyNews;
+use api::rollout::PolicyTrial;
 use api::schema::Shape;
 use api::{Digest, Label, Namespace, Policy, PolicySet, Problem};
 
@@ -29,6 +30,7 @@ pub struct PolicyChange {
 struct Held {
     set: PolicySet,
     revisions: BTreeMap<Label, u64>,
+    trial: Option<PolicyTrial>,
 }
 
 /// The policies of every namespace.
@@ -54,7 +56,7 @@ impl Policies {
             let revisions =
                 documents.iter().map(|(policy, revision)| (policy.name.clone(), *revision)).collect();
             let set = PolicySet::new(documents.into_iter().map(|(policy, _)| policy))?;
-            policies.namespaces.insert(namespace, Held { set, revisions });
+            policies.namespaces.insert(namespace, Held { set, revisions, trial: None });
         }
         Ok(policies)
     }
@@ -70,9 +72,7 @@ impl Policies {
         let (namespace, name) = (policy.namespace.clone(), policy.name.clone());
         let replaces = self.expect(&namespace, &name, expected)?;
         self.with(&namespace, &policy)?;
-        let needs = policy.needs();
-        let missing = needs.iter().filter(|need| able.is_some_and(|able| !able.contains(need.as_str())));
-        let problems: Vec<Problem> = missing.map(|need| unable(need)).collect();
+        let problems = Self::unable(&policy, able);
         if !problems.is_empty() {
             return Err(Refusal::Wrong(problems));
         }
@@ -118,9 +118,46 @@ impl Policies {
         self.namespaces.keys()
     }
 
-    /// What the documents of `namespace` say.
+    /// What sidecars are told of `namespace`: its documents, and what is tried beside them.
     pub(crate) fn digest(&self, namespace: &Namespace) -> Digest {
+        let Some(held) = self.namespaces.get(namespace) else { return Digest::EMPTY };
+        let mut digest = held.set.digest();
+        if let Some(trial) = &held.trial {
+            digest += trial.mark();
+        }
+        digest
+    }
+
+    /// What the documents of `namespace` say.
+    pub(crate) fn base(&self, namespace: &Namespace) -> Digest {
         self.namespaces.get(namespace).map_or(Digest::EMPTY, |held| held.set.digest())
+    }
+
+    /// A part of the fleet runs `trial` in the place of the documents of `namespace`; nobody any more when `None`.
+    pub(crate) fn try_out(&mut self, namespace: &Namespace, trial: Option<PolicyTrial>) {
+        self.namespaces.entry(namespace.clone()).or_default().trial = trial;
+    }
+
+    /// The documents of `namespace` with each of `changed` in the place of its namesake.
+    pub(crate) fn with_all(&self, namespace: &Namespace, changed: Vec<Policy>) -> Result<PolicySet, Refusal> {
+        let set = self.set(namespace);
+        let kept = set.documents().filter(|held| changed.iter().all(|policy| policy.name != held.name));
+        PolicySet::new(kept.cloned().chain(changed.iter().cloned())).map_err(Refusal::Wrong)
+    }
+
+    /// `set` is in force in the place of all documents of `namespace`; `revisions` tells those that are new.
+    pub(crate) fn replace(&mut self, namespace: &Namespace, set: PolicySet, revisions: Vec<(Label, u64)>) {
+        self.revision = revisions.iter().map(|(_, revision)| *revision).fold(self.revision, u64::max);
+        let held = self.namespaces.entry(namespace.clone()).or_default();
+        held.set = set;
+        held.revisions.extend(revisions);
+    }
+
+    /// What no connected sidecar can run of `policy`.
+    pub(crate) fn unable(policy: &Policy, able: Option<&BTreeSet<&str>>) -> Vec<Problem> {
+        let needs = policy.needs();
+        let missing = needs.iter().filter(|need| able.is_some_and(|able| !able.contains(need.as_str())));
+        missing.map(|need| unable(need)).collect()
     }
 
     /// The document `name` and its revision.
@@ -140,6 +177,8 @@ impl Policies {
             store: store.to_owned(),
             adopted,
             documents: documents.map(Shape::write).collect(),
+            trial: self.namespaces.get(namespace).and_then(|held| held.trial.clone()),
+            commands: Vec::new(),
         }
     }
 

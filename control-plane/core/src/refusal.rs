@@ -23,6 +23,12 @@ pub enum Refusal {
         /// Where it is; `None` when there is none.
         current: Option<u64>,
     },
+    /// A rollout of the namespace runs, so its policies are not to be written (409).
+    RolloutRuns(u64),
+    /// No such command (404).
+    NoSuchCommand,
+    /// No rollout of the namespace is known (404).
+    NoRollout,
     /// The words are wrong (422).
     Wrong(Vec<Problem>),
     /// No such override or planned drain (404).
@@ -52,6 +58,11 @@ impl fmt::Display for Refusal {
             Self::NewerBoot(key) => write!(f, "{key} belongs to a newer boot"),
             Self::Conflict { current: Some(current) } => write!(f, "the policy is at revision {current}"),
             Self::Conflict { current: None } => f.write_str("there is no such policy yet"),
+            Self::RolloutRuns(id) => {
+                write!(f, "rollout {id} of this namespace runs; wait for its end or give it up")
+            }
+            Self::NoSuchCommand => f.write_str("no such command"),
+            Self::NoRollout => f.write_str("this namespace never had a rollout"),
             Self::Wrong(problems) => {
                 let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&texts.join("; "))

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::message::{Beat, OpenSession};
+use api::message::{Beat, OpenSession, Rejected};
 use api::{Digest, Namespace, NodeName, Span};
 
 use crate::leases::LeaseId;
+use crate::traffic::{ByService, HostTraffic};
 
 /// One sidecar's session as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -25,7 +26,7 @@ pub struct SessionView {
     /// The digest of each namespace's policies that it runs.
     pub policies: BTreeMap<Namespace, Digest>,
     /// Policies it could not run, with the reason.
-    pub rejected: BTreeMap<Namespace, String>,
+    pub rejected: BTreeMap<Namespace, Rejected>,
     /// What it can run.
     pub capabilities: BTreeSet<String>,
 }
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) capabilities: BTreeSet<String>,
     /// What it last said of policies.
     pub(crate) beat: Beat,
+    /// What it counted of its requests.
+    pub(crate) traffic: HostTraffic,
     /// Whether this process heard it open. One that a snapshot tells of has to say everything again, because
     /// what it said after the snapshot was written is in nobody's memory.
     pub(crate) heard: bool,
@@ -59,10 +62,11 @@ impl Sessions {
     /// A session opened or resumed; it keeps what it said of policies when it resumes. Returns the session of
     /// an older boot of the same node, when this is the first word of a newer one.
     pub(crate) fn open(&mut self, id: LeaseId, open: &OpenSession) -> Option<LeaseId> {
-        let beat = self.sessions.remove(&id).map(|known| known.beat).unwrap_or_default();
+        let known = self.sessions.remove(&id).map(|known| (known.beat, known.traffic));
+        let (beat, traffic) = known.unwrap_or_default();
         let (node, boot, epoch) = (open.node.clone(), open.boot.clone(), open.epoch);
         let capabilities = open.capabilities.clone();
-        self.sessions.insert(id, Session { node, boot, epoch, capabilities, beat, heard: true });
+        self.sessions.insert(id, Session { node, boot, epoch, capabilities, beat, traffic, heard: true });
         let before = self.newest.get(&open.node).copied();
         let age = |id: LeaseId| (self.sessions.get(&id).map(|session| session.epoch), id);
         if before.is_some_and(|before| age(before) > age(id)) {
@@ -99,18 +103,33 @@ impl Sessions {
         self.sessions.get(&id)
     }
 
-    /// A session beat. Returns its node and the rejections that are new with this beat.
+    /// A session beat. Returns its node, the rejections that are new with this beat, and what it counted of its
+    /// requests since the beat before.
     pub(crate) fn beat(
         &mut self,
         id: LeaseId,
-        beat: Beat,
-    ) -> Option<(NodeName, BTreeMap<Namespace, String>)> {
+        mut beat: Beat,
+    ) -> Option<(NodeName, BTreeMap<Namespace, String>, ByService)> {
         let session = self.sessions.get_mut(&id)?;
+        let since = session.traffic.tell(std::mem::take(&mut beat.traffic));
         let fresh =
-            |(namespace, why): &(&Namespace, &String)| session.beat.rejected.get(namespace) != Some(why);
-        let rejected = beat.rejected.iter().filter(fresh).map(|(n, why)| (n.clone(), why.clone())).collect();
+            |(namespace, no): &(&Namespace, &Rejected)| session.beat.rejected.get(namespace) != Some(no);
+        let rejected =
+            beat.rejected.iter().filter(fresh).map(|(n, no)| (n.clone(), no.why.clone())).collect();
         session.beat = beat;
-        Some((session.node.clone(), rejected))
+        Some((session.node.clone(), rejected, since))
+    }
+
+    /// The sessions of `node`: one, and those of older boots whose leases run out.
+    pub(crate) fn of_node(&self, node: &NodeName) -> impl Iterator<Item = LeaseId> {
+        self.sessions.iter().filter(move |(_, session)| session.node == *node).map(|(id, _)| *id)
+    }
+
+    /// Sessions that follow the policies of `namespace`: they say which of them they run.
+    pub(crate) fn following(&self, namespace: &Namespace) -> impl Iterator<Item = &Session> {
+        let follows =
+            |beat: &Beat| beat.policies.contains_key(namespace) || beat.rejected.contains_key(namespace);
+        self.sessions.values().filter(move |session| follows(&session.beat))
     }
 
     /// What at least one session can run; `None` when nobody is connected.

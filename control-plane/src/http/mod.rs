@@ -4,12 +4,14 @@
 //! readers, `admin` for operators. Whoever may read may not thereby write.
 
 pub(crate) mod body;
+pub(crate) mod commands;
 pub(crate) mod exceptions;
 pub(crate) mod health;
 pub(crate) mod instances;
 pub(crate) mod page;
 pub(crate) mod policies;
 pub(crate) mod problem;
+pub(crate) mod rollouts;
 pub(crate) mod serve;
 pub(crate) mod services;
 pub(crate) mod sessions;
@@ -26,7 +28,7 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
@@ -80,13 +82,16 @@ pub(crate) fn nodes(app: Arc<App>) -> Router {
         .route("/v1/sessions/{id}/instances", put(instances::register).delete(instances::deregister))
         .route("/v1/services", get(services::list))
         .route("/v1/namespaces/{namespace}/services/{name}", get(services::one))
-        .route("/v1/namespaces/{namespace}/policies/{name}", get(policies::one));
+        .route("/v1/namespaces/{namespace}/policies/{name}", get(policies::one))
+        .route("/v1/namespaces/{namespace}/rollouts", get(rollouts::one))
+        .route("/v1/namespaces/{namespace}/commands", get(commands::list));
     around("nodes", app, own)
 }
 
 /// What operators may ask: what readers may, and the writes.
 pub(crate) fn admin(app: Arc<App>) -> Router {
     let policy = get(policies::one).put(policies::put).delete(policies::remove);
+    let rollout = get(rollouts::one).post(rollouts::begin).delete(rollouts::abandon);
     let own = Router::new()
         .route("/", get(page::page))
         .route("/v1/sessions", get(sessions::list))
@@ -103,6 +108,9 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
             "/v1/notify/{name}",
             put(exceptions::put::<NotifyShare>).delete(exceptions::end::<NotifyShare>),
         )
+        .route("/v1/namespaces/{namespace}/rollouts", rollout)
+        .route("/v1/namespaces/{namespace}/commands", get(commands::list).post(commands::order))
+        .route("/v1/namespaces/{namespace}/commands/{id}", delete(commands::revoke))
         .route("/v1/adopt", post(policies::adopt))
         .route("/v1/audit", get(policies::audit));
     around("admin", app, own).layer(middleware::from_fn(own_pages))
@@ -120,6 +128,7 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
         .route("/v1/pushes", get(watch::pushes))
         .route("/v1/policies", get(policies::list))
         .route("/v1/namespaces/{namespace}/policies", get(policies::of_namespace))
+        .route("/v1/namespaces/{namespace}/verdicts", get(rollouts::verdicts))
         .route("/v1/namespaces/{namespace}/policies/{name}/history", get(policies::history))
         .layer(
             ServiceBuilder::new()

@@ -52,6 +52,8 @@ pub(crate) enum Refused {
     ComeBack(Duration),
     /// More of a service would leave at once than may.
     BlastRadius(String),
+    /// Something else is under way.
+    UnderWay(String),
     /// A limit of the registry is reached.
     Full(String),
     /// The disk is full: reads go on.
@@ -89,6 +91,7 @@ impl Refused {
                 (StatusCode::SERVICE_UNAVAILABLE, "many come at once", Some(after))
             }
             Self::BlastRadius(_) => (StatusCode::CONFLICT, "too much at once", None),
+            Self::UnderWay(_) => (StatusCode::CONFLICT, "a rollout runs", None),
             Self::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "limit reached", Some(5)),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk full", Some(30)),
             Self::StoreAway(_) => (StatusCode::SERVICE_UNAVAILABLE, "store away", Some(5)),
@@ -105,7 +108,8 @@ impl Refused {
             Self::Stopping => "this process stops; another address, or this one later, will answer".into(),
             Self::NotFound(what) | Self::LostRace(what) | Self::Superseded(what) => what.clone(),
             Self::ComeBack(_) => "everybody is let in at a rate; what is known stays in use meanwhile".into(),
-            Self::BlastRadius(what) | Self::Full(what) | Self::StoreAway(what) => what.clone(),
+            Self::BlastRadius(what) | Self::UnderWay(what) => what.clone(),
+            Self::Full(what) | Self::StoreAway(what) => what.clone(),
             Self::NoRoute => "this listener has no such path; writes are on the admin listener".into(),
             Self::ForeignPage => {
                 "operators write from this listener's own page or from no page at all".into()
@@ -136,9 +140,12 @@ impl From<control_core::Refusal> for Refused {
             Refusal::NoSession
             | Refusal::NoSuchService(_)
             | Refusal::NoSuchPolicy
+            | Refusal::NoRollout
+            | Refusal::NoSuchCommand
             | Refusal::NoSuchException => Self::NotFound(why.to_string()),
             Refusal::ComeBack(after) => Self::ComeBack(after),
             Refusal::BlastRadius { .. } => Self::BlastRadius(why.to_string()),
+            Refusal::RolloutRuns(_) => Self::UnderWay(why.to_string()),
             Refusal::NewerBoot(_) => Self::Superseded(why.to_string()),
             Refusal::Conflict { .. } => Self::LostRace(why.to_string()),
             Refusal::Wrong(problems) => Self::Wrong(problems),

@@ -28,6 +28,10 @@ choice! {
         Drain = "drain",
         /// A share of watchers that an operator wants told at a time.
         Notify = "notify",
+        /// The last rollout of a namespace, step by step.
+        Rollout = "rollout",
+        /// A command, until it is over.
+        Command = "command",
     }
 }
 
@@ -42,6 +46,16 @@ choice! {
         Rollback = "rollback",
         /// Said that this store replaces others.
         Adopt = "adopt",
+        /// Began a rollout.
+        Rollout = "rollout",
+        /// A rollout went on, or ended by itself.
+        Step = "step",
+        /// Gave a rollout up.
+        Abandon = "abandon",
+        /// Gave a command.
+        Command = "command",
+        /// Took a command back.
+        Revoke = "revoke",
     }
 }
 
@@ -206,6 +220,12 @@ pub trait PolicyStore: Send {
     /// # Errors
     /// [`StoreError::Conflict`] when the document is not at the expected revision; else when the engine fails.
     fn write(&mut self, write: &Write) -> Result<u64, StoreError>;
+
+    /// Writes documents and their audit lines, all or none. Returns their new revisions, in the same order.
+    ///
+    /// # Errors
+    /// As [`PolicyStore::write`].
+    fn write_all(&mut self, writes: &[Write]) -> Result<Vec<u64>, StoreError>;
 
     /// Says that this store replaces others.
     ///

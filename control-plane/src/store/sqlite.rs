@@ -142,18 +142,26 @@ impl PolicyStore for SqliteStore {
     }
 
     fn write(&mut self, write: &Write) -> Result<u64, StoreError> {
+        let revisions = self.write_all(std::slice::from_ref(write))?;
+        Ok(revisions.first().copied().unwrap_or_default())
+    }
+
+    fn write_all(&mut self, writes: &[Write]) -> Result<Vec<u64>, StoreError> {
         let deed = "write a document";
-        let both = self
+        let all = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(engine(deed))?;
-        let held = held(&both, &write.key).map_err(engine(deed))?;
-        if let Some(expected) = write.expected.filter(|expected| *expected != held) {
-            return Err(StoreError::Conflict { expected, held });
+        let mut revisions = Vec::with_capacity(writes.len());
+        for write in writes {
+            let held = held(&all, &write.key).map_err(engine(deed))?;
+            if let Some(expected) = write.expected.filter(|expected| *expected != held) {
+                return Err(StoreError::Conflict { expected, held });
+            }
+            revisions.push(insert(&all, write).map_err(engine(deed))?);
         }
-        let revision = insert(&both, write).map_err(engine(deed))?;
-        both.commit().map_err(engine(deed))?;
-        Ok(revision)
+        all.commit().map_err(engine(deed))?;
+        Ok(revisions)
     }
 
     fn adopt(&mut self, by: &By, at: u64) -> Result<(), StoreError> {

@@ -85,8 +85,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn flow(rate: &str, burst: u32) -> Flow {
-        let (name, key) = ("a".parse().unwrap(), Default::default());
-        Flow::of(&Limit { name, key, rate: rate.parse().unwrap(), burst })
+        let (name, key, scope) = ("a".parse().unwrap(), Default::default(), Default::default());
+        Flow::of(&Limit { name, key, scope, rate: rate.parse().unwrap(), burst })
     }
 
     #[test]

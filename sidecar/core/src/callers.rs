@@ -90,8 +90,8 @@ mod tests {
     }
 
     fn flow() -> Flow {
-        let (name, key) = ("a".parse().unwrap(), Default::default());
-        Flow::of(&Limit { name, key, rate: "1/s".parse().unwrap(), burst: 1 })
+        let (name, key, scope) = ("a".parse().unwrap(), Default::default(), Default::default());
+        Flow::of(&Limit { name, key, scope, rate: "1/s".parse().unwrap(), burst: 1 })
     }
 
     #[test]

@@ -70,6 +70,15 @@ impl Directory {
         self.current.clone()
     }
 
+    /// What workers run on while nothing may be sent to the instances for which `shuns` says so.
+    pub fn without(&self, shuns: impl Fn(&InstanceKey) -> bool) -> Arc<EndpointList> {
+        let current = &self.current;
+        let left =
+            current.endpoints.iter().filter(|endpoint| !shuns(&endpoint.instance.key)).cloned().collect();
+        let fewer = EndpointList::new(current.service.clone(), current.revision, current.digest, left);
+        Arc::new(fewer.arranged(&self.wants, &self.standing, &current.parts))
+    }
+
     /// What the control plane last said, held endpoints apart; its digest goes into the next question.
     pub fn told(&self) -> &List {
         &self.told

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use api::Reason;
-use api::policy::Settings;
+use api::policy::{Settings, Stop};
 use api::{Caller, Moment};
 
 use crate::bucket::Grant;
@@ -58,6 +58,9 @@ pub fn limit(route: &Route, exchange: &Exchange, scratch: &mut Scratch, now: Mom
     if !deadline.allows(now) {
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
+    if let Some(stop) = route.stop() {
+        return Verdict::Refuse(ordered(stop));
+    }
     let Some(in_flight) = Held::enter(route.cell(), settings.concurrency.per_service.on()) else {
         let longest = settings.concurrency.longest_wait.duration();
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
@@ -72,6 +75,15 @@ pub fn limit(route: &Route, exchange: &Exchange, scratch: &mut Scratch, now: Mom
     }
     route.cell().budget.tell_request(now);
     Verdict::Now(Admission { route: route.clone(), deadline, _in_flight: in_flight })
+}
+
+/// A command refuses the route.
+fn ordered(stop: Stop) -> Refusal {
+    let (reason, command) = match stop {
+        Stop::Degraded(command) => (Reason::Degraded, command),
+        Stop::Broken(command) => (Reason::BreakerOpen, command),
+    };
+    Refusal::of(reason).detail(format!("by command {command}"))
 }
 
 /// Takes a token of each; otherwise which one has none, for how long, and whether it is the overflow's.

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use api::policy::{HashKey, Limit, LimitKey, Matching, ServiceSettings, Settings};
+use api::policy::{HashKey, Limit, LimitKey, Matching, ServiceSettings, Settings, Stop};
 use api::schema::Switch;
-use api::{Caller, Label, ServiceKey};
+use api::traffic::Traffic;
+use api::{Caller, Label, Moment, ServiceKey};
 
 use crate::bucket::{Bucket, Flow};
 use crate::callers::CallerBuckets;
 use crate::parts::Wants;
 use crate::service::ServiceCell;
+use crate::traffic::Tally;
 
 /// What a worker runs for one service; shared as an `Arc`, swapped whole.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub struct RoutePlan {
     pub everyone: Terms,
     /// For callers with words of their own, by name.
     pub callers: Vec<(Label, Terms)>,
+    /// What is counted of its requests, whatever the plan says.
+    pub tally: Arc<Tally>,
+    /// A command that refuses all of them for now.
+    pub stop: Option<Stop>,
 }
 
 /// Settings and the limits they name.
@@ -92,6 +98,10 @@ impl ServicePlan {
             settings: settings.clone(),
             limits: settings.limits.iter().map(|limit| known_or_new(&mut known, limit)).collect(),
         };
+        let tally = |name: &Option<Label>| {
+            let known = before.and_then(|plan| plan.routes.iter().find(|route| route.name == *name));
+            known.map(|route| route.tally.clone()).unwrap_or_default()
+        };
         let routes: Vec<RoutePlan> = settings
             .routes
             .iter()
@@ -100,6 +110,8 @@ impl ServicePlan {
                 matching: route.matching.clone(),
                 everyone: terms(&route.settings),
                 callers: route.callers.iter().map(|(name, own)| (name.clone(), terms(own))).collect(),
+                tally: tally(&route.name),
+                stop: route.stop,
             })
             .collect();
         let by_source = |terms: &Terms| {
@@ -115,6 +127,11 @@ impl ServicePlan {
     pub fn base(&self) -> &Settings {
         // Settling always ends with the route that matches everything, so there is a last one.
         &self.routes[self.routes.len() - 1].everyone.settings
+    }
+
+    /// What was counted of its requests since the process's start, by route and caller.
+    pub fn traffic(&self, now: Moment) -> impl Iterator<Item = Traffic> + '_ {
+        self.routes.iter().flat_map(move |route| route.tally.read(&self.service, route.name.as_ref(), now))
     }
 
     /// What its rules ask of every list.
@@ -183,5 +200,16 @@ mod tests {
         assert_eq!(word(&same, 0), word(&first, 0));
         let other = compiled(&text.replace("10/s", "11/s"), Some(&first));
         assert_ne!(word(&other, 0), word(&first, 0));
+    }
+
+    #[test]
+    fn what_is_counted_of_a_route_survives_its_words() {
+        let text = "name: a\nmatch: { service: checkout }\nroutes: [{ name: r, match: { path: /a } }]\n";
+        let first = compiled(text, None);
+        let now = Moment::from_millis(5_000);
+        first.routes[0].tally.tell(now, &Caller::default(), true, std::time::Duration::ZERO);
+        let later = compiled(&text.replace("/a", "/b"), Some(&first));
+        let told: Vec<_> = later.traffic(now).map(|t| (t.route, t.requests, t.failed)).collect();
+        assert_eq!(told, [(Some("r".parse().unwrap()), 1, 1)]);
     }
 }

@@ -121,6 +121,11 @@ impl<'a> Glance<'a> {
         self.finish.reason.is_some() || self.finish.status >= 500
     }
 
+    /// Whether it was refused or failed, and not for the client's own doing.
+    pub fn failed_here(&self) -> bool {
+        self.failed() && !matches!(self.finish.reason, Some(Reason::ClientGone | Reason::ClientCut))
+    }
+
     /// Whether anything went otherwise than it should: what the failures' ring keeps.
     pub fn is_troubled(&self, slow: Duration) -> bool {
         self.failed() || self.attempted > 1 || self.took() >= slow

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use api::Label;
-use api::policy::{Settings, Subset};
+use api::policy::{Settings, Stop, Subset};
 use api::schema::Switch;
 
 use crate::exchange::Exchange;
@@ -13,6 +13,7 @@ use crate::hash;
 use crate::parts::{self, Asked};
 use crate::plan::{RoutePlan, ServicePlan, Terms};
 use crate::service::ServiceCell;
+use crate::traffic::Tally;
 
 /// The route of one request, with the plan it comes from: a plan swapped meanwhile does not touch it.
 #[derive(Clone, Debug)]
@@ -86,6 +87,16 @@ impl Route {
     /// Which part of the list it may meet.
     pub(crate) fn asked(&self) -> Asked {
         self.asked
+    }
+
+    /// A command that refuses it for now.
+    pub fn stop(&self) -> Option<Stop> {
+        self.plan.routes[self.at].stop
+    }
+
+    /// What is counted of its requests.
+    pub fn tally(&self) -> &Tally {
+        &self.plan.routes[self.at].tally
     }
 
     /// What is counted of the service.

@@ -49,7 +49,7 @@ pub(crate) struct Prepared {
 
 /// Builds it all and tells the workers what the file and the snapshot know.
 pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Result<Prepared> {
-    let Parts { config, clock, apps, own, gate, in_flight, publisher, tls, asks } = parts;
+    let Parts { config, clock, apps, own, gate, in_flight, inbound, publisher, tls, asks } = parts;
     let dice = Rc::new(Dice::seeded(clock));
     let node = place::node(&config).map_err(|why| io::Error::other(why.to_string()))?;
     let client = match config.control.urls.is_empty() {
@@ -57,7 +57,8 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
         false => Some(Client::new(&config.control, clock, dice.clone()).map_err(io::Error::other)?),
     };
     let policies = policies_of(&config).map_err(|told| io::Error::other(joined(&told)))?;
-    let state = State::new(own, policies.unwrap_or_default());
+    let policies = policies.unwrap_or_else(|| Policies::of_node(node.clone()));
+    let state = State::new((node.clone(), own), policies, inbound);
     // Without a control plane the file is the whole truth, and nothing needs to be kept.
     let file = client.is_some().then(|| SnapshotFile::within(&place::state_dir(&config)));
     let boot =
@@ -69,6 +70,8 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
     if let Some(file) = &file {
         restore(&hub, file, now);
     }
+    let inbound = hub.state.borrow_mut().settle_inbound();
+    hub.publish(&inbound);
     show::write(&hub);
     Ok(Prepared { hub, boot, file, in_flight, tls, asks })
 }

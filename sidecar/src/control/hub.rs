@@ -132,13 +132,24 @@ impl Hub {
                 }
             }
             News::Policies(news) => {
-                let (verdict, updates) = self.state.borrow_mut().tell_policies(news);
+                let (verdict, updates) = self.state.borrow_mut().tell_policies(news, now);
+                self.obey();
                 self.publish(&updates);
                 self.tell_verdict(&news.namespace, news.revision, &verdict);
             }
         }
         self.dirty.notify_one();
         self.touched.notify_one();
+    }
+
+    /// What commands want of the instances of this host.
+    pub(crate) fn obey(&self) {
+        let state = self.state.borrow();
+        let drains = |service: &ServiceKey| state.orders().drains(service, state.node());
+        if self.asserted.borrow_mut().order(drains) {
+            self.touched.notify_one();
+            self.say.notify_one();
+        }
     }
 
     fn tell_verdict(&self, namespace: &Namespace, revision: u64, verdict: &Verdict) {

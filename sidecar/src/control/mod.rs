@@ -39,7 +39,7 @@ use self::digests::Pace;
 use crate::clock::Clock;
 use crate::gate::Gate;
 use crate::local::BoundApp;
-use crate::publish::{Ask, Publisher};
+use crate::publish::{Ask, Publisher, ServiceView};
 use crate::tls::Tls;
 
 pub use self::status::{
@@ -61,6 +61,8 @@ pub struct Parts {
     pub gate: Gate,
     /// Requests in flight on this host.
     pub in_flight: Box<dyn Fn() -> usize + Send>,
+    /// The lines before the local apps, with their plans from boot.
+    pub inbound: Vec<ServiceView>,
     /// The workers.
     pub publisher: Publisher,
     /// Certificates whose files are watched.

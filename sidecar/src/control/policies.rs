@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use api::message::PolicyNews;
+use api::message::{PolicyNews, Rejected};
 use api::policy::{Policy, PolicySet, ServiceSettings};
 use api::schema::{Node, Problems, Shape};
-use api::{Digest, Namespace, ServiceKey};
+use api::{Digest, Namespace, NodeName, ServiceKey, Span};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,23 +31,53 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug)]
 struct InForce {
     set: PolicySet,
+    /// What this sidecar tries in their place.
+    trial: Option<PolicySet>,
     /// As they were told, for the snapshot and for comparing.
     news: PolicyNews,
-    /// What was refused last, with the digest of what it was.
-    refused: Option<(Digest, String)>,
+    /// What was refused last.
+    refused: Option<Refused>,
     /// A store that waits for somebody to adopt it.
     waiting: Option<String>,
+}
+
+/// Words that could not be run.
+#[derive(Clone, Debug)]
+struct Refused {
+    /// The digest of the news that brought them.
+    news: Digest,
+    /// What they say, and why not.
+    rejected: Rejected,
+}
+
+impl InForce {
+    fn set(&self) -> &PolicySet {
+        self.trial.as_ref().unwrap_or(&self.set)
+    }
+
+    /// The digest of what is run.
+    fn running(&self) -> Digest {
+        let trial = self.news.trial.as_ref().filter(|_| self.trial.is_some());
+        trial.map_or_else(|| self.news.base(), |trial| trial.digest)
+    }
 }
 
 /// The policies of all namespaces.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policies {
+    /// Which part of a fleet we are, where a part tries something; `None` for a file's.
+    node: Option<NodeName>,
     namespaces: BTreeMap<Namespace, InForce>,
     /// Whether they come from a file, and nobody else's are heard.
     fixed: bool,
 }
 
 impl Policies {
+    /// None yet, for the sidecar on `node`.
+    pub(crate) fn of_node(node: NodeName) -> Self {
+        Self { node: Some(node), ..Self::default() }
+    }
+
     /// The policies of a `--policy` file.
     pub(crate) fn of_file(documents: Vec<Policy>) -> Result<Self, Vec<api::Problem>> {
         let whole = PolicySet::new(documents)?;
@@ -55,7 +85,7 @@ impl Policies {
         for document in whole.documents() {
             by_namespace.entry(document.namespace.clone()).or_default().push(document.clone());
         }
-        let mut policies = Self { namespaces: BTreeMap::new(), fixed: true };
+        let mut policies = Self { fixed: true, ..Self::default() };
         for (namespace, documents) in by_namespace {
             let set = PolicySet::new(documents)?;
             let news = PolicyNews {
@@ -65,8 +95,12 @@ impl Policies {
                 store: "file".into(),
                 adopted: true,
                 documents: set.documents().map(Shape::write).collect(),
+                trial: None,
+                commands: Vec::new(),
             };
-            policies.namespaces.insert(namespace, InForce { set, news, refused: None, waiting: None });
+            policies
+                .namespaces
+                .insert(namespace, InForce { set, trial: None, news, refused: None, waiting: None });
         }
         Ok(policies)
     }
@@ -74,7 +108,7 @@ impl Policies {
     /// What they say for `service`.
     pub(crate) fn settle(&self, service: &ServiceKey) -> ServiceSettings {
         let none = PolicySet::default();
-        self.namespaces.get(&service.namespace).map_or(&none, |held| &held.set).settle(service)
+        self.namespaces.get(&service.namespace).map_or(&none, InForce::set).settle(service)
     }
 
     /// Hears `news`.
@@ -105,26 +139,57 @@ impl Policies {
     }
 
     fn take(&mut self, news: &PolicyNews) -> Verdict {
-        match read(news) {
+        let set = match read(&news.documents, &news.namespace) {
+            Ok(set) => set,
+            Err(why) => return self.refuse(news, why),
+        };
+        let held = InForce { set, trial: None, news: news.clone(), refused: None, waiting: None };
+        let held = self.namespaces.entry(news.namespace.clone()).insert_entry(held).into_mut();
+        let node = self.node.as_ref();
+        let Some(trial) = news.trial.as_ref().filter(|trial| node.is_some_and(|node| trial.includes(node)))
+        else {
+            return Verdict::Taken;
+        };
+        match read(&trial.documents, &news.namespace) {
             Ok(set) => {
-                let held = InForce { set, news: news.clone(), refused: None, waiting: None };
-                self.namespaces.insert(news.namespace.clone(), held);
+                held.trial = Some(set);
                 Verdict::Taken
             }
+            // What everybody runs is in force; only the trial is not.
             Err(why) => {
-                let none = PolicyNews { digest: Digest::EMPTY, documents: Vec::new(), ..news.clone() };
-                let held = self.namespaces.entry(news.namespace.clone());
-                // The first that ever came may be bad: then nothing is in force, at the revision before it.
-                let held = held.or_insert_with(|| InForce {
-                    set: PolicySet::default(),
-                    news: PolicyNews { revision: 0, ..none },
-                    refused: None,
-                    waiting: None,
-                });
-                held.refused = Some((news.digest, why.clone()));
+                let rejected = Rejected { digest: trial.digest, why: why.clone() };
+                held.refused = Some(Refused { news: news.digest, rejected });
                 Verdict::Refused(why)
             }
         }
+    }
+
+    /// The old stay in force.
+    fn refuse(&mut self, news: &PolicyNews, why: String) -> Verdict {
+        let none = PolicyNews {
+            digest: Digest::EMPTY,
+            documents: Vec::new(),
+            trial: None,
+            commands: Vec::new(),
+            ..news.clone()
+        };
+        let held = self.namespaces.entry(news.namespace.clone());
+        // The first that ever came may be bad: then nothing is in force, at the revision before it.
+        let held = held.or_insert_with(|| InForce {
+            set: PolicySet::default(),
+            trial: None,
+            news: PolicyNews { revision: 0, ..none },
+            refused: None,
+            waiting: None,
+        });
+        let rejected = Rejected { digest: news.base(), why: why.clone() };
+        held.refused = Some(Refused { news: news.digest, rejected });
+        Verdict::Refused(why)
+    }
+
+    /// How often the control plane wants reports, where something is tried.
+    pub(crate) fn report_every(&self) -> Option<Span> {
+        self.namespaces.values().filter_map(|held| Some(held.news.trial.as_ref()?.report_every)).min()
     }
 
     /// The digest to hold against the control plane's for `namespace`: what was heard last, run or refused, so
@@ -132,12 +197,12 @@ impl Policies {
     /// policies of another store wait to be adopted: then they are to be told again.
     pub(crate) fn heard(&self, namespace: &Namespace) -> Option<Digest> {
         let held = self.namespaces.get(namespace).filter(|held| held.waiting.is_none())?;
-        Some(held.refused.as_ref().map_or(held.news.digest, |(digest, _)| *digest))
+        Some(held.refused.as_ref().map_or(held.news.digest, |refused| refused.news))
     }
 
     /// The digest of what is in force, by namespace.
     pub(crate) fn running(&self) -> BTreeMap<Namespace, Digest> {
-        self.namespaces.iter().map(|(namespace, held)| (namespace.clone(), held.news.digest)).collect()
+        self.namespaces.iter().map(|(namespace, held)| (namespace.clone(), held.running())).collect()
     }
 
     /// Whether the policies of `namespace` wait for their store to be adopted.
@@ -146,11 +211,14 @@ impl Policies {
     }
 
     /// What could not be run, by namespace, with the reason.
-    pub(crate) fn rejected(&self) -> BTreeMap<Namespace, String> {
+    pub(crate) fn rejected(&self) -> BTreeMap<Namespace, Rejected> {
         let refused = |(namespace, held): (&Namespace, &InForce)| {
             let words = match (&held.refused, &held.waiting) {
-                (Some((_, why)), _) => why.clone(),
-                (None, Some(store)) => format!("store {store} is new here and nobody adopted it"),
+                (Some(refused), _) => refused.rejected.clone(),
+                (None, Some(store)) => {
+                    let why = format!("store {store} is new here and nobody adopted it");
+                    Rejected { digest: Digest::EMPTY, why }
+                }
                 (None, None) => return None,
             };
             Some((namespace.clone(), words))
@@ -175,8 +243,8 @@ impl Policies {
 }
 
 /// Reads every document, or says all that is wrong.
-fn read(news: &PolicyNews) -> Result<PolicySet, String> {
-    let read = news.documents.iter().map(|document| one(document, &news.namespace));
+fn read(documents: &[Value], namespace: &Namespace) -> Result<PolicySet, String> {
+    let read = documents.iter().map(|document| one(document, namespace));
     let documents = read.collect::<Result<Vec<_>, _>>()?;
     PolicySet::new(documents).map_err(|problems| joined(&problems))
 }
@@ -202,7 +270,7 @@ fn joined(problems: &[api::Problem]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use api::Span;
+    use api::rollout::PolicyTrial;
     use serde_json::json;
 
     /// `revision` of `store`, with one document that says `total`; none when it is empty.
@@ -214,7 +282,8 @@ mod tests {
             _ => Digest::of(total.as_bytes()),
         };
         let (namespace, store) = (Namespace::default(), store.to_owned());
-        PolicyNews { namespace, digest, revision, store, adopted: false, documents }
+        let (trial, commands) = (None, Vec::new());
+        PolicyNews { namespace, digest, revision, store, adopted: false, documents, trial, commands }
     }
 
     fn total(policies: &Policies) -> Span {
@@ -238,16 +307,48 @@ mod tests {
         check(news("a", 6, "2s"), "Same", two);
         check(news("a", 4, "3s"), "Old", two);
         let policies = check(news("a", 6, "3"), "Refused", two);
-        assert!(policies.rejected()[&Namespace::default()].contains("timeout.total"));
+        assert!(policies.rejected()[&Namespace::default()].why.contains("timeout.total"));
         assert_eq!(policies.heard(&Namespace::default()), Some(Digest::of(b"3")));
         assert_eq!(policies.running()[&Namespace::default()], Digest::of(b"2s"));
+    }
+
+    #[test]
+    fn who_takes_part_runs_the_trial_and_the_others_do_not() {
+        let node: NodeName = "n1".parse().unwrap();
+        let at = api::rollout::place(7, &node);
+        let trial = |most, total: &str| {
+            let PolicyNews { digest, documents, .. } = news("a", 6, total);
+            PolicyTrial { rollout: 7, most, digest, documents, report_every: Span::secs(10) }
+        };
+        for (most, total, runs, verdict) in [
+            (at, "9s", Span::secs(9), "Taken"),
+            (at - 1, "9s", Span::secs(2), "Taken"),
+            (at, "9", Span::secs(2), "Refused"),
+        ] {
+            let mut policies = Policies::of_node(node.clone());
+            policies.tell(&news("a", 5, "2s"));
+            let trial = trial(most, total);
+            let mut digest = Digest::of(b"2s");
+            digest += trial.mark();
+            let tried = PolicyNews { digest, trial: Some(trial.clone()), ..news("a", 5, "2s") };
+            let told = format!("{:?}", policies.tell(&tried));
+            assert!(told.starts_with(verdict), "{told}");
+            assert_eq!(super::tests::total(&policies), runs);
+            let running = policies.running()[&Namespace::default()];
+            assert_eq!(running == trial.digest, runs == Span::secs(9));
+            assert_eq!(policies.heard(&Namespace::default()), Some(digest), "it is not asked for again");
+            assert_eq!(policies.rejected().get(&Namespace::default()).is_some(), verdict == "Refused");
+            assert_eq!(policies.tell(&news("a", 5, "2s")), Verdict::Taken, "the trial is over");
+            assert_eq!(super::tests::total(&policies), Span::secs(2));
+            assert_eq!((policies.rejected().len(), policies.report_every()), (0, None));
+        }
     }
 
     #[test]
     fn a_new_store_waits_until_it_is_adopted() {
         let two = Span::secs(2);
         let policies = check(news("b", 1, ""), "Unadopted", two);
-        assert!(policies.rejected()[&Namespace::default()].contains("nobody adopted"));
+        assert!(policies.rejected()[&Namespace::default()].why.contains("nobody adopted"));
         assert_eq!(policies.heard(&Namespace::default()), None);
         check(news("b", 1, "9s"), "Unadopted", two);
         check(news("b", 1, "2s"), "Same", two);

@@ -95,7 +95,13 @@ async fn tend(hub: Rc<Hub>) {
         loop {
             let at = hub.state.borrow().wake_at().unwrap_or(hub.clock.now() + REVIEW);
             hub.sleep_until(at).await;
-            let updates = hub.state.borrow_mut().review(hub.clock.now());
+            let now = hub.clock.now();
+            let ended = hub.state.borrow_mut().end_orders(now);
+            if !ended.is_empty() {
+                hub.publish(&ended);
+            }
+            hub.obey();
+            let updates = hub.state.borrow_mut().review(now);
             if !updates.is_empty() {
                 hub.dirty.notify_one();
             }

@@ -3,11 +3,12 @@
 //! Every new session hears of every instance again. A control plane that does not answer changes nothing
 //! here but the time of the next try.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::message::{Beat, BeatHeard, OpenSession, Registered, SessionOpened};
-use api::{InstanceKey, Moment, Policy};
+use api::traffic::Traffic;
+use api::{InstanceKey, Label, Moment, Policy, ServiceKey};
 use hyper::Method;
 use sidecar_core::heart::{Freshness, Heart, Reconnect};
 
@@ -27,6 +28,9 @@ pub(crate) struct Boot {
 
 /// A session that was never known again after it was opened is opened anew after this at the earliest.
 const SPIN: Duration = Duration::from_secs(1);
+
+/// Routes and callers that one beat tells of at most: 300 bytes each.
+const REPORTS_MAX: usize = 256;
 
 /// Why a session is over.
 enum Over {
@@ -118,11 +122,17 @@ async fn live(hub: &Hub, client: &Client, opened: SessionOpened, reconnect: &mut
     }
 }
 
-/// What the control plane heard last, and which instances it doubted then.
-#[derive(Default)]
+/// What the control plane heard last.
+#[derive(Debug, Default)]
 struct Said {
+    /// The beat, without its counts and testimony; `None` before the first.
     beat: Option<Beat>,
+    /// When.
+    at: Moment,
+    /// Which instances the answer doubted.
     doubted: BTreeSet<InstanceKey>,
+    /// How many requests each route and caller had had by then.
+    requests: BTreeMap<(ServiceKey, Option<Label>, Option<Label>), u64>,
 }
 
 /// One call, or a wait for the reason of the next one.
@@ -135,16 +145,20 @@ async fn step(
 ) -> Result<(), Over> {
     let now = hub.clock.now();
     let words = beat(hub);
+    let report_every = hub.state.borrow().policies().report_every();
+    let report_at = report_every.map(|every| said.at + every.duration());
     // Policies that were taken or refused are told at once, not at the next beat's time.
-    if heart.ask(now) || said.beat.as_ref() != Some(&words) {
+    let due = heart.ask(now) || report_at.is_some_and(|at| at <= now);
+    if due || said.beat.as_ref() != Some(&words) {
         let path = format!("/v1/sessions/{session}");
+        let counted = hub.state.borrow().traffic(now);
         let (serve, fail) = hub.state.borrow().testimony(&said.doubted, now);
-        let seen = Beat { serve, fail, ..words.clone() };
-        let heard: BeatHeard = client.call(Method::PUT, &path, &seen).await.map_err(over)?;
+        let told = Beat { serve, fail, traffic: said.news(&counted), ..words.clone() };
+        let heard: BeatHeard = client.call(Method::PUT, &path, &told).await.map_err(over)?;
         heart.tell_heard(now, heard.beat_every.duration(), hub.dice.draw());
         let (knows, _) = hub.state.borrow().testimony(&heard.doubted, now);
         // Who can speak for a doubted instance does so at once: the sweep may be near.
-        said.beat = knows.is_subset(&seen.serve).then_some(words);
+        said.heard(now, knows.is_subset(&told.serve).then_some(words), &counted);
         said.doubted = heard.doubted;
         let mut asserted = hub.asserted.borrow_mut();
         if heard.instances < asserted.confirmed_count() {
@@ -156,7 +170,7 @@ async fn step(
     match deed {
         Some(deed) => say(hub, client, session, said, &deed).await,
         None => {
-            wait(hub, heart.wake_at()).await;
+            wait(hub, report_at.map_or(heart.wake_at(), |at| at.min(heart.wake_at()))).await;
             Ok(())
         }
     }
@@ -185,9 +199,35 @@ async fn say(hub: &Hub, client: &Client, session: &str, said: &mut Said, deed: &
     Ok(())
 }
 
+impl Said {
+    /// What was counted since, the busiest first, where there is more than one beat may carry.
+    fn news(&self, counted: &[Traffic]) -> Vec<Traffic> {
+        let since = |traffic: &Traffic| {
+            traffic.requests - self.requests.get(&key(traffic)).copied().unwrap_or(0).min(traffic.requests)
+        };
+        let mut news: Vec<Traffic> = counted.iter().filter(|traffic| since(traffic) > 0).cloned().collect();
+        if news.len() > REPORTS_MAX {
+            news.sort_by_key(|traffic| std::cmp::Reverse(since(traffic)));
+            news.truncate(REPORTS_MAX);
+        }
+        news
+    }
+
+    fn heard(&mut self, now: Moment, beat: Option<Beat>, counted: &[Traffic]) {
+        (self.beat, self.at) = (beat, now);
+        self.requests = counted.iter().map(|traffic| (key(traffic), traffic.requests)).collect();
+    }
+}
+
+fn key(traffic: &Traffic) -> (ServiceKey, Option<Label>, Option<Label>) {
+    (traffic.service.clone(), traffic.route.clone(), traffic.caller.clone())
+}
+
 fn beat(hub: &Hub) -> Beat {
     let state = hub.state.borrow();
-    Beat { policies: state.policies().running(), rejected: state.policies().rejected(), ..Beat::default() }
+    let (policies, rejected) = (state.policies().running(), state.policies().rejected());
+    let commands = state.orders().said(state.node());
+    Beat { policies, rejected, commands, ..Beat::default() }
 }
 
 async fn wait(hub: &Hub, until: Moment) {

@@ -34,7 +34,7 @@ pub(crate) fn write(hub: &Hub) {
         digest: news.digest,
         revision: news.revision,
         store: news.store.clone(),
-        rejected: rejected.get(&news.namespace).cloned().unwrap_or_default(),
+        rejected: rejected.get(&news.namespace).map(|no| no.why.clone()).unwrap_or_default(),
     });
     let control = hub
         .client

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::message::PolicyNews;
-use api::policy::ServiceSettings;
-use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, Reason, ServiceKey};
+use api::policy::{PolicySet, ServiceSettings};
+use api::traffic::Traffic;
+use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::directory::{Changes, Directory};
+use sidecar_core::orders::Orders;
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
+use sidecar_core::side;
 
 use super::policies::{Policies, Verdict};
 use crate::publish::{SERVICES_MAX, ServiceView, Update};
@@ -64,14 +67,89 @@ pub(crate) struct ServiceLine {
 /// Everything this host knows.
 pub(crate) struct State {
     own: Vec<SocketAddr>,
+    node: NodeName,
     services: BTreeMap<ServiceKey, Known>,
+    /// The lines before the local apps, with what their plans were compiled from.
+    inbound: BTreeMap<ServiceKey, (ServiceView, ServiceSettings)>,
     policies: Policies,
+    orders: Orders,
 }
 
 impl State {
-    /// Knows nothing but `policies`. `own` are addresses of this process that must never be an endpoint.
-    pub(crate) fn new(own: Vec<SocketAddr>, policies: Policies) -> Self {
-        Self { own, services: BTreeMap::new(), policies }
+    /// Knows nothing but `policies` and the lines before the apps of `node`. `own` are addresses of this process that
+    /// must never be an endpoint.
+    pub(crate) fn new(
+        (node, own): (NodeName, Vec<SocketAddr>),
+        policies: Policies,
+        inbound: Vec<ServiceView>,
+    ) -> Self {
+        let plain = |view: ServiceView| {
+            let settings = side::inbound(PolicySet::default().settle(&view.key));
+            (view.key.clone(), (view, settings))
+        };
+        let inbound = inbound.into_iter().map(plain).collect();
+        Self { own, node, services: BTreeMap::new(), inbound, policies, orders: Orders::default() }
+    }
+
+    /// The lines before the local apps as policies and commands want them; empty where nothing changed.
+    pub(crate) fn settle_inbound(&mut self) -> Vec<Update> {
+        let Self { inbound, policies, orders, node, .. } = self;
+        let mut updates = Vec::new();
+        for (service, (view, was)) in inbound {
+            let mut settings = side::inbound(policies.settle(service));
+            orders.lay(service, &mut settings, node, true);
+            if settings != *was {
+                let plan = ServicePlan::compile(service, &settings, view.cell.clone(), Some(&view.plan));
+                (view.plan, *was) = (Arc::new(plan), settings);
+                updates.push(Update::Inbound(view.clone()));
+            }
+        }
+        updates
+    }
+
+    /// Commands whose time is over are obeyed no longer.
+    pub(crate) fn end_orders(&mut self, now: Moment) -> Vec<Update> {
+        let over = self.orders.tick(now);
+        let mut updates = Vec::new();
+        for namespace in &over {
+            updates.extend(self.settle_services(namespace, true));
+        }
+        if !over.is_empty() {
+            updates.extend(self.settle_inbound());
+        }
+        updates
+    }
+
+    /// The commands.
+    pub(crate) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Compiles what changed of the services of `namespace`; with `anew` each is told again, because who is shunned may
+    /// have changed.
+    fn settle_services(&mut self, namespace: &Namespace, anew: bool) -> Vec<Update> {
+        let Self { services, policies, orders, node, .. } = self;
+        let mut updates = Vec::new();
+        for (service, known) in services.iter_mut().filter(|(service, _)| service.namespace == *namespace) {
+            let mut settings = side::outbound(policies.settle(service));
+            orders.lay(service, &mut settings, node, false);
+            let waited = known.waits.take().is_some();
+            let changed = settings != known.settings;
+            if changed {
+                let plan = ServicePlan::compile(service, &settings, known.cell.clone(), Some(&known.plan));
+                known.directory.want(plan.wants());
+                (known.plan, known.settings) = (Arc::new(plan), settings);
+            }
+            if known.told && (changed || waited || anew) {
+                updates.push(known.view(orders));
+            }
+        }
+        updates
     }
 
     /// Takes `service` into the watch. False when too many are watched already.
@@ -85,10 +163,10 @@ impl State {
 
     /// The list of `service` is this one, whatever a control plane says: the file owns it.
     pub(crate) fn fix(&mut self, list: List, now: Moment) -> Vec<Update> {
-        let known = self.known(&list.service.clone());
+        let (known, orders) = self.known(&list.service.clone());
         (known.fixed, known.told) = (true, true);
         known.directory.replace(now, list);
-        vec![known.view()]
+        vec![known.view(orders)]
     }
 
     /// Starts from what a snapshot holds.
@@ -98,11 +176,11 @@ impl State {
         }
         let mut updates = Vec::new();
         for list in snapshot.lists {
-            let known = self.known(&list.service.clone());
+            let (known, orders) = self.known(&list.service.clone());
             if !known.fixed {
                 known.told = true;
                 known.directory.replace(now, list);
-                updates.push(known.view());
+                updates.push(known.view(orders));
             }
         }
         updates
@@ -137,29 +215,16 @@ impl State {
             known.waits.get_or_insert(now);
             return Ok(Vec::new());
         }
-        Ok(vec![known.view()])
+        Ok(vec![known.view(&self.orders)])
     }
 
-    /// The control plane told the policies of a namespace.
-    pub(crate) fn tell_policies(&mut self, news: &PolicyNews) -> (Verdict, Vec<Update>) {
+    /// The control plane told the policies of a namespace, and the commands over them.
+    pub(crate) fn tell_policies(&mut self, news: &PolicyNews, now: Moment) -> (Verdict, Vec<Update>) {
         let verdict = self.policies.tell(news);
-        let mut updates = Vec::new();
-        for (service, known) in &mut self.services {
-            if service.namespace != news.namespace {
-                continue;
-            }
-            let settings = self.policies.settle(service);
-            let waited = known.waits.take().is_some();
-            let changed = settings != known.settings;
-            if changed {
-                let plan = ServicePlan::compile(service, &settings, known.cell.clone(), Some(&known.plan));
-                known.directory.want(plan.wants());
-                (known.plan, known.settings) = (Arc::new(plan), settings);
-            }
-            if known.told && (changed || waited) {
-                updates.push(known.view());
-            }
-        }
+        let heard = !matches!(verdict, Verdict::Unadopted | Verdict::Old) && !self.policies.fixed();
+        let ordered = heard && self.orders.tell(&news.namespace, &news.commands, now);
+        let mut updates = self.settle_services(&news.namespace, ordered);
+        updates.extend(self.settle_inbound());
         (verdict, updates)
     }
 
@@ -176,24 +241,26 @@ impl State {
     pub(crate) fn again(&self, service: &ServiceKey) -> Option<Update> {
         let known = self.services.get(service)?;
         if known.told {
-            return known.waits.is_none().then(|| known.view());
+            return known.waits.is_none().then(|| known.view(&self.orders));
         }
         known.missing.map(|reason| Update::Missing { service: service.clone(), reason })
     }
 
     /// Held endpoints that stopped serving leave, and lists that waited long enough are told.
     pub(crate) fn review(&mut self, now: Moment) -> Vec<Update> {
+        let orders = &self.orders;
         let review = |known: &mut Known| {
             let left = known.directory.review(now).is_some();
             let late = known.waits.take_if(|since| now.since(*since) >= POLICIES_WITHIN).is_some();
-            (late || left && known.waits.is_none()).then(|| known.view())
+            (late || left && known.waits.is_none()).then(|| known.view(orders))
         };
         self.services.values_mut().filter_map(review).collect()
     }
 
     /// When to [`State::review`] next.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
-        self.services.values().filter_map(|known| known.directory.wake_at()).min()
+        let held = self.services.values().filter_map(|known| known.directory.wake_at());
+        held.chain(self.orders.wake_at()).min()
     }
 
     /// Every service that the control plane is asked about, with the digest of what it told of it.
@@ -250,6 +317,11 @@ impl State {
         &self.policies
     }
 
+    /// What was counted of every service's requests since the process's start.
+    pub(crate) fn traffic(&self, now: Moment) -> Vec<Traffic> {
+        self.services.values().flat_map(|known| known.plan.traffic(now)).collect()
+    }
+
     /// What to keep on disk: all but what the file says anyway. Held endpoints are kept too: they serve.
     pub(crate) fn snapshot(&self, saved_at: u64) -> Snapshot {
         let kept = self.services.values().filter(|known| known.told && !known.fixed);
@@ -258,7 +330,7 @@ impl State {
             let instances = current.endpoints.iter().map(|endpoint| endpoint.instance.clone()).collect();
             List::new(current.service.clone(), current.revision, instances)
         });
-        let policies = self.policies.each().filter(|_| !self.policies.fixed()).cloned();
+        let policies = self.policies.each().filter(|_| !self.policies.fixed()).map(PolicyNews::lasting);
         Snapshot { saved_at, lists: lists.collect(), policies: policies.collect() }
     }
 
@@ -274,9 +346,14 @@ impl State {
         })
     }
 
-    fn known(&mut self, service: &ServiceKey) -> &mut Known {
-        let Self { services, policies, own } = self;
-        services.entry(service.clone()).or_insert_with(|| Known::new(service, policies, own.clone()))
+    fn known(&mut self, service: &ServiceKey) -> (&mut Known, &Orders) {
+        let Self { services, policies, own, orders, node, .. } = self;
+        let known = services.entry(service.clone()).or_insert_with(|| {
+            let mut settings = side::outbound(policies.settle(service));
+            orders.lay(service, &mut settings, node, false);
+            Known::new(service, settings, own.clone())
+        });
+        (known, orders)
     }
 }
 
@@ -285,8 +362,8 @@ impl State {
 pub(crate) struct Resync;
 
 impl Known {
-    fn new(service: &ServiceKey, policies: &Policies, own: Vec<SocketAddr>) -> Self {
-        let (cell, settings) = (ServiceCell::shared(), policies.settle(service));
+    fn new(service: &ServiceKey, settings: ServiceSettings, own: Vec<SocketAddr>) -> Self {
+        let cell = ServiceCell::shared();
         let plan = Arc::new(ServicePlan::compile(service, &settings, cell.clone(), None));
         let mut directory = Directory::new(service.clone(), own);
         directory.want(plan.wants());
@@ -303,8 +380,11 @@ impl Known {
         }
     }
 
-    fn view(&self) -> Update {
-        let list = self.directory.current();
+    fn view(&self, orders: &Orders) -> Update {
+        let mut list = self.directory.current();
+        if orders.shuns_any(&list.service) {
+            list = self.directory.without(|key| orders.shuns(key));
+        }
         let (plan, cell) = (self.plan.clone(), self.cell.clone());
         Update::Service(ServiceView { key: list.service.clone(), plan, list, cell })
     }

@@ -55,6 +55,7 @@ impl Sidecar {
             own: Vec::new(),
             gate: gate.clone(),
             in_flight: Box::new(move || probe.load(Ordering::Relaxed)),
+            inbound: Vec::new(),
             publisher: Publisher::new(vec![worker]),
             tls: Arc::default(),
             asks: asked,
@@ -90,7 +91,7 @@ impl Sidecar {
     async fn missing(&mut self) -> Reason {
         match self.update().await {
             Update::Missing { reason, .. } => reason,
-            Update::Service(view) => panic!("{view:?}"),
+            Update::Service(view) | Update::Inbound(view) => panic!("{view:?}"),
         }
     }
 
@@ -216,7 +217,7 @@ async fn a_bad_policy_leaves_the_old_in_force_and_says_so() {
     sidecar.ask("checkout");
     sidecar.view(|view| total(view) == Span::secs(3)).await;
     fake.policy(2, "soon");
-    let said = |beat: &Value| beat["rejected"]["default"].as_str().map(ToOwned::to_owned);
+    let said = |beat: &Value| beat["rejected"]["default"]["why"].as_str().map(ToOwned::to_owned);
     let rejected = until(|| fake.heard("PUT /v1/sessions").iter().find_map(said)).await;
     assert!(rejected.contains("timeout.total"), "{rejected}");
     let status =

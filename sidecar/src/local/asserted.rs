@@ -3,10 +3,10 @@
 //! What is wanted and what the current session confirmed are kept apart; whoever speaks to the control plane
 //! asks what to say next. A new session confirms nothing, so everything is said again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::Deregister;
-use api::{Cause, Instance, InstanceKey, Readiness};
+use api::{Cause, Instance, InstanceKey, Readiness, ServiceKey};
 
 /// What to say next.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub(crate) enum Deed {
 #[derive(Debug)]
 struct Wanted {
     instance: Instance,
+    /// What its check says; a command may say otherwise.
+    plain: Readiness,
     confirmed: bool,
     /// What the control plane said against it, last.
     refused: Option<String>,
@@ -30,14 +32,39 @@ struct Wanted {
 pub(crate) struct Asserted {
     wanted: BTreeMap<InstanceKey, Wanted>,
     leaving: Vec<Deregister>,
+    /// Services that a command drains.
+    drained: BTreeSet<ServiceKey>,
 }
 
 impl Asserted {
     /// `instance` is to be listed, as it is written here.
     pub(crate) fn want(&mut self, instance: Instance) {
         self.leaving.retain(|out| out.key != instance.key);
-        let wanted = Wanted { instance, confirmed: false, refused: None };
+        let plain = instance.readiness;
+        let mut wanted = Wanted { instance, plain, confirmed: false, refused: None };
+        if self.drained.contains(&wanted.instance.key.service) {
+            wanted.instance.readiness = Readiness::Draining;
+        }
         self.wanted.insert(wanted.instance.key.clone(), wanted);
+    }
+
+    /// A command drains the instances of the services for which `drains` says so, and of no others. Returns whether that
+    /// is news.
+    pub(crate) fn order(&mut self, drains: impl Fn(&ServiceKey) -> bool) -> bool {
+        let drained = self.wanted.keys().map(|key| &key.service).filter(|service| drains(service));
+        let drained: BTreeSet<ServiceKey> = drained.cloned().collect();
+        if drained == self.drained {
+            return false;
+        }
+        self.drained = drained;
+        for wanted in self.wanted.values_mut() {
+            let drained = self.drained.contains(&wanted.instance.key.service);
+            let readiness = if drained { Readiness::Draining } else { wanted.plain };
+            if wanted.instance.readiness != readiness {
+                (wanted.instance.readiness, wanted.confirmed, wanted.refused) = (readiness, false, None);
+            }
+        }
+        true
     }
 
     /// What is listed is on its way out: it takes nothing new.

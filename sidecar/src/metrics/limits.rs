@@ -84,6 +84,7 @@ pub(super) const SHED: &[Reason] = &[
     Reason::ConcurrencyLimited,
     Reason::QueueTimeout,
     Reason::BreakerOpen,
+    Reason::Degraded,
     Reason::Draining,
 ];
 

@@ -38,6 +38,9 @@ pub(super) fn finish<D: Downstream>(
     };
     let seen = Glance::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
     world.meters.finished(&seen, effects);
+    if let Some(route) = &ongoing.route {
+        route.tally().tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took());
+    }
     let kept = Rings::wants(seen.is_troubled(SLOW), world.dice.draw());
     if kept != Kept::No || world.log.wants(seen.failed(), ongoing.exchange.id) {
         write_down(world, &ongoing, finish, kept);

@@ -37,6 +37,17 @@ pub struct RouteSettings {
     pub settings: Settings,
     /// For callers with words of their own.
     pub callers: BTreeMap<Label, Settings>,
+    /// A command that refuses it for now; no policy ever does.
+    pub stop: Option<Stop>,
+}
+
+/// A route is refused by the command of this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its callers do without it.
+    Degraded(u64),
+    /// As if its breaker were open.
+    Broken(u64),
 }
 
 /// Where a leaf's value comes from.
@@ -54,7 +65,15 @@ impl ServiceSettings {
     /// One route for everything, with `settings` for everyone.
     pub fn of(settings: Settings) -> Self {
         let matching = Matching::default();
-        Self { routes: vec![RouteSettings { name: None, matching, settings, callers: BTreeMap::new() }] }
+        Self {
+            routes: vec![RouteSettings {
+                name: None,
+                matching,
+                settings,
+                callers: BTreeMap::new(),
+                stop: None,
+            }],
+        }
     }
 }
 
@@ -150,6 +169,7 @@ impl PolicySet {
                 matching: route.matching.clone(),
                 settings: route.words.clone().over(&base).settle(),
                 callers: settle_callers(&callers, &route.words.clone().over(&base)),
+                stop: None,
             })
             .collect();
         routes.push(RouteSettings {
@@ -157,6 +177,7 @@ impl PolicySet {
             matching: Matching::default(),
             settings: base.settle(),
             callers: settle_callers(&callers, &base),
+            stop: None,
         });
         ServiceSettings { routes }
     }

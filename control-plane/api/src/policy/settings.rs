@@ -224,7 +224,19 @@ choice! {
     }
 }
 
-crate::schema::choice_shape!(Choosing, StrategyKind, LimitKey, Zones);
+choice! {
+    /// Whose requests a limit counts together.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum LimitScope {
+        /// Those that one host sends, at that host.
+        #[default]
+        Host = "host",
+        /// Those that reach one instance, from all hosts, before its app.
+        Instance = "instance",
+    }
+}
+
+crate::schema::choice_shape!(Choosing, StrategyKind, LimitKey, LimitScope, Zones);
 
 /// A token bucket: at most `rate` over time, at most `burst` at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -233,6 +245,8 @@ pub struct Limit {
     pub name: Label,
     /// What it counts apart.
     pub key: LimitKey,
+    /// Whose requests it counts together.
+    pub scope: LimitScope,
     /// The long-run rate.
     pub rate: Rate,
     /// How many may come at once.
@@ -246,6 +260,7 @@ impl Shape for Limit {
         Schema::Record(vec![
             field("name", "Its name, in answers and metrics; must be written.", Label::schema(), None),
             field("key", "What it counts apart.", LimitKey::schema(), Some("service".into())),
+            field("scope", "Whose requests it counts together.", LimitScope::schema(), Some("host".into())),
             field("rate", "The long-run rate; must be written.", Rate::schema(), None),
             field("burst", "How many may come at once; one second's worth by default.", u32::schema(), None),
         ])
@@ -255,6 +270,7 @@ impl Shape for Limit {
         let mut fields = Fields::of(node, path, problems)?;
         let name = fields.required("name", problems);
         let key = fields.optional("key", problems).unwrap_or_default();
+        let scope = fields.optional("scope", problems).unwrap_or_default();
         let rate: Option<Rate> = fields.required("rate", problems);
         let burst = fields.optional("burst", problems);
         fields.finish(problems);
@@ -267,13 +283,14 @@ impl Shape for Limit {
         // One second's worth: what a steady caller sends when it was held up for a moment.
         let burst =
             burst.unwrap_or_else(|| rate.as_per_second().ceil().clamp(1.0, f64::from(u32::MAX)) as u32);
-        Some(Self { name, key, rate, burst: burst.max(1) })
+        Some(Self { name, key, scope, rate, burst: burst.max(1) })
     }
 
     fn write(&self) -> Value {
         serde_json::json!({
             "name": self.name.as_str(),
             "key": self.key.as_str(),
+            "scope": self.scope.as_str(),
             "rate": self.rate.to_string(),
             "burst": self.burst,
         })

@@ -47,6 +47,7 @@ impl ControlCore {
     /// [`Refusal::Conflict`], or [`Refusal::Wrong`] with every problem.
     pub fn propose_policy(&self, policy: Policy, expected: Option<u64>) -> Result<PolicyChange, Refusal> {
         self.loaded()?;
+        self.no_rollout(&policy.namespace)?;
         self.policies.propose(policy, expected, self.sessions.capabilities().as_ref())
     }
 
@@ -61,6 +62,7 @@ impl ControlCore {
         expected: Option<u64>,
     ) -> Result<PolicyChange, Refusal> {
         self.loaded()?;
+        self.no_rollout(namespace)?;
         self.policies.propose_removal(namespace, name, expected)
     }
 

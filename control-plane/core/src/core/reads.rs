@@ -26,7 +26,8 @@ impl ControlCore {
     pub fn digests(&self, check: &DigestCheck) -> Result<Digests, Refusal> {
         self.loaded()?;
         let list = |service: &ServiceKey| (service.clone(), self.registry.digest(service));
-        let policies = check.policies.iter().map(|space| (space.clone(), self.policies.digest(space)));
+        let digest = |space| self.commands.over(self.policies.digest(space), space);
+        let policies = check.policies.iter().map(|space| (space.clone(), digest(space)));
         Ok(Digests { lists: check.lists.iter().map(list).collect(), policies: policies.collect() })
     }
 

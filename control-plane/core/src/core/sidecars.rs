@@ -65,7 +65,8 @@ impl ControlCore {
         self.protection.tell(now);
         self.witnesses.tell(id, &beat.serve, &beat.fail);
         let beat = Beat { serve: BTreeSet::new(), fail: BTreeSet::new(), ..beat };
-        let (node, rejected) = self.sessions.beat(id, beat).ok_or(Refusal::NoSession)?;
+        let (node, rejected, since) = self.sessions.beat(id, beat).ok_or(Refusal::NoSession)?;
+        self.tell_rollouts(id, &since, now);
         let beat_every = span(self.interval(id));
         let rejected = rejected.into_iter();
         self.told(

@@ -30,7 +30,7 @@ impl ControlCore {
             return Err(Refusal::Full("topics per watch"));
         }
         self.watches.pacer.admit(now).map_err(Refusal::ComeBack)?;
-        let (watches, sources) = self.split();
+        let (watches, sources) = self.split(now);
         Ok(watches.subscribe(watch, &sources, now))
     }
 
@@ -41,7 +41,7 @@ impl ControlCore {
 
     /// The news that are due. Equal news share one value, so that a shell encodes them once.
     pub fn news(&mut self, now: Moment) -> Vec<(WatcherId, Vec<Arc<News>>)> {
-        let (watches, sources) = self.split();
+        let (watches, sources) = self.split(now);
         let news = watches.news(&sources, now).into_iter().collect();
         let begun = watches.take_begun();
         self.told(begun.into_iter().map(Event::from), now);
@@ -54,9 +54,10 @@ impl ControlCore {
     }
 
     /// The watches, and what there is to tell them.
-    fn split(&mut self) -> (&mut crate::watch::Watches, Sources<'_>) {
-        let Self { watches, registry, policies, store, adopted, phase, .. } = self;
-        (watches, Sources { registry, policies, store, adopted: *adopted, complete: phase.is_ready() })
+    fn split(&mut self, now: Moment) -> (&mut crate::watch::Watches, Sources<'_>) {
+        let Self { watches, registry, policies, commands, store, adopted, phase, .. } = self;
+        let (adopted, complete) = (*adopted, phase.is_ready());
+        (watches, Sources { registry, policies, commands, now, store, adopted, complete })
     }
 }
 

@@ -3,10 +3,11 @@
 //! While the control plane warms up, news only add, so a watcher's list may become a union that nobody here
 //! knows. Such a watcher gets the whole list once answers are complete; everybody else gets differences.
 
-use api::message::News;
-use api::{Delta, Digest, ServiceKey};
+use api::message::{News, PolicyNews};
+use api::{Delta, Digest, Moment, Namespace, ServiceKey};
 
 use super::Topic;
+use crate::commands::Commands;
 use crate::policies::Policies;
 use crate::registry::{Change, Registry};
 
@@ -16,6 +17,10 @@ pub(crate) struct Sources<'a> {
     pub(crate) registry: &'a Registry,
     /// The policies in force.
     pub(crate) policies: &'a Policies,
+    /// The commands over them.
+    pub(crate) commands: &'a Commands,
+    /// Now: what is left of each command is counted from here.
+    pub(crate) now: Moment,
     /// The id of the store behind them.
     pub(crate) store: &'a str,
     /// Whether an operator said that this store replaces others.
@@ -29,9 +34,16 @@ impl Sources<'_> {
     pub(super) fn says(&self, topic: &Topic) -> (Digest, bool, bool) {
         let digest = match topic {
             Topic::List(service) => self.registry.digest(service),
-            Topic::Policies(namespace) => self.policies.digest(namespace),
+            Topic::Policies(namespace) => self.commands.over(self.policies.digest(namespace), namespace),
         };
         (digest, self.complete, self.adopted)
+    }
+
+    /// The policies and commands of `namespace` as they travel.
+    fn policy_news(&self, namespace: &Namespace) -> PolicyNews {
+        let news = self.policies.news(namespace, self.store, self.adopted);
+        let digest = self.commands.over(news.digest, namespace);
+        PolicyNews { digest, commands: self.commands.told(namespace, self.now), ..news }
     }
 }
 
@@ -87,11 +99,10 @@ impl Held {
             Topic::List(service) if sources.complete => self.catch_up_list(service, sources).map(News::List),
             Topic::List(service) => self.add_to_list(service, sources).map(News::List),
             Topic::Policies(namespace) => {
-                let now = sources.policies.digest(namespace);
+                let now = sources.commands.over(sources.policies.digest(namespace), namespace);
                 let changed = self.copy != Copied::Is(now);
                 self.settle(now);
-                let news = || sources.policies.news(namespace, sources.store, sources.adopted);
-                changed.then(|| News::Policies(news()))
+                changed.then(|| News::Policies(sources.policy_news(namespace)))
             }
         }
     }

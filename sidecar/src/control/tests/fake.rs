@@ -107,6 +107,8 @@ impl Fake {
             store: world.store.clone(),
             adopted: false,
             documents: vec![json!({ "kind": "Policy", "name": "all", "timeout": { "total": total } })],
+            trial: None,
+            commands: Vec::new(),
         };
         world.policies.insert(Namespace::default(), news.clone());
         world.push(&News::Policies(news));
@@ -166,6 +168,8 @@ impl World {
                 store: self.store.clone(),
                 adopted: false,
                 documents: Vec::new(),
+                trial: None,
+                commands: Vec::new(),
             };
             let told = self.policies.get(namespace).cloned().unwrap_or(none);
             if told.digest != *held {
