@@ -14,6 +14,7 @@ mod demo;
 mod drain;
 mod fair_share;
 mod grpc;
+mod hedge;
 mod http2;
 mod idle_race;
 mod limits;

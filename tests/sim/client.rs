@@ -79,6 +79,8 @@ impl World {
             admission: None,
             attempt: None,
             turn: 0,
+            turns: 0,
+            beside: None,
             waits: None,
             stale: false,
             reused: false,

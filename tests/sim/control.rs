@@ -246,13 +246,17 @@ impl World {
     /// Sends news over a held stream, in order, or as the answer to a long poll, which ends with it.
     fn push(&mut self, id: WatcherId, news: Vec<Arc<News>>) {
         self.incomplete_at_first(&news);
-        let Some(watcher) = self.control.watchers.get_mut(&id) else { return };
         if news.is_empty() {
             return;
         }
+        let Some((node, stream)) = self.control.watchers.get(&id).map(|w| (w.node, w.stream)) else { return };
+        // A call that came twice is two watchers of one stream.
+        let twins = self.control.watchers.values().filter(|w| (w.node, w.stream) == (node, stream));
+        let last = twins.map(|w| w.last).max().unwrap_or_default();
+        let Some(watcher) = self.control.watchers.get_mut(&id) else { return };
         let link = self.network.control(watcher.node);
         let cut = link.cuts(&mut self.dice);
-        let at = (self.now + link.delay(&mut self.dice)).max(watcher.last + Duration::from_micros(1));
+        let at = (self.now + link.delay(&mut self.dice)).max(last + Duration::from_micros(1));
         watcher.last = at;
         let (node, boot) = (watcher.node, watcher.boot);
         let what = Told::News { stream: watcher.stream, news };

@@ -4,6 +4,7 @@
 //! A request is owned here while nothing happens to it. Each deed names the turn it belongs to, so that what
 //! comes too late (a timer, an answer to an attempt that is over) finds that it is meant for nobody.
 
+mod beside;
 mod hands;
 
 use api::Reason;
@@ -21,6 +22,7 @@ use sidecar_core::record::{Finish, Record};
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
+use self::beside::Beside;
 use crate::world::World;
 
 /// What a request carries.
@@ -48,6 +50,8 @@ pub(crate) enum Deed {
     Ask(Asks),
     /// There is a connection.
     Connected,
+    /// The answer is late.
+    Late,
     /// The attempt failed.
     Lost(FaultKind, Sent),
     /// The head of an answer came; says how its body will end.
@@ -74,7 +78,11 @@ pub(crate) struct Request {
     pub(crate) route: Option<Route>,
     pub(crate) admission: Option<Admission>,
     pub(crate) attempt: Option<Attempt>,
+    /// The turn of `attempt`, and how many there were.
     pub(crate) turn: u32,
+    pub(crate) turns: u32,
+    /// Another attempt that runs beside `attempt`.
+    pub(crate) beside: Option<Beside>,
     pub(crate) waits: Option<Ticket>,
     pub(crate) stale: bool,
     pub(crate) reused: bool,
@@ -101,10 +109,11 @@ impl World {
     /// Something happens to a request, if it is still at that turn.
     pub(crate) fn deed(&mut self, number: u64, turn: u32, deed: Deed) {
         let left = matches!(deed, Deed::Leave);
-        if !self.requests.get(&number).is_some_and(|request| left || request.turn == turn) {
+        if !self.requests.get(&number).is_some_and(|request| left || request.is_at(turn)) {
             return;
         }
         let Some(mut request) = self.requests.remove(&number) else { return };
+        request.face(turn);
         self.say(format_args!("n{} request {number} turn {turn}: {deed:?}", request.node));
         if let Some(ticket) = request.waits.take() {
             self.nodes[request.node].workers[request.worker].rooms[request.service].leave(ticket);
@@ -112,6 +121,7 @@ impl World {
         match deed {
             Deed::Ask(asks) => self.ask(request, asks),
             Deed::Connected => self.forward(request),
+            Deed::Late => self.late(request),
             Deed::Lost(kind, sent) => self.lost(request, kind, sent),
             Deed::Answered(answer, end) => self.outcome(request, Outcome::Answer(answer), end),
             Deed::Ended(end) => self.ended(request, end),
@@ -169,9 +179,10 @@ impl World {
     }
 
     /// Stage 8.
-    fn outcome(&mut self, mut request: Request, outcome: Outcome, end: End) {
+    fn outcome(&mut self, request: Request, outcome: Outcome, end: End) {
+        let Some(mut request) = self.taken(request, &outcome) else { return };
         let (now, dice) = (self.nodes[request.node].local(self.now), self.dice.next());
-        request.turn += 1;
+        request.next_turn();
         let list = self.nodes[request.node].workers[request.worker].views[request.service].list.clone();
         let (Some(admission), Some(mut attempt)) = (&request.admission, request.attempt.take()) else {
             return;
@@ -254,6 +265,7 @@ impl World {
         let record = Record::of(&request.exchange, request.route.as_ref(), &request.scratch, finish);
         self.recorded(&request, &record);
         request.attempt = None;
+        request.beside = None;
         request.admission = None;
         request.room = None;
         self.freed(request.node, request.worker, request.service);

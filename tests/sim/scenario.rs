@@ -50,6 +50,7 @@ const BREAKERS: [&str; 3] =
     ["", "failure_share: 50%, minimum: 5, open_for: 1s", "failure_share: 30%, minimum: 3"];
 const CAPS: [&str; 4] =
     ["", "per_endpoint: 2", "per_service: 6, longest_wait: 50ms", "per_endpoint: 3, longest_wait: 0ms"];
+const HEDGES: [&str; 3] = ["", "after: p50", "after: p80, share: 100%"];
 const HEALTHS: [&str; 3] = ["", "eject_share: 30%, consecutive: 2", "trial_every: 1s, minimum: 5"];
 
 impl Scenario {
@@ -103,6 +104,7 @@ pub(crate) fn policy(service: &str, number: u64, dice: &mut Dice) -> Policy {
     part("breaker", &BREAKERS, dice);
     part("concurrency", &CAPS, dice);
     part("health", &HEALTHS, dice);
+    part("hedge", &HEDGES, dice);
     part("balance", &["", "scan: 2", "by: random"], dice);
     if dice.chance(150) {
         text += "limits: [{ name: all, rate: 20/s, burst: 10 }]";

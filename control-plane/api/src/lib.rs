@@ -32,4 +32,4 @@ pub use name::{Caller, Label, Namespace, NodeName, Proof, ServiceKey, ServiceNam
 pub use policy::{Policy, PolicySet};
 pub use problem::{Place, Problem};
 pub use reason::Reason;
-pub use unit::{Rate, Share, Size, Span};
+pub use unit::{Percentile, Rate, Share, Size, Span};

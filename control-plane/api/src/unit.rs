@@ -40,6 +40,10 @@ pub struct Size(u64);
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Share(u32);
 
+/// A percentile in thousandths, written `p95` or `p99.9`; above p0, below p100.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percentile(u32);
+
 /// How often something may happen, in millionths per hour, written `100/s`, `30/m`, `10/h`; at most 10^9/s.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(u64);
@@ -48,6 +52,7 @@ by_text!(Span);
 by_text!(Size);
 by_text!(Share);
 by_text!(Rate);
+by_text!(Percentile);
 
 const SPANS: [(&str, u64); 5] =
     [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
@@ -182,6 +187,24 @@ impl Share {
     }
 }
 
+impl Percentile {
+    /// `percent` of a hundred, between 1 and 99.
+    pub const fn of(percent: u32) -> Self {
+        Self(if percent < 1 {
+            1_000
+        } else if percent > 99 {
+            99_000
+        } else {
+            percent * 1_000
+        })
+    }
+
+    /// As a fraction between 0 and 1.
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / 100_000.0
+    }
+}
+
 impl Rate {
     /// `count` per second.
     pub const fn per_second(count: u64) -> Self {
@@ -222,6 +245,16 @@ impl FromStr for Share {
     }
 }
 
+impl FromStr for Percentile {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().strip_prefix('p').and_then(|number| exact(number, 1_000));
+        let milli = number.and_then(|milli| u32::try_from(milli).ok());
+        let inside = milli.filter(|milli| (1..100_000).contains(milli));
+        inside.map(Self).ok_or_else(|| format!("percentile {text:?} is none: write p95 or p99.9"))
+    }
+}
+
 impl FromStr for Rate {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -252,6 +285,12 @@ impl fmt::Display for Size {
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}%", f64::from(self.0) / 1_000.0)
+    }
+}
+
+impl fmt::Display for Percentile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{}", f64::from(self.0) / 1_000.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The load budget of one service on this host: how much load we may add to what callers asked for.
 //!
-//! Resends that may reach an app may be a share of the requests of the last 10 s plus a floor, counted in
-//! windows and not by configuration alone (a configured ratio is not a measured one). The allowance shrinks
+//! Resends that may reach an app may be a share of the requests of the last 10 s plus a floor, and no more of the
+//! last 5 s alone, counted in windows and not by configuration alone (a configured ratio is not a measured one). The allowance shrinks
 //! with the attempts' success and is nothing when half of them fail: a ratio by itself is no guard against
 //! an overload that feeds itself (gRFC A6 throttles so; Finagle's `RetryBudget` counts so).
 //!
@@ -10,14 +10,17 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::Moment;
 use api::policy::Retry;
+use api::{Moment, Share};
 
 use crate::window::{Counts, Window};
 
 /// The slices of the 10 s that the budget is measured over.
 const SLICE: Duration = Duration::from_secs(1);
 const SLICES: usize = 10;
+/// And of the shorter window that it is measured over as well: a burst is not excused by the quiet seconds
+/// around it.
+const SHORT: usize = 5;
 /// Success is judged together with this many good attempts that never happened, so that a handful of
 /// failures at a quiet moment does not take the retries from those who need them.
 const PRIOR: f32 = 20.0;
@@ -36,9 +39,9 @@ pub struct Balance {
     pub allowed: u64,
 }
 
-/// How many resends there may be in 10 s: (`share` of `requests` + ten times the floor) × `throttle`.
-pub fn allowance(requests: u64, retry: &Retry, throttle: f32) -> u64 {
-    let floor = retry.floor.as_per_second() * SLICES as f64;
+/// How many resends there may be in `seconds`: (`share` of `requests` + the floor of each second) × `throttle`.
+pub fn allowance(requests: u64, seconds: usize, retry: &Retry, throttle: f32) -> u64 {
+    let floor = retry.floor.as_per_second() * seconds as f64;
     ((retry.budget.fraction() * requests as f64 + floor) * f64::from(throttle)) as u64
 }
 
@@ -55,6 +58,8 @@ pub struct Budget {
     /// that still counts in part is never forgotten too early.
     ledger: Window<{ SLICES + 1 }>,
     attempts: Window<SLICES>,
+    /// Bad: resends that were hedges.
+    hedges: Window<{ SHORT + 1 }>,
     free: AtomicU64,
 }
 
@@ -83,19 +88,48 @@ impl Budget {
     pub fn ask(&self, now: Moment, retry: &Retry) -> bool {
         // Counted first and judged second: of workers that ask at the same time each sees the others.
         self.ledger.tell(now, SLICE, Counts { good: 0, bad: 1 });
-        let balance = self.balance(now, retry);
-        let yes = balance.spent <= balance.allowed;
+        let within = |balance: Balance| balance.spent <= balance.allowed;
+        let yes = within(self.balance(now, retry)) && within(self.over(now, SHORT, retry));
         if !yes {
             self.ledger.take_back_bad(now, SLICE);
         }
         yes
     }
 
+    /// May one more hedge be made? It must be within its own `share` of the requests of the last 5 s as well. A yes
+    /// is counted.
+    pub fn ask_hedge(&self, now: Moment, share: Share, retry: &Retry) -> bool {
+        self.hedges.tell(now, SLICE, Counts { good: 0, bad: 1 });
+        let allowed = share.of(self.ledger.last(now, SLICE, SHORT).good);
+        let yes = self.hedges.ask(now, SLICE).bad <= allowed && self.ask(now, retry);
+        if !yes {
+            self.hedges.take_back_bad(now, SLICE);
+        }
+        yes
+    }
+
     /// Where the ledger stands.
     pub fn balance(&self, now: Moment, retry: &Retry) -> Balance {
-        let requests = self.ledger.last(now, SLICE, SLICES).good;
-        let spent = self.ledger.ask(now, SLICE).bad;
-        Balance { spent, allowed: allowance(requests, retry, throttle(self.attempts.ask(now, SLICE))) }
+        self.over(now, SLICES, retry)
+    }
+
+    fn over(&self, now: Moment, slices: usize, retry: &Retry) -> Balance {
+        let requests = self.ledger.last(now, SLICE, slices).good;
+        // The slice in which the window begins counts whole.
+        let spent = self.ledger.last(now, SLICE, slices + 1).bad;
+        let throttle = throttle(self.attempts.ask(now, SLICE));
+        Balance { spent, allowed: allowance(requests, slices, retry, throttle) }
+    }
+
+    /// The failing share of the last second or two without `apart` failures, which are told of otherwise: the
+    /// worse of both, for the first moments of a second say little.
+    pub fn recent_failing(&self, now: Moment, apart: u32) -> f32 {
+        let share = |slices| {
+            let Counts { good, bad } = self.attempts.last(now, SLICE, slices);
+            let bad = bad.saturating_sub(u64::from(apart));
+            Counts { good, bad }.share().map_or(0.0, |good| 1.0 - good)
+        };
+        share(1).max(share(2))
     }
 }
 
@@ -119,9 +153,34 @@ mod tests {
         check(10, 8, 0.8..=1.0);
     }
 
+    #[test]
+    fn the_last_second_or_two_are_judged_without_the_askers_own_failures() {
+        let budget = Budget::default();
+        let at = |millis: u64| Moment::from_millis(10_000 + millis);
+        (0..90).for_each(|_| budget.tell_attempt(at(500), true));
+        (0..10).for_each(|_| budget.tell_attempt(at(600), false));
+        assert_eq!(budget.recent_failing(at(700), 10), 0.0);
+        assert!((0.09..0.11).contains(&budget.recent_failing(at(1_700), 0)));
+        assert_eq!(budget.recent_failing(at(2_700), 0), 0.0, "the second after the next has no past");
+    }
+
+    #[test]
+    fn hedges_keep_within_their_own_share_and_within_the_budget() {
+        let (budget, retry) = (Budget::default(), Retry::default());
+        let now = Moment::from_millis(20_000);
+        (0..200).for_each(|_| budget.tell_request(now));
+        let hedges =
+            |share| (0..100).filter(|_| budget.ask_hedge(now, Share::percent(share), &retry)).count();
+        assert_eq!(hedges(10), 20);
+        assert_eq!(hedges(10), 0);
+        // 20 % of 200 and 15 of the floor, less the 20 that were made.
+        assert_eq!(hedges(100), 35);
+        assert_eq!(budget.balance(now, &retry).spent, 55);
+    }
+
     proptest! {
         #[test]
-        fn in_any_ten_seconds_that_end_with_a_resend_the_budget_held(
+        fn in_any_window_that_ends_with_a_resend_the_budget_held(
             moves in prop::collection::vec((0_u64..400, 0_u8..4), 1..600)
         ) {
             let (budget, retry) = (Budget::default(), Retry::default());
@@ -134,9 +193,11 @@ mod tests {
                     budget.tell_request(now);
                 } else if budget.ask(now, &retry) {
                     resends.push(at);
-                    let inside = |then: &&u64| **then + 10_000 > at;
-                    let allowed = 0.2 * requests.iter().filter(inside).count() as f64 + 30.0;
-                    prop_assert!(resends.iter().filter(inside).count() as f64 <= allowed);
+                    for (millis, floor) in [(10_000, 30.0), (5_000, 15.0)] {
+                        let inside = |then: &&u64| **then + millis > at;
+                        let allowed = 0.2 * requests.iter().filter(inside).count() as f64 + floor;
+                        prop_assert!(resends.iter().filter(inside).count() as f64 <= allowed);
+                    }
                 }
             }
         }

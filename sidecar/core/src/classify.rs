@@ -7,17 +7,16 @@
 
 use std::time::Duration;
 
-use api::policy::Settings;
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::dice;
 use crate::judge::{self, Judged};
-use crate::outcome::{Answer, Body, Fault, FaultKind, Outcome, Sent};
+use crate::outcome::{Answer, Body, Fault, FaultKind, Outcome, Pushback, Sent};
 use crate::refusal::Refusal;
 use crate::resend;
-use crate::scratch::{Scratch, Then};
+use crate::scratch::{How, Scratch, Then};
 
 /// The backoff before the same host is asked again: full jitter up to this, doubling from the first to the
 /// last (AWS Architecture Blog, 2015; Envoy's values). Another host is asked at once.
@@ -52,19 +51,22 @@ pub fn classify(
     let settings = call.admission.settings();
     let judged = judge::of(outcome, attempt.endpoint(), settings);
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
-    let wanted = matches!(outcome, Outcome::Fault(_))
-        || wants_another(outcome, judged, settings)
-        || (matches!(judged, Judged::Bad { .. }) && judge::fails_alone(call, attempt, now));
-    let then =
-        if wanted { resend::decide(call, scratch, (attempt, outcome), body, now) } else { Then::Answered };
-    if let Some(note) = scratch.last_attempt() {
+    let wanted = matches!(outcome, Outcome::Fault(_)) || wants_another(call, attempt, outcome, judged, now);
+    let (then, at) = match wanted {
+        true => {
+            let at = again_at(call, scratch, outcome, now, dice);
+            (resend::decide(call, scratch, (attempt, outcome), body, (now, at)), at)
+        }
+        false => (Then::Answered, now),
+    };
+    if let Some(note) = scratch.note_of(attempt.number()) {
         note.end(attempt, outcome, then, now);
     }
     match (then, outcome) {
         (Then::Again | Then::AgainFree, _) => {
             let free = then == Then::AgainFree;
             scratch.free += u8::from(free);
-            Next::Again { at: again_at(call, scratch, outcome, now, dice), free }
+            Next::Again { at, free }
         }
         (_, Outcome::Answer(_)) => Next::Done,
         (_, Outcome::Fault(fault)) => Next::GiveUp(refusal(call, *fault, then, now)),
@@ -73,22 +75,36 @@ pub fn classify(
 }
 
 /// Whether an answer is one that another endpoint may answer better: of those judged bad, the statuses that the
-/// policy names and gRPC's UNAVAILABLE. An app's own error would be the same elsewhere, unless its endpoint
-/// [fails alone](judge::fails_alone).
-fn wants_another(outcome: &Outcome, judged: Judged, settings: &Settings) -> bool {
+/// policy names, gRPC's UNAVAILABLE, and a trial's, which went where no request would have gone. An app's own error
+/// would be the same elsewhere, unless its endpoint [fails alone](judge::fails_alone).
+pub(crate) fn wants_another(
+    call: &Call<'_>,
+    attempt: &Attempt,
+    outcome: &Outcome,
+    judged: Judged,
+    now: Moment,
+) -> bool {
+    let settings = call.admission.settings();
     let Outcome::Answer(answer) = outcome else { return false };
     match judged {
         Judged::Elsewhere | Judged::Full => true,
         Judged::Bad { .. } => {
-            settings.retry.statuses.contains(&answer.status) || answer.grpc_status == Some(14)
+            settings.retry.statuses.contains(&answer.status)
+                || answer.grpc_status == Some(14)
+                || attempt.how() == How::Trial
+                || judge::fails_alone(call, attempt, now)
         }
         Judged::Good { .. } | Judged::Later | Judged::Neutral => false,
     }
 }
 
-/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff. Who has no socket
-/// for one endpoint has none for another: it waits for some to come back.
+/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff. `Retry-After` is
+/// one host's word about itself, a gRPC pushback the service's. Who has no socket for one endpoint has none for
+/// another: it waits for some to come back.
 fn again_at(call: &Call<'_>, scratch: &Scratch, outcome: &Outcome, now: Moment, dice: u64) -> Moment {
+    if let Outcome::Answer(Answer { pushback: Some(Pushback::After(after)), .. }) = outcome {
+        return now + *after;
+    }
     let starved = matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::NoSocket, .. }));
     if !starved && resend::elsewhere(call, scratch) {
         return now;

@@ -27,6 +27,8 @@ const PRIOR: f32 = 16.0;
 /// By so many standard deviations a host may be worse than its peers and count as good as they are: where
 /// everything fails a little, who is worst is chance, and the exponents would make a verdict of it.
 const CHANCE: f32 = 3.0;
+/// How many failures a host's past is doubted by where it is the measure for others.
+const DOUBT: f32 = 4.0;
 /// A host that never answered and has requests in flight is left alone while others have a history: it is
 /// probed by one request at a time (Finagle's `PeakEwma`).
 const UNKNOWN: f32 = 1e3;
@@ -94,7 +96,14 @@ pub fn medians(list: &EndpointList, now: Moment, settings: &Settings, numbers: &
     let latency = (if enough { middle(numbers, 1) } else { None }).filter(|latency| *latency > 0.0);
     numbers.clear();
     numbers.extend(list.endpoints.iter().filter_map(|e| counts(e, now, settings).share()));
-    Medians { latency, success: middle(numbers, 0).unwrap_or(1.0) }
+    let best = list.endpoints.iter().map(|e| doubted(counts(e, now, settings))).fold(0.0, f32::max);
+    Medians { latency, success: middle(numbers, 0).unwrap_or(1.0), best }
+}
+
+/// The success share of `counts` as if a few failures more had happened: a host with a handful of good answers is
+/// no measure for others.
+fn doubted(counts: Counts) -> f32 {
+    counts.good as f32 / (counts.total() as f32 + DOUBT)
 }
 
 /// The weight of those that take requests; of all when nobody is well.
@@ -141,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_host_without_history_is_probed_by_one_request() {
-        let medians = Medians { latency: Some(10.0), success: 1.0 };
+        let medians = Medians { latency: Some(10.0), success: 1.0, best: 1.0 };
         let load = |own| Load { own, known: 2 };
         let cost = |own, weight, latency, success, medians| {
             super::cost(load(own), weight, latency, success, medians)

@@ -137,15 +137,16 @@ impl Directory {
         self.settle(now, list, &causes)
     }
 
-    /// Lets go of held endpoints that failed meanwhile; `None` when nothing changed. One endpoint is always
-    /// kept: an old list beats an empty one.
+    /// Lets go of held endpoints that failed meanwhile or say themselves that they leave; `None` when nothing
+    /// changed. One endpoint is always kept: an old list beats an empty one.
     pub fn review(&mut self, now: Moment) -> Option<Changes> {
         self.review_at = None;
         let mut left = self.current.endpoints.len();
         let (mut stay, mut gone) = (Vec::new(), Vec::new());
         for endpoint in &self.current.endpoints {
+            let over = endpoint.cell.health.ask().is_out() || endpoint.cell.is_leaving();
             match endpoint.held {
-                Some(cause) if left > 1 && endpoint.cell.health.ask().is_out() => {
+                Some(cause) if left > 1 && over => {
                     left -= 1;
                     gone.push((endpoint.clone(), cause));
                 }

@@ -4,7 +4,7 @@
 //! list that keeps the endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use api::{Cause, Digest, Instance, Moment, ServiceKey};
@@ -34,6 +34,10 @@ pub struct EndpointCell {
     pub health: Health,
     /// Its good and bad answers.
     pub window: Window,
+    /// Its fast (good) and slow (bad) ones, where slowness is evidence.
+    pub slow: Window,
+    /// Its sidecar said that it leaves, and nothing good came since.
+    leaving: AtomicBool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Its credit where hosts take turns.
@@ -84,6 +88,23 @@ impl EndpointCell {
     /// Its sidecar says that `in_flight` requests are in flight there, from all hosts.
     pub fn tell_load(&self, now: Moment, in_flight: u32) {
         self.reported.store(u64::from(in_flight) << 32 | u64::from(now.as_millis() as u32), Relaxed);
+    }
+
+    /// Whether its sidecar said that it leaves, and nothing good came since.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Its sidecar says that it leaves.
+    pub fn tell_leaving(&self) {
+        self.leaving.store(true, Relaxed);
+    }
+
+    /// It serves.
+    pub fn tell_staying(&self) {
+        if self.is_leaving() {
+            self.leaving.store(false, Relaxed);
+        }
     }
 }
 

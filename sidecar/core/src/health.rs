@@ -7,9 +7,8 @@
 //!                           │  └───────────────────────────────┴────────────────┘
 //! ```
 //!
-//! Failures in a row and a failing share of the window are *soft* evidence: judged against the peers, capped
-//! by the caller of [`Health::eject`], never enough to take the last usable endpoint. A refused connection is
-//! *hard* evidence. Recovery is ONE strict trial request at a time (linkerd's breaker, Finagle's
+//! *Soft* [evidence](crate::evidence) is judged against the peers, capped by the caller of [`Health::eject`], and
+//! never enough to take the last usable endpoint. A refused connection is *hard* evidence. Recovery is ONE strict trial request at a time (linkerd's breaker, Finagle's
 //! `FailureAccrual`), then a ramp. It never decides the cap (`classify` sees the list) and never asks anybody
 //! but traffic: a passing check does not take an endpoint back.
 
@@ -24,11 +23,6 @@ use crate::dice;
 use crate::endpoint::EndpointCell;
 use crate::window::Counts;
 
-/// A run of failures this unlikely under the peers' own failure share is no chance: once in ten thousand
-/// runs, so that a service where everything fails a little loses nobody to luck.
-const CHANCE: f32 = 1e-4;
-/// While a returning endpoint ramps, one failure is enough: it was ill a moment ago.
-const RAMPING_RUN: u32 = 1;
 /// How long trial requests stay frequent, and how long a return is remembered.
 const FIRST_MINUTE: Duration = Duration::from_secs(60);
 
@@ -103,30 +97,6 @@ impl Condition {
     }
 }
 
-/// What speaks against an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evidence {
-    /// Failures in a row.
-    pub in_a_row: u32,
-    /// Its window.
-    pub counts: Counts,
-    /// The peers' median success share; 1 where nothing is known of them.
-    pub peers: f32,
-    /// Whether it ramps after a trial.
-    pub ramping: bool,
-}
-
-/// Whether `evidence` is enough to leave the endpoint out.
-pub fn is_ill(evidence: Evidence, settings: &Settings) -> bool {
-    let Evidence { in_a_row, counts, peers, ramping } = evidence;
-    let wanted = if ramping { RAMPING_RUN } else { settings.consecutive.max(1) };
-    let no_chance = (1.0 - peers).powi(i32::try_from(in_a_row).unwrap_or(i32::MAX)) < CHANCE;
-    let floor = settings.success_floor.fraction() as f32;
-    let enough = counts.total() >= u64::from(settings.minimum.max(1));
-    (in_a_row >= wanted && no_chance)
-        || (enough && counts.share().is_some_and(|share| share < floor) && peers >= floor)
-}
-
 /// How long to wait for the next trial request after being out `times` times in a row: flat for a minute,
 /// then doubling up to the limit, with up to a quarter taken off by `dice` so that hosts do not return in step.
 pub fn trial_delay(times: u8, settings: &Settings, dice: u64) -> Duration {
@@ -145,6 +115,25 @@ pub fn trial_delay(times: u8, settings: &Settings, dice: u64) -> Duration {
 pub struct Health {
     word: AtomicU64,
     in_a_row: AtomicU32,
+    /// What the service had answered when the run of failures began; see [`Tally`].
+    run: AtomicU64,
+}
+
+/// Good answers above, bad ones below: what a service answered since the start, in one word that may wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally(pub u64);
+
+impl Tally {
+    /// One good answer, or a bad one.
+    pub const fn one(good: bool) -> u64 {
+        if good { 1 << 32 } else { 1 }
+    }
+
+    /// What came since `earlier`.
+    pub fn since(self, earlier: Self) -> Counts {
+        let between = self.0.wrapping_sub(earlier.0);
+        Counts { good: between >> 32, bad: between & u64::from(u32::MAX) }
+    }
 }
 
 impl Health {
@@ -173,9 +162,17 @@ impl Health {
         }
     }
 
-    /// A failure. Returns how many there are in a row.
-    pub fn tell_bad(&self) -> u32 {
-        self.in_a_row.fetch_add(1, Relaxed).saturating_add(1)
+    /// A failure, when its service had answered `all` with it. Returns how many there are in a row, and what the
+    /// others answered since the first of them.
+    pub fn tell_bad(&self, all: Tally) -> (u32, Counts) {
+        let run = self.in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if run == 1 {
+            self.run.store(all.0, Relaxed);
+            return (run, Counts::default());
+        }
+        let since = all.since(Tally(self.run.load(Relaxed)));
+        // The first of the run is in neither count.
+        (run, Counts { bad: since.bad.saturating_sub(u64::from(run - 1)), ..since })
     }
 
     /// Leaves the endpoint out, unless it is. Returns whether this call did it.

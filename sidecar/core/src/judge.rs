@@ -1,19 +1,22 @@
 //! What an outcome says of its endpoint, and who is told.
 //!
-//! Failures are the network's and the gateway's (connect, time-outs, resets, 502 503 504) and the app's own
-//! (other 5xx, gRPC UNKNOWN and its like): all count against the endpoint. What the caller did wrong (4xx) or
-//! broke off never does, and neither does an endpoint's sidecar that says "not me" for a good reason.
+//! Failures are told apart by whose they are: the network's (connect, time-outs, resets), the gateway's (502, 503,
+//! 504 and what the policy names), the app's own (other 5xx), gRPC's (UNKNOWN and its like), a body's that was cut.
+//! All count against the endpoint unless the policy says otherwise. What the caller did wrong (4xx) or broke off
+//! never does, and neither does an endpoint's sidecar that says "not me" for a good reason.
 
-use api::policy::Settings;
+use std::time::Duration;
+
+use api::policy::{Failing, Settings};
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::cost;
 use crate::endpoint::Endpoint;
-use crate::health::{self, Condition, Evidence};
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::scratch::{Effects, How};
+use crate::suspect;
 use crate::window::Counts;
 
 /// gRPC's UNKNOWN.
@@ -29,6 +32,8 @@ pub enum Judged {
     },
     /// It failed.
     Bad {
+        /// Whose the failure is.
+        failing: Failing,
         /// It refused the connection: nobody listens there.
         hard: bool,
     },
@@ -49,7 +54,10 @@ pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged
         // A want of our own says nothing of the endpoint, and neither does a connection closed while idle.
         Outcome::Fault(fault) if fault.kind == FaultKind::NoSocket => Judged::Neutral,
         Outcome::Fault(fault) if fault.reason() == Reason::StaleConnection => Judged::Neutral,
-        Outcome::Fault(Fault { kind, .. }) => Judged::Bad { hard: *kind == FaultKind::ConnectRefused },
+        Outcome::Fault(Fault { kind, .. }) => {
+            let failing = if *kind == FaultKind::AnswerCut { Failing::Cut } else { Failing::Network };
+            Judged::Bad { failing, hard: *kind == FaultKind::ConnectRefused }
+        }
         Outcome::Answer(answer) => match believed(answer, endpoint) {
             Some(Reason::Draining) => Judged::Elsewhere,
             Some(Reason::HostFull | Reason::NoSocket | Reason::ConcurrencyLimited | Reason::QueueTimeout) => {
@@ -67,14 +75,15 @@ pub fn believed(answer: &Answer, endpoint: &Endpoint) -> Option<Reason> {
 }
 
 fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
+    let bad = |failing| Judged::Bad { failing, hard: false };
     match (answer.status, answer.grpc_status) {
-        (status, _) if status >= 500 || settings.retry.statuses.contains(&status) => {
-            Judged::Bad { hard: false }
-        }
+        (502..=504, _) => bad(Failing::Gateway),
+        (status, _) if settings.retry.statuses.contains(&status) => bad(Failing::Gateway),
+        (500.., _) => bad(Failing::App),
         // A raw stream: there is an endpoint, and no answer to be timed by.
         (0, _) => Judged::Good { timed: false },
         // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: the server's; the rest is the call's.
-        (_, Some(2 | 4 | 13 | 14 | 15)) => Judged::Bad { hard: false },
+        (_, Some(2 | 4 | 13 | 14 | 15)) => bad(Failing::Grpc),
         // RESOURCE_EXHAUSTED and 429 come fast and are no proof of health: a trial must not pass by them.
         (429, _) | (_, Some(8)) => Judged::Neutral,
         (400.., _) => Judged::Good { timed: false },
@@ -106,7 +115,7 @@ pub fn never_reached(reason: Reason) -> bool {
 /// Whether the attempt's endpoint does worse than its peers by more than chance: then a failure is the endpoint's and
 /// not the request's, and another one may answer it.
 pub(crate) fn fails_alone(call: &Call<'_>, attempt: &Attempt, now: Moment) -> bool {
-    let peers = call.admission.route().cell().medians().success;
+    let peers = call.admission.route().cell().medians().measure();
     cost::success(cost::counts(attempt.endpoint(), now, call.admission.base()), peers) < 1.0
 }
 
@@ -124,24 +133,35 @@ pub(crate) fn tell(
     if let Outcome::Answer(Answer { load: Some(load), .. }) = outcome {
         cell.tell_load(now, *load);
     }
+    let took = now.since(attempt.given());
     match judged {
         Judged::Good { timed } => {
             if timed {
-                cell.ewma.tell(now, now.since(attempt.given()), memory);
+                cell.ewma.tell(now, took, memory);
+                learn(call, now, took);
             }
-            good(call, attempt, now)
+            good(call, attempt, timed.then_some(took), now, dice)
         }
-        Judged::Bad { hard } => {
+        Judged::Bad { failing, hard } => {
             if matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::AttemptTimeout, .. })) {
-                cell.ewma.tell_at_least(now, now.since(attempt.given()), memory);
+                cell.ewma.tell_at_least(now, took, memory);
+                learn(call, now, took);
             }
-            bad(call, attempt, hard, now, dice)
+            suspect::bad(call, attempt, (failing, hard), now, dice)
         }
         Judged::Later => {
             attempt.later = Some(now);
             Effects::default()
         }
-        Judged::Elsewhere | Judged::Full | Judged::Neutral => Effects::default(),
+        Judged::Elsewhere => {
+            cell.tell_leaving();
+            suspect::no_proof(call, attempt, now, dice)
+        }
+        Judged::Full => suspect::no_proof(call, attempt, now, dice),
+        Judged::Neutral if matches!(outcome, Outcome::Answer(_)) => {
+            suspect::no_proof(call, attempt, now, dice)
+        }
+        Judged::Neutral => Effects::default(),
     }
 }
 
@@ -151,7 +171,7 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
     match (end, attempt.later.take()) {
         (End::Cut, _) => {
             attempt.judged = true;
-            bad(call, attempt, false, now, dice)
+            suspect::bad(call, attempt, (Failing::Cut, false), now, dice)
         }
         (End::Whole, Some(head)) => by_trailers(call, attempt, head, now, dice),
         (End::Whole, None) | (End::ClientGone, _) => Effects::default(),
@@ -166,90 +186,60 @@ fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment
     attempt.judged = true;
     match of_answer(&answer, call.admission.settings()) {
         Judged::Good { timed } => {
+            let took = head.since(attempt.given());
             if timed {
                 let memory = call.admission.base().balance.memory.duration();
-                attempt.endpoint().cell.ewma.tell(now, head.since(attempt.given()), memory);
+                attempt.endpoint().cell.ewma.tell(now, took, memory);
+                learn(call, now, took);
             }
-            good(call, attempt, now)
+            good(call, attempt, timed.then_some(took), now, dice)
         }
-        Judged::Bad { hard } => bad(call, attempt, hard, now, dice),
-        Judged::Elsewhere | Judged::Full | Judged::Later | Judged::Neutral => Effects::default(),
+        Judged::Bad { failing, hard } => suspect::bad(call, attempt, (failing, hard), now, dice),
+        Judged::Neutral => suspect::no_proof(call, attempt, now, dice),
+        Judged::Elsewhere | Judged::Full | Judged::Later => Effects::default(),
     }
 }
 
-fn good(call: &Call<'_>, attempt: &mut Attempt, now: Moment) -> Effects {
+/// How long the route's answers take, where somebody hedges.
+fn learn(call: &Call<'_>, now: Moment, took: Duration) {
+    if let Some(latencies) = call.admission.route().latencies() {
+        latencies.tell(now, took);
+    }
+}
+
+/// A good answer; `took` where the time says how fast the endpoint works.
+fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Moment, dice: u64) -> Effects {
     let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
-    call.admission.route().cell().budget.tell_attempt(now, true);
-    let mut returned = false;
+    let service = call.admission.route().cell();
+    let slow = took.is_some_and(|took| suspect::is_slow(took, service.medians(), &settings.health));
+    if slow && attempt.trial.is_some() {
+        // Good and late is what it was left out for, or may have been.
+        return suspect::no_proof(call, attempt, now, dice);
+    }
+    service.tell_attempt(now, true);
+    let mut effects = Effects::default();
     if let Some(trial) = attempt.trial.take() {
         trial.passed(now);
-        returned = true;
+        cell.slow.clear();
+        effects.returned = true;
     } else if attempt.how() == How::Forced {
-        returned = cell.health.take_back(now);
+        effects.returned = cell.health.take_back(now);
     }
     cell.health.tell_good();
-    cell.window.tell(now, settings.health.window.duration() / 10, Counts { good: 1, bad: 0 });
+    cell.tell_staying();
+    let width = settings.health.window.duration() / 10;
+    cell.window.tell(now, width, Counts { good: 1, bad: 0 });
     match attempt.permit.take() {
         Some(permit) => permit.passed(&settings.breaker),
         None => {
             cell.breaker.tell(now, true, &settings.breaker);
         }
     }
-    Effects { returned, ..Effects::default() }
-}
-
-fn bad(call: &Call<'_>, attempt: &mut Attempt, hard: bool, now: Moment, dice: u64) -> Effects {
-    let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
-    let service = call.admission.route().cell();
-    service.budget.tell_attempt(now, false);
-    let in_a_row = cell.health.tell_bad();
-    cell.window.tell(now, settings.health.window.duration() / 10, Counts { good: 0, bad: 1 });
-    let breaker_opened = match attempt.permit.take() {
-        Some(permit) => {
-            permit.failed(now, &settings.breaker);
-            true
+    if settings.health.slow_share.on().is_some() && took.is_some() {
+        cell.slow.tell(now, width, Counts { good: u64::from(!slow), bad: u64::from(slow) });
+        if slow {
+            return effects.and(suspect::judge(call, attempt, (0, Counts::default()), now, dice));
         }
-        None => cell.breaker.tell(now, false, &settings.breaker),
-    };
-    let mut effects = Effects { breaker_opened, ..Effects::default() };
-    if let Some(trial) = attempt.trial.take() {
-        trial.failed(now, hard, &settings.health, dice);
-        effects.ejected = true;
-    } else {
-        let evidence = Evidence {
-            in_a_row,
-            counts: cost::counts(attempt.endpoint(), now, settings),
-            peers: service.medians().success,
-            ramping: matches!(cell.health.ask(), Condition::Ramping { .. })
-                && cell.health.ramp(now, &settings.health) < 1.0,
-        };
-        if hard {
-            effects.ejected = cell.health.eject(now, true, &settings.health, dice);
-        } else if !cell.health.ask().is_out() && health::is_ill(evidence, &settings.health) {
-            let turn = service.ejecting();
-            let allowed = turn.is_some() && may_eject(call, attempt.endpoint().id);
-            effects.ejected = allowed && cell.health.eject(now, false, &settings.health, dice);
-            effects.spared = !allowed;
-        }
-    }
-    if let Some(at) = cell.health.ask().trial_at() {
-        service.tell_trial(at);
     }
     effects
-}
-
-/// Whether soft evidence may take the endpoint `id` out: the cap has room, and another usable one is left.
-fn may_eject(call: &Call<'_>, id: u32) -> bool {
-    let (mut out, mut others) = (0, 0);
-    for endpoint in &call.list.endpoints {
-        match endpoint.cell.health.ask() {
-            Condition::Ejected { hard, .. } | Condition::OnTrial { hard, .. } => out += u64::from(!hard),
-            Condition::Fit | Condition::Ramping { .. } => {
-                let ready = endpoint.instance.readiness == api::Readiness::Ready;
-                others += u64::from(endpoint.id != id && ready && endpoint.instance.weight > 0);
-            }
-        }
-    }
-    let share = call.admission.base().health.eject_share;
-    others > 0 && out < share.of(call.list.endpoints.len() as u64).max(1)
 }

@@ -12,7 +12,7 @@
 //! | [`route`] | the plan, the request | [`route::Route`] |
 //! | [`limit`] | the route | [`limit::Admission`] |
 //! | [`choose`] | the admission, the list | [`attempt::Attempt`] |
-//! | [`classify`] | the attempt, its outcome | [`classify::Next`] |
+//! | [`classify`], [`also`] | the attempt, its outcome | [`classify::Next`], or another attempt beside it |
 //!
 //! **What they stand on.** [`exchange`] is the request; [`plan`] the compiled policies; [`endpoint`] the list
 //! and the cells; [`scratch`] what one request notes on its way, and [`record`] what is kept of it; [`outcome`]
@@ -22,12 +22,14 @@
 //! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
-//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`]; put together per
-//! endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`] and [`judge`]
-//! are the rules between them. [`queue`] is each worker's own, [`conduct`] each connection's; [`directory`] and [`heart`] belong to whoever
+//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`], [`latency`]; put
+//! together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
+//! [`judge`] and [`evidence`] are the rules between them. [`queue`] is each worker's own, [`conduct`] each
+//! connection's; [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
 
 pub mod admit;
+pub mod also;
 pub mod attempt;
 pub mod breaker;
 pub mod bucket;
@@ -41,6 +43,7 @@ pub mod deadline;
 pub mod dice;
 pub mod directory;
 pub mod endpoint;
+pub mod evidence;
 pub mod ewma;
 pub mod exchange;
 pub mod flight;
@@ -50,6 +53,7 @@ pub mod health;
 pub mod heart;
 pub mod idle;
 pub mod judge;
+pub mod latency;
 pub mod limit;
 pub mod names;
 pub mod orders;
@@ -66,6 +70,7 @@ pub mod scratch;
 pub mod service;
 pub mod share;
 pub mod side;
+mod suspect;
 pub mod traffic;
 mod trial;
 pub mod turn;

@@ -30,8 +30,19 @@ pub struct Answer {
     pub reason: Option<Reason>,
     /// What `Retry-After` says.
     pub retry_after: Option<Duration>,
+    /// What gRPC's `grpc-retry-pushback-ms` says.
+    pub pushback: Option<Pushback>,
     /// Requests in flight there, as `x-outrigger-load` says.
     pub load: Option<u32>,
+}
+
+/// What a gRPC server says of another try (gRFC A6, "Pushback").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushback {
+    /// Not before this.
+    After(Duration),
+    /// None.
+    Never,
 }
 
 /// What went wrong on the way.

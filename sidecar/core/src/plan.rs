@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use api::policy::{HashKey, Limit, LimitKey, Matching, ServiceSettings, Settings, Stop};
+use api::policy::{HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop};
 use api::schema::Switch;
 use api::traffic::Traffic;
 use api::{Caller, Label, Moment, ServiceKey};
 
 use crate::bucket::{Bucket, Flow};
 use crate::callers::CallerBuckets;
+use crate::latency::Latencies;
 use crate::parts::Wants;
 use crate::service::ServiceCell;
 use crate::traffic::Tally;
@@ -44,6 +45,8 @@ pub struct RoutePlan {
     pub tally: Arc<Tally>,
     /// A command that refuses all of them for now.
     pub stop: Option<Stop>,
+    /// How long its answers take; only where somebody hedges.
+    pub latencies: Option<Arc<Latencies>>,
 }
 
 /// Settings and the limits they name.
@@ -112,6 +115,7 @@ impl ServicePlan {
                 callers: route.callers.iter().map(|(name, own)| (name.clone(), terms(own))).collect(),
                 tally: tally(&route.name),
                 stop: route.stop,
+                latencies: latencies(route, before),
             })
             .collect();
         let by_source = |terms: &Terms| {
@@ -163,6 +167,17 @@ impl RoutePlan {
     }
 }
 
+/// What is known of a route's answers survives every plan in which it hedges.
+fn latencies(route: &RouteSettings, before: Option<&ServicePlan>) -> Option<Arc<Latencies>> {
+    let hedges = |settings: &Settings| settings.hedge.after.on().is_some();
+    if !hedges(&route.settings) && !route.callers.values().any(hedges) {
+        return None;
+    }
+    let namesake = |old: &&RoutePlan| old.name == route.name;
+    let known = before.and_then(|before| before.routes.iter().find(namesake)?.latencies.clone());
+    Some(known.unwrap_or_default())
+}
+
 fn known_or_new(known: &mut Vec<Arc<LimitWords>>, limit: &Limit) -> Arc<LimitWords> {
     if let Some(words) = known.iter().find(|words| words.limit == *limit) {
         return words.clone();
@@ -211,5 +226,16 @@ mod tests {
         let later = compiled(&text.replace("/a", "/b"), Some(&first));
         let told: Vec<_> = later.traffic(now).map(|t| (t.route, t.requests, t.failed)).collect();
         assert_eq!(told, [(Some("r".parse().unwrap()), 1, 1)]);
+    }
+
+    #[test]
+    fn what_is_known_of_answers_survives_while_the_route_hedges() {
+        let text = "name: a\nmatch: { service: checkout }\nroutes: [{ name: r, hedge: { after: p95 } }]\n";
+        let first = compiled(text, None);
+        assert!(first.routes[1].latencies.is_none(), "nobody hedges there");
+        let same = compiled(&format!("{text}timeout: {{ total: 2s }}\n"), Some(&first));
+        let known = |plan: &ServicePlan| plan.routes[0].latencies.as_ref().map(Arc::as_ptr);
+        assert_eq!(known(&same), known(&first));
+        assert!(compiled(&text.replace("p95", "off"), Some(&first)).routes[0].latencies.is_none());
     }
 }

@@ -90,6 +90,8 @@ pub struct Glance<'a> {
     pub attempted: u8,
     /// How many of them were free resends.
     pub free: u8,
+    /// The load budget refused a second attempt beside a late one.
+    pub hedge_refused: bool,
 }
 
 impl<'a> Glance<'a> {
@@ -108,6 +110,7 @@ impl<'a> Glance<'a> {
             attempts: &scratch.attempts,
             attempted: scratch.attempted,
             free: scratch.free,
+            hedge_refused: scratch.hedge_refused,
         }
     }
 
@@ -169,6 +172,7 @@ impl Record {
             attempts: &self.attempts,
             attempted: self.attempted,
             free: self.free,
+            hedge_refused: false,
         }
     }
 }

@@ -13,11 +13,12 @@ use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::endpoint::Endpoint;
 use crate::judge;
-use crate::outcome::{Body, FaultKind, Outcome, Sent};
-use crate::scratch::{Scratch, Then};
+use crate::outcome::{Answer, Body, FaultKind, Outcome, Pushback, Sent};
+use crate::scratch::{How, Scratch, Then};
 
 /// At most this many resends of one request are free: two hosts may close at once, a third is a pattern.
 pub const FREE_MAX: u8 = 2;
+
 /// What a resend would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resend {
@@ -32,13 +33,13 @@ impl Resend {
     }
 }
 
-/// Whether the request is sent again, or why not. A yes is counted in the load budget.
+/// Whether the request is sent again, at `at`, or why not. A yes is counted in the load budget.
 pub(crate) fn decide(
     call: &Call<'_>,
     scratch: &mut Scratch,
     (attempt, outcome): (&Attempt, &Outcome),
     body: Body,
-    now: Moment,
+    (now, at): (Moment, Moment),
 ) -> Then {
     let (settings, budget) = (call.admission.settings(), &call.admission.route().cell().budget);
     let resend = safety(call, attempt, outcome);
@@ -48,7 +49,10 @@ pub(crate) fn decide(
     if body == Body::Gone {
         return Then::BodyGone;
     }
-    if !call.admission.deadline().allows(now) {
+    if let Outcome::Answer(Answer { pushback: Some(Pushback::Never), .. }) = outcome {
+        return Then::PushedBack;
+    }
+    if !call.admission.deadline().allows(at) {
         return Then::NoTime;
     }
     // A request that may be tried once goes elsewhere or not at all; waiting for a host that refuses is its
@@ -59,8 +63,9 @@ pub(crate) fn decide(
         budget.tell_free();
         return Then::AgainFree;
     }
-    let paid = u32::from(scratch.attempted.saturating_sub(scratch.free));
-    if failfast || paid >= settings.retry.attempts {
+    // A trial request was our deed: that it failed costs its caller nothing while it may be sent elsewhere.
+    let ours = attempt.how() == How::Trial;
+    if failfast || (scratch.counted() >= settings.retry.attempts && !ours) {
         return Then::NoAttemptLeft;
     }
     let yes = budget.ask(now, &settings.retry);

@@ -10,6 +10,7 @@ use api::schema::Switch;
 
 use crate::exchange::Exchange;
 use crate::hash;
+use crate::latency::Latencies;
 use crate::parts::{self, Asked};
 use crate::plan::{RoutePlan, ServicePlan, Terms};
 use crate::service::ServiceCell;
@@ -77,6 +78,11 @@ impl Route {
     /// The settings for this caller on this route.
     pub fn settings(&self) -> &Settings {
         &self.terms().settings
+    }
+
+    /// How long its answers take; `None` where nobody hedges.
+    pub fn latencies(&self) -> Option<&Arc<Latencies>> {
+        self.plan.routes[self.at].latencies.as_ref()
     }
 
     /// The hash of its key, where its rule hashes and it has one.

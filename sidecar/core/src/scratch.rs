@@ -5,12 +5,13 @@
 
 use std::net::SocketAddr;
 
-use api::policy::Choosing;
+use api::policy::{Choosing, Failing};
 use api::{Moment, Reason};
 use smallvec::SmallVec;
 
 use crate::attempt::Attempt;
 use crate::budget::Balance;
+use crate::evidence::Sign;
 use crate::outcome::{Outcome, Sent};
 use crate::queue::Patience;
 
@@ -73,10 +74,8 @@ impl AttemptNote {
 
     /// Notes how the attempt ended and what was decided.
     pub(crate) fn end(&mut self, attempt: &Attempt, outcome: &Outcome, then: Then, now: Moment) {
-        self.ended = Some(now);
+        self.over(attempt, now);
         self.then = if *outcome == Outcome::Cancelled { Then::Dropped } else { then };
-        self.connected = attempt.connected.map(|(at, _)| at);
-        self.reused = attempt.connected.is_some_and(|(_, reused)| reused);
         match outcome {
             Outcome::Answer(answer) => {
                 self.status = answer.status;
@@ -91,30 +90,52 @@ impl AttemptNote {
             Outcome::Cancelled => self.reason = Some(Reason::ClientGone),
         }
     }
+
+    /// Notes that the attempt beside it answered first.
+    pub(crate) fn overtaken(&mut self, attempt: &Attempt, now: Moment) {
+        self.over(attempt, now);
+        self.then = Then::Overtaken;
+    }
+
+    fn over(&mut self, attempt: &Attempt, now: Moment) {
+        self.ended = Some(now);
+        self.connected = attempt.connected.map(|(at, _)| at);
+        self.reused = attempt.connected.is_some_and(|(_, reused)| reused);
+    }
 }
 
 /// What telling the machines of an outcome brought about; for counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// The endpoint was ejected.
-    pub ejected: bool,
+    /// An endpoint was ejected, for this.
+    pub ejected: Option<Sign>,
     /// It would have been, but for the cap or because it is the last one usable.
     pub spared: bool,
     /// Its breaker opened.
     pub breaker_opened: bool,
     /// It is back.
     pub returned: bool,
+    /// Attempts that failed, by whose failure it was.
+    pub failures: [u8; Failing::ALL.len()],
 }
 
 impl Effects {
+    /// An attempt failed.
+    pub(crate) fn failed(failing: Failing) -> Self {
+        let mut effects = Self::default();
+        effects.failures[failing as usize] = 1;
+        effects
+    }
+
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
-            ejected: self.ejected || other.ejected,
+            ejected: self.ejected.or(other.ejected),
             spared: self.spared || other.spared,
             breaker_opened: self.breaker_opened || other.breaker_opened,
             returned: self.returned || other.returned,
+            failures: std::array::from_fn(|at| self.failures[at].saturating_add(other.failures[at])),
         }
     }
 }
@@ -134,6 +155,10 @@ pub struct Scratch {
     pub attempted: u8,
     /// How many of them were free resends.
     pub free: u8,
+    /// Whether the first one was a trial request: our deed, which costs its caller no attempt.
+    pub trial: bool,
+    /// A second attempt would have been begun beside the first, but for the load budget.
+    pub hedge_refused: bool,
     /// Where the load budget stood when it was last asked.
     pub balance: Option<Balance>,
     /// What its outcomes brought about.
@@ -176,14 +201,20 @@ impl Scratch {
 
     /// Makes the slot ready for another request, its buffers kept.
     pub fn begin(&mut self) {
-        let Self { tried, among, attempts, attempted, free, balance, effects, .. } = self;
+        let Self { tried, among, attempts, attempted, free, trial, hedge_refused, balance, effects, .. } =
+            self;
         tried.clear();
         attempts.clear();
-        (*attempted, *free, *balance) = Default::default();
+        (*attempted, *free, *trial, *hedge_refused, *balance) = Default::default();
         (*effects, *among) = (Effects::default(), Among::default());
         self.patience = Patience::default();
         self.pool.clear();
         self.numbers.clear();
+    }
+
+    /// The attempts that count against `retry.attempts`: free resends and a trial request come on top.
+    pub fn counted(&self) -> u32 {
+        u32::from(self.attempted.saturating_sub(self.free).saturating_sub(u8::from(self.trial)))
     }
 
     /// The note of the attempt that runs or ran last.
@@ -191,9 +222,15 @@ impl Scratch {
         self.attempts.last_mut()
     }
 
+    /// The note of the attempt `number`, unless too many came after it.
+    pub(crate) fn note_of(&mut self, number: u8) -> Option<&mut AttemptNote> {
+        self.attempts.iter_mut().rev().find(|note| note.number == number)
+    }
+
     pub(crate) fn note_attempt(&mut self, id: u32, note: AttemptNote) {
         self.tried.push(id);
         self.attempted = note.number;
+        self.trial |= note.how == How::Trial;
         if self.attempts.len() == ATTEMPTS_MAX {
             self.attempts.remove(ATTEMPTS_MAX - 1);
         }

@@ -4,13 +4,14 @@
 //! It outlives every plan and every list of its service.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use api::Moment;
 
 use crate::budget::Budget;
 use crate::flight::{Counted, Gauge};
+use crate::health::Tally;
 
 /// Medians are worth this long: a request sees the same peers for as long as a host could answer a few.
 const MEDIANS_FOR: Duration = Duration::from_millis(20);
@@ -22,11 +23,20 @@ pub struct Medians {
     pub latency: Option<f32>,
     /// The success share; 1 where nothing happened yet.
     pub success: f32,
+    /// The success share of the best of them, doubted while it has few answers; 0 where nothing happened yet.
+    pub best: f32,
+}
+
+impl Medians {
+    /// The success share that an endpoint is measured by: the median's, or the best one's where most are ill.
+    pub fn measure(&self) -> f32 {
+        self.success.max(self.best)
+    }
 }
 
 impl Default for Medians {
     fn default() -> Self {
-        Self { latency: None, success: 1.0 }
+        Self { latency: None, success: 1.0, best: 0.0 }
     }
 }
 
@@ -38,6 +48,10 @@ pub struct ServiceCell {
     /// The ledger of the load we add.
     pub budget: Budget,
     medians: AtomicU64,
+    /// The bits of the best success share.
+    best: AtomicU32,
+    /// What all endpoints answered since the start.
+    told: AtomicU64,
     /// The moment after which the medians are stale; zero before there are any.
     medians_until: AtomicU64,
     /// The weight of the endpoints that take requests together.
@@ -66,7 +80,8 @@ impl ServiceCell {
             return Medians::default();
         }
         let latency = f32::from_bits((word >> 32) as u32);
-        Medians { latency: (latency > 0.0).then_some(latency), success: f32::from_bits(word as u32) }
+        let best = f32::from_bits(self.best.load(Relaxed));
+        Medians { latency: (latency > 0.0).then_some(latency), success: f32::from_bits(word as u32), best }
     }
 
     /// Whether the asker should compute the medians anew. Of several workers one is told so.
@@ -81,6 +96,14 @@ impl ServiceCell {
     pub fn tell_medians(&self, medians: Medians) {
         let latency = u64::from(medians.latency.unwrap_or(0.0).to_bits());
         self.medians.store(latency << 32 | u64::from(medians.success.to_bits()), Relaxed);
+        self.best.store(medians.best.to_bits(), Relaxed);
+    }
+
+    /// An attempt ended well or not. Returns what all have answered with it.
+    pub fn tell_attempt(&self, now: Moment, good: bool) -> Tally {
+        self.budget.tell_attempt(now, good);
+        let one = Tally::one(good);
+        Tally(self.told.fetch_add(one, Relaxed).wrapping_add(one))
     }
 
     /// The weight of the endpoints that take requests together, as last told; zero before.

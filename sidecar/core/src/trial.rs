@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::policy::StrategyKind;
 use api::{Moment, Readiness};
 
 use crate::choose::Call;
@@ -26,7 +27,8 @@ pub(crate) fn claim(
     if !cell.trial_due(now) || !scratch.tried.is_empty() {
         return None;
     }
-    let safe = call.exchange.may_repeat(settings) && !call.exchange.streaming;
+    let failfast = settings.strategy.kind == StrategyKind::Failfast;
+    let safe = call.exchange.may_repeat(settings) && !call.exchange.streaming && !failfast;
     let grace = if safe { Duration::ZERO } else { call.admission.base().health.trial_every.duration() };
     let (mut claimed, mut next) = (None, now + LOOK_AT_LEAST);
     for (at, endpoint) in call.list.endpoints.iter().enumerate() {

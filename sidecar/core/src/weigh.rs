@@ -77,7 +77,7 @@ impl View<'_> {
         };
         let weight = f32::from(instance.weight) / f32::from(ORDINARY_WEIGHT);
         let load = cell.load(self.now);
-        let success = cost::standing(endpoint, self.now, settings, self.medians.success);
+        let success = cost::standing(endpoint, self.now, settings, self.medians.measure());
         let both = Load { own: cell.in_flight(), known: load };
         let cost = match self.balance.by {
             Choosing::LeastActive | Choosing::P2c | Choosing::Ring | Choosing::Maglev => {

@@ -84,6 +84,8 @@ families! {
         "Resends on the load budget, by the reason of the attempt before; `status` where it was its status.";
     FREE_RESENDS = "outrigger_free_resends_total", Counter, "", ["service"],
         "Resends that were provably safe and cost no budget.";
+    HEDGES = "outrigger_hedges_total", Counter, "", ["service", "result"],
+        "Second attempts beside a late one: won, lost (the first one answered), failed, or refused by their share or the load budget.";
     BUDGET_REFUSALS = "outrigger_retry_budget_refusals_total", Counter, "", ["service"],
         "Resends that the load budget refused.";
     BUDGET_RATIO = "outrigger_retry_budget_ratio", Gauge, "ratio", ["service"],
@@ -91,8 +93,10 @@ families! {
     // Endpoints and connections.
     ENDPOINTS = "outrigger_endpoints", Gauge, "", ["service", "state"],
         "Endpoints by state: ready, unready, draining, ejected, held.";
-    EJECTIONS = "outrigger_ejections_total", Counter, "", ["service"],
-        "Endpoints that traffic found ill and left out.";
+    EJECTIONS = "outrigger_ejections_total", Counter, "", ["service", "sign"],
+        "Endpoints that traffic found ill and left out, by what spoke against them: refused, in-a-row, share, slow, or a failed trial.";
+    ENDPOINT_FAILURES = "outrigger_endpoint_failures_total", Counter, "", ["service", "failing"],
+        "Attempts that failed, by whose failure it was: network, gateway, app, grpc or cut.";
     SPARED = "outrigger_ejections_spared_total", Counter, "", ["service"],
         "Endpoints that would have been ejected but for the cap, or as the last usable one.";
     BREAKERS_OPENED = "outrigger_breakers_opened_total", Counter, "", ["service"],

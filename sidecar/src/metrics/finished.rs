@@ -4,10 +4,10 @@ use api::{Reason, ServiceKey};
 use sidecar_core::outcome::Sent;
 use sidecar_core::record::Glance;
 use sidecar_core::resend::FREE_MAX;
-use sidecar_core::scratch::{AttemptNote, Effects, Then};
+use sidecar_core::scratch::{AttemptNote, Effects, How, Then};
 
 use super::limits::Limit;
-use super::service::RouteMeters;
+use super::service::{Hedged, RouteMeters};
 use super::worker::WorkerMeters;
 
 /// Answers that a client can provoke with any name it likes: their services get no series of their own.
@@ -38,6 +38,10 @@ impl WorkerMeters {
         if used_up(seen) {
             self.limit_hit(Limit::FreeResends);
         }
+        if seen.hedge_refused {
+            route.hedged(Hedged::Refused);
+            self.limit_hit(Limit::Hedges);
+        }
         for attempt in seen.attempts {
             self.attempt(seen.service, &route, attempt);
         }
@@ -50,12 +54,19 @@ impl WorkerMeters {
         }
         if let Some(endpoint) = self.endpoint(service, attempt.address) {
             match attempt.then {
-                Then::Dropped => endpoint.cancelled(),
+                Then::Dropped | Then::Overtaken => endpoint.cancelled(),
                 _ if attempt.reason.is_none() && attempt.connected.is_some() && attempt.status < 500 => {
                     endpoint.ok()
                 }
                 _ => endpoint.failed(),
             }
+        }
+        if attempt.how == How::Beside {
+            route.hedged(match attempt.then {
+                Then::Answered => Hedged::Won,
+                Then::Overtaken | Then::Dropped => Hedged::Lost,
+                _ => Hedged::Failed,
+            });
         }
         match attempt.then {
             Then::Again => route.retry(attempt.reason),

@@ -39,6 +39,8 @@ choice! {
         Callers = "callers",
         /// `retry.budget`: load that resends add.
         Budget = "budget",
+        /// `hedge.share`, and the load budget for hedges.
+        Hedges = "hedges",
         /// Free resends of one request.
         FreeResends = "free-resends",
         /// `retry.keep_body`: bytes of a body kept for another try.

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::choice::choice;
+use api::policy::Failing;
 use api::{Label, Reason};
+use sidecar_core::evidence::Sign;
 use sidecar_core::scratch::Effects;
 
 use super::catalogue as c;
@@ -13,6 +16,20 @@ use super::cell::{Count, Durations};
 use super::limits::{OF_ATTEMPTS, SHED};
 use super::lock;
 use super::sheet::Sheet;
+
+choice! {
+    /// What a second attempt beside a late one came to.
+    pub enum Hedged {
+        /// It answered first.
+        Won = "won",
+        /// The first attempt did.
+        Lost = "lost",
+        /// It failed.
+        Failed = "failed",
+        /// Its share or the load budget refused it.
+        Refused = "refused",
+    }
+}
 
 /// The `route` label of requests that no route of the policy matches.
 const NO_ROUTE: &str = "default";
@@ -57,8 +74,10 @@ pub(super) struct ServiceCells {
     retries: ByReason,
     retries_by_status: Count,
     free_resends: Count,
+    hedges: [Count; Hedged::ALL.len()],
     budget_refusals: Count,
-    ejections: Count,
+    ejections: [Count; Sign::ALL.len()],
+    endpoint_failures: [Count; Failing::ALL.len()],
     spared: Count,
     breakers_opened: Count,
     overhead: Durations,
@@ -118,6 +137,11 @@ impl RouteMeters {
         self.service.free_resends.add(1);
     }
 
+    /// A second attempt beside a late one came to this.
+    pub fn hedged(&self, result: Hedged) {
+        self.service.hedges[result as usize].add(1);
+    }
+
     /// The load budget refused another attempt.
     pub fn budget_refused(&self) {
         self.service.budget_refusals.add(1);
@@ -125,7 +149,12 @@ impl RouteMeters {
 
     /// What the machines made of an outcome.
     pub fn effects(&self, effects: Effects) {
-        self.service.ejections.add(effects.ejected.into());
+        if let Some(sign) = effects.ejected {
+            self.service.ejections[sign as usize].add(1);
+        }
+        for (count, failures) in self.service.endpoint_failures.iter().zip(effects.failures) {
+            count.add(failures.into());
+        }
         self.service.spared.add(effects.spared.into());
         self.service.breakers_opened.add(effects.breaker_opened.into());
     }
@@ -208,13 +237,21 @@ impl ServiceCells {
         for (family, count) in [
             (&c::FREE_RESENDS, &self.free_resends),
             (&c::BUDGET_REFUSALS, &self.budget_refusals),
-            (&c::EJECTIONS, &self.ejections),
             (&c::SPARED, &self.spared),
             (&c::BREAKERS_OPENED, &self.breakers_opened),
             (&c::REQUEST_BYTES, &self.bytes_in),
             (&c::RESPONSE_BYTES, &self.bytes_out),
         ] {
             sheet.add(family, one, count.get() as f64);
+        }
+        for (result, count) in Hedged::ALL.iter().zip(&self.hedges) {
+            sheet.add(&c::HEDGES, &[service, result.as_str()], count.get() as f64);
+        }
+        for (sign, count) in Sign::ALL.iter().zip(&self.ejections) {
+            sheet.add(&c::EJECTIONS, &[service, sign.as_str()], count.get() as f64);
+        }
+        for (failing, count) in Failing::ALL.iter().zip(&self.endpoint_failures) {
+            sheet.add(&c::ENDPOINT_FAILURES, &[service, failing.as_str()], count.get() as f64);
         }
         sheet.note(&c::OVERHEAD, one, &self.overhead);
         sheet.note(&c::QUEUE_WAIT, one, &self.queued);

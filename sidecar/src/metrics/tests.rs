@@ -7,6 +7,7 @@ use api::{Label, Reason, ServiceKey};
 
 use api::{Digest, Instance, Moment};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
+use sidecar_core::evidence::Sign;
 use sidecar_core::exchange::{Exchange, RequestId};
 use sidecar_core::outcome::Sent;
 use sidecar_core::plan::ServicePlan;
@@ -135,13 +136,13 @@ fn a_record_is_counted_attempt_by_attempt() {
     let worker = meters.worker();
     let refused = note(1, Some(Reason::ConnectRefused), 0, Then::AgainFree);
     let told = record(None, 200, &[refused, note(2, None, 200, Then::Answered)]);
-    worker.finished(&told.glance(), Effects { ejected: true, ..Effects::default() });
+    worker.finished(&told.glance(), Effects { ejected: Some(Sign::Refused), ..Effects::default() });
     for line in [
         "outrigger_requests_total{service=\"cart\",route=\"default\",code=\"2xx\"} 1",
         "outrigger_attempts_total{service=\"cart\",endpoint=\"10.0.0.1:80\",outcome=\"failed\"} 1",
         "outrigger_attempts_total{service=\"cart\",endpoint=\"10.0.0.2:80\",outcome=\"ok\"} 1",
         "outrigger_free_resends_total{service=\"cart\"} 1",
-        "outrigger_ejections_total{service=\"cart\"} 1",
+        "outrigger_ejections_total{service=\"cart\",sign=\"refused\"} 1",
         "outrigger_connections_opened_total{result=\"failed\"} 1",
         "outrigger_connections_opened_total{result=\"ok\"} 1",
         "outrigger_proxy_overhead_seconds_sum{service=\"cart\"} 0.022",

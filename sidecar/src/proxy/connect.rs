@@ -3,10 +3,10 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use api::{Moment, Protocol};
+use api::{Moment, Protocol, ServiceKey};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::idle::Leave;
 use sidecar_core::outcome::{Fault, FaultKind, Sent};
@@ -20,41 +20,65 @@ use crate::wire::h1::Client;
 use crate::wire::{Broken, Downstream, Gone, UpstreamConn};
 use crate::worker::World;
 
-/// A connection to the attempt's endpoint. A request that must not run twice rides on a connection only as idle as the
-/// endpoint is known to allow; nobody rides on one that was just closed.
+/// What a request wants of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Want<'a> {
+    pub(super) service: &'a ServiceKey,
+    /// It must not run twice.
+    pub(super) only_once: bool,
+    /// A pooled connection failed under it: this one is dialled.
+    pub(super) fresh: bool,
+}
+
+/// A connection to the attempt's endpoint, while the client waits for it.
 pub(super) async fn connect<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
     attempt: &mut Attempt,
 ) -> Result<Conn, Stop> {
+    let Ongoing { client, exchange, only_once, stale, .. } = ongoing;
+    let want = Want { service: &exchange.service, only_once: *only_once, fresh: *stale };
+    let conn = reach(world, want, attempt, |cx| client.poll_gone(cx)).await?;
+    upgrade::possible(ongoing, &conn)?;
+    Ok(conn)
+}
+
+/// A connection to the attempt's endpoint, unless `gone` says first that nobody waits for it. A request that must
+/// not run twice never rides on a connection that has been idle for longer than the endpoint is known to allow;
+/// nobody rides on one that was just closed.
+pub(super) async fn reach(
+    world: &World,
+    want: Want<'_>,
+    attempt: &mut Attempt,
+    gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
+) -> Result<Conn, Stop> {
     let now = world.clock.now();
     let endpoint = attempt.endpoint();
-    let trust = if endpoint.instance.tls { Some(trusted(world, ongoing)?) } else { None };
+    let trust = if endpoint.instance.tls { Some(trusted(world, want.service)?) } else { None };
     let place = Place { address: endpoint.instance.address, trust: trust.as_ref().map(|trust| trust.number) };
     if matches!(endpoint.instance.protocol, Protocol::H2c | Protocol::Grpc) {
-        let conn = join(world, ongoing, (place, trust), attempt.connect_until()).await?;
-        upgrade::possible(ongoing, &conn)?;
+        let conn = join(world, gone, (place, trust), attempt.connect_until()).await?;
         attempt.connected(world.clock.now(), conn.reused);
         return Ok(conn);
     }
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
-    let careful = ongoing.only_once.then_some(&endpoint.cell);
+    let careful = want.only_once.then_some(&endpoint.cell);
     let learn = |idled| endpoint.cell.idle.tell_closed(now, idled);
-    let pooled = if ongoing.stale { None } else { world.pool.take(place, now, careful, learn) };
+    let pooled = if want.fresh { None } else { world.pool.take(place, now, careful, learn) };
     let conn = match pooled {
         Some(conn) => conn,
         None => {
             let tls = trust.as_deref().map(|trust| (trust, endpoint.instance.protocol));
-            dial(world, ongoing, (place, tls), attempt.connect_until()).await?
+            dial(world, gone, (place, tls), attempt.connect_until()).await?
         }
     };
     attempt.connected(world.clock.now(), conn.reused);
     Ok(conn)
 }
 
-async fn dial<D: Downstream>(
+async fn dial(
     world: &World,
-    ongoing: &mut Ongoing<'_, D>,
+    mut gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
     (place, tls): (Place, Option<(&Trust, Protocol)>),
     until: Moment,
 ) -> Result<Conn, Stop> {
@@ -76,7 +100,7 @@ async fn dial<D: Downstream>(
             };
             return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));
         }
-        if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
+        if let Poll::Ready(gone) = gone(cx) {
             return Poll::Ready(Err(Stop::Client(left(gone))));
         }
         timer.as_mut().poll(cx).map(|()| Err(Stop::Fault(unsent(FaultKind::ConnectTimeout))))
@@ -84,10 +108,10 @@ async fn dial<D: Downstream>(
     .await
 }
 
-/// How the endpoints of the request's service are trusted. One that is listed with TLS and that nobody trusts
-/// is never spoken to in clear.
-fn trusted<D>(world: &World, ongoing: &Ongoing<'_, D>) -> Result<Arc<Trust>, Stop> {
-    let trust = world.trusts.of(&ongoing.exchange.service);
+/// How the endpoints of `service` are trusted. One that is listed with TLS and that nobody trusts is never spoken
+/// to in clear.
+fn trusted(world: &World, service: &ServiceKey) -> Result<Arc<Trust>, Stop> {
+    let trust = world.trusts.of(service);
     trust.cloned().ok_or(Stop::Fault(unsent(FaultKind::TlsFailed)))
 }
 

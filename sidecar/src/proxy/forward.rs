@@ -4,13 +4,13 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use api::Reason;
+use api::{Moment, Reason};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::head::ResponseHead;
 use sidecar_core::limit::Admission;
-use sidecar_core::outcome::{Fault, FaultKind};
+use sidecar_core::outcome::FaultKind;
 
-use super::connect::left;
+use super::hear::{fault, poll_answer};
 use super::learn::learn;
 use super::stall::Stall;
 use super::{Ongoing, Stop};
@@ -18,107 +18,85 @@ use crate::pool::Conn;
 use crate::wire::{BodyKind, Broken, Downstream, Upstream};
 use crate::worker::World;
 
-/// Sends the request on `conn` and waits for the head of its answer. Interim answers (RFC 9110 §15.2) go to the
-/// client as they come; the final head is returned with nothing of its body read.
-pub(super) async fn forward<D: Downstream>(
-    world: &World,
-    ongoing: &mut Ongoing<'_, D>,
-    (admission, attempt): (&Admission, &Attempt),
-    conn: &mut Conn,
-) -> Result<ResponseHead, Stop> {
-    let body = match (&ongoing.upgrade, ongoing.client.request_body()) {
-        (Some(_), _) => BodyKind::Empty,
-        (None, body) => body,
-    };
-    ongoing.upload.rewind();
-    conn.wire.send_head(&ongoing.head, body);
-    match attempt.until() {
-        Some(until) => ongoing.timer.reset(until),
-        None => ongoing.timer.rest(),
-    }
-    // What must not run twice is kept no longer than it may be sent again: until its first byte left, or, where
-    // the endpoint or its own sidecar can still say that its app never saw it, until the answer.
-    let lets_go = ongoing.only_once && !attempt.endpoint().instance.sidecar && !conn.wire.may_refuse();
-    let mut stall = Stall::new(admission, attempt);
-    let answer = poll_fn(|cx| match poll_answer(cx, ongoing, conn, lets_go) {
-        Poll::Ready(answer) => Poll::Ready(answer),
-        Poll::Pending => {
-            stall.watch(world, ongoing, conn);
-            let late = |()| {
-                if stall.client_owes() {
-                    let slow = Broken::Request(Reason::BodyTimeout, "the rest of a body did not come");
-                    return Err(Stop::Client(slow));
-                }
-                conn.wire.doubt();
-                Err(Stop::Fault(fault(FaultKind::AttemptTimeout, conn)))
-            };
-            Pin::new(&mut *ongoing.timer).poll(cx).map(late)
-        }
-    })
-    .await;
-    ongoing.timer.rest();
-    learn(world, attempt, conn, &answer);
-    answer
-}
-
-fn poll_answer<D: Downstream>(
-    cx: &mut Context<'_>,
-    ongoing: &mut Ongoing<'_, D>,
-    conn: &mut Conn,
+/// An exchange under way on a connection: its head is sent, its answer awaited.
+pub(super) struct Forward {
+    stall: Stall,
+    /// Its body is let go of once its first byte left.
     lets_go: bool,
-) -> Poll<Result<ResponseHead, Stop>> {
-    // The body first, so that a small request leaves in one write with its head.
-    let (upload, flushed) = ongoing.upload.poll_move(cx, ongoing.client, &mut conn.wire);
-    if let Poll::Ready(Err(broken)) = upload {
-        return Poll::Ready(Err(Stop::Client(broken)));
+}
+
+/// What the wait for an answer came to.
+pub(super) enum Came {
+    /// The head of the answer, or why there is none.
+    Head(Result<ResponseHead, Stop>),
+    /// Nothing yet, and it is late.
+    Nothing,
+}
+
+impl Forward {
+    /// Sends the request's head on `conn`. With `late`, [`Forward::wait`] says once when that moment has come.
+    pub(super) fn begin<D: Downstream>(
+        ongoing: &mut Ongoing<'_, D>,
+        (admission, attempt): (&Admission, &Attempt),
+        conn: &mut Conn,
+        late: Option<Moment>,
+    ) -> Self {
+        let body = match (&ongoing.upgrade, ongoing.client.request_body()) {
+            (Some(_), _) => BodyKind::Empty,
+            (None, body) => body,
+        };
+        ongoing.upload.rewind();
+        conn.wire.send_head(&ongoing.head, body);
+        // What must not run twice is kept no longer than it may be sent again: until its first byte left, or, where
+        // the endpoint or its own sidecar can still say that its app never saw it, until the answer.
+        let lets_go = ongoing.only_once && !attempt.endpoint().instance.sidecar && !conn.wire.may_refuse();
+        let stall = Stall::new(admission, attempt, late);
+        stall.arm(ongoing);
+        Self { stall, lets_go }
     }
-    // A failed write is told by the answer, which may be there already: an endpoint may refuse early and close.
-    if lets_go && conn.wire.sent() != crate::wire::Sent::None {
-        ongoing.upload.let_go();
-    }
-    loop {
-        match conn.wire.poll_head(cx) {
-            Poll::Ready(Ok(head)) if head.interim() => {
-                ongoing.client.send_head(&head, BodyKind::Empty);
-                if let Poll::Ready(Err(broken)) = ongoing.client.poll_flush(cx) {
-                    return Poll::Ready(Err(Stop::Client(broken)));
-                }
-            }
-            Poll::Ready(Ok(head)) if head.status() == 101 && !switched(ongoing, &head) => {
-                return Poll::Ready(Err(Stop::Fault(fault(FaultKind::BadAnswer, conn))));
-            }
-            Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
-            Poll::Ready(Err(broken)) => {
-                let kind = match broken {
-                    Broken::Answer(_) => FaultKind::BadAnswer,
-                    _ => FaultKind::ResetBeforeHead,
-                };
-                return Poll::Ready(Err(Stop::Fault(fault(kind, conn))));
-            }
-            Poll::Pending => break,
+
+    /// Sends the body while it comes and waits for the head of the answer. Interim answers (RFC 9110 §15.2) go to the
+    /// client as they come; the final head is returned with nothing of its body read.
+    pub(super) async fn wait<D: Downstream>(
+        &mut self,
+        world: &World,
+        ongoing: &mut Ongoing<'_, D>,
+        attempt: &Attempt,
+        conn: &mut Conn,
+    ) -> Came {
+        let came = poll_fn(|cx| self.poll(cx, world, ongoing, conn)).await;
+        if let Came::Head(answer) = &came {
+            ongoing.timer.rest();
+            learn(world, attempt, conn, answer);
         }
+        came
     }
-    if let Poll::Ready(Err(_)) = flushed {
-        return Poll::Ready(Err(Stop::Fault(fault(FaultKind::ResetBeforeHead, conn))));
-    }
-    // While the client still sends, its reader notices its end; afterwards nobody would.
-    if upload.is_ready()
-        && let Poll::Ready(gone) = ongoing.client.poll_gone(cx)
-    {
-        return Poll::Ready(Err(Stop::Client(left(gone))));
-    }
-    Poll::Pending
-}
 
-/// Whether a 101 switches to what the client asked for (RFC 9110 §15.2.2).
-fn switched<D>(ongoing: &Ongoing<'_, D>, head: &ResponseHead) -> bool {
-    match (&ongoing.upgrade, head.upgrade()) {
-        (Some(asked), Some(given)) => asked.eq_ignore_ascii_case(given),
-        _ => false,
+    /// The same, for who waits for something else besides.
+    pub(super) fn poll<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        world: &World,
+        ongoing: &mut Ongoing<'_, D>,
+        conn: &mut Conn,
+    ) -> Poll<Came> {
+        if let Poll::Ready(answer) = poll_answer(cx, ongoing, conn, self.lets_go) {
+            return Poll::Ready(Came::Head(answer));
+        }
+        self.stall.watch(world, ongoing, conn);
+        if Pin::new(&mut *ongoing.timer).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.stall.is_late(ongoing) {
+            return Poll::Ready(Came::Nothing);
+        }
+        let stop = match self.stall.client_owes() {
+            true => Stop::Client(Broken::Request(Reason::BodyTimeout, "the rest of a body did not come")),
+            false => {
+                conn.wire.doubt();
+                Stop::Fault(fault(FaultKind::AttemptTimeout, conn))
+            }
+        };
+        Poll::Ready(Came::Head(Err(stop)))
     }
-}
-
-pub(super) fn fault(kind: FaultKind, conn: &Conn) -> Fault {
-    let reused = conn.reused && conn.wire.found_closed();
-    Fault { kind, sent: conn.wire.sent(), reused, answer_byte: conn.wire.any_byte_received() }
 }

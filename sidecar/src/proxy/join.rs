@@ -3,24 +3,24 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use api::{Moment, Protocol};
 use sidecar_core::idle::Leave;
 use sidecar_core::outcome::FaultKind;
 
+use super::Stop;
 use super::connect::{left, unsent};
 use super::open::open;
-use super::{Ongoing, Stop};
 use crate::pool::{Conn, Place};
 use crate::tls::Trust;
-use crate::wire::{Downstream, UpstreamConn};
+use crate::wire::{Gone, UpstreamConn};
 use crate::worker::World;
 
 /// Takes a stream, waiting for a connection where there is none with room.
-pub(super) async fn join<D: Downstream>(
+pub(super) async fn join(
     world: &World,
-    ongoing: &mut Ongoing<'_, D>,
+    mut gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
     (place, trust): (Place, Option<Arc<Trust>>),
     until: Moment,
 ) -> Result<Conn, Stop> {
@@ -44,7 +44,7 @@ pub(super) async fn join<D: Downstream>(
             if let Poll::Ready(dialled) = dial.poll(cx) {
                 return Poll::Ready(dialled.map_err(|kind| Stop::Fault(unsent(kind))));
             }
-            if let Poll::Ready(gone) = ongoing.client.poll_gone(cx) {
+            if let Poll::Ready(gone) = gone(cx) {
                 return Poll::Ready(Err(Stop::Client(left(gone))));
             }
             timer.as_mut().poll(cx).map(|()| Err(Stop::Fault(unsent(FaultKind::ConnectTimeout))))

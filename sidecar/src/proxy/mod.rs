@@ -5,10 +5,13 @@
 //! attempt. The request ends when its answer's *body* ends; dropping is an outcome like any other.
 
 mod arrive;
+mod attempt;
+mod beside;
 mod connect;
 mod download;
 mod finish;
 mod forward;
+mod hear;
 mod join;
 mod last_hop;
 mod learn;
@@ -95,6 +98,9 @@ struct Ended {
     end: End,
 }
 
+/// The head of an answer with the connection that its body comes on, or why there is none.
+type Answer = Result<(ResponseHead, Conn), Stop>;
+
 /// Why an attempt stopped before the head of its answer.
 enum Stop {
     /// The endpoint's doing, or the way to it.
@@ -122,15 +128,8 @@ async fn line<D: Downstream>(
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
         let view = world.latest(way, &view);
-        let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
-        ongoing.tell_next_hop(&admission, &attempt);
-        let answer = match connect::connect(world, ongoing, &mut attempt).await {
-            Ok(mut conn) => {
-                let head = forward::forward(world, ongoing, (&admission, &attempt), &mut conn).await;
-                head.map(|head| (head, conn))
-            }
-            Err(stop) => Err(stop),
-        };
+        let attempt = wait::attempt(world, ongoing, &admission, &view).await?;
+        let (mut attempt, answer) = attempt::run(world, ongoing, (&admission, &view), attempt).await;
         let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
         let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
         let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
@@ -157,15 +156,12 @@ async fn line<D: Downstream>(
     }
 }
 
-impl<D> Ongoing<'_, D> {
-    /// Tells the next sidecar what is left of the caller's patience and which try this is.
-    fn tell_next_hop(&mut self, admission: &Admission, attempt: &Attempt) {
-        let number = Decimal::from(u64::from(attempt.number()));
-        let left = admission.deadline().remaining(attempt.began());
-        let left = left.map(|left| Decimal::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
-        self.head.drop_named(header::CALL);
-        let call =
-            [&b"attempt="[..], number.as_ref(), b";deadline=", left.as_ref().map_or(b"", AsRef::as_ref)];
-        self.head.append_parts(header::CALL, if left.is_some() { &call } else { &call[..2] });
-    }
+/// Tells the next sidecar what is left of the caller's patience and which try this is.
+fn tell_next_hop(head: &mut RequestHead, admission: &Admission, attempt: &Attempt) {
+    let number = Decimal::from(u64::from(attempt.number()));
+    let left = admission.deadline().remaining(attempt.began());
+    let left = left.map(|left| Decimal::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
+    head.drop_named(header::CALL);
+    let call = [&b"attempt="[..], number.as_ref(), b";deadline=", left.as_ref().map_or(b"", AsRef::as_ref)];
+    head.append_parts(header::CALL, if left.is_some() { &call } else { &call[..2] });
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 use api::Reason;
 use api::message::header;
 use sidecar_core::head::{Fields, Known, ResponseHead};
-use sidecar_core::outcome::{Answer, Outcome};
+use sidecar_core::outcome::{Answer, Outcome, Pushback};
 
 use super::Stop;
+
+/// What a gRPC server says of another try.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The facts. Only a sidecar before the endpoint may say why it answered in the app's place and how much it
 /// has in flight; from an app itself such fields are not believed.
@@ -39,8 +42,14 @@ fn facts(head: &ResponseHead, sidecar: bool) -> Answer {
         later: grpc && !head.has(Known::GrpcStatus),
         reason: claimed(header::REASON).and_then(|word| word.parse::<Reason>().ok()),
         retry_after: seconds.map(Duration::from_secs),
+        pushback: if grpc { text(PUSHBACK).map(pushback) } else { None },
         load: claimed(header::LOAD).and_then(|load| load.strip_prefix("inflight=")?.parse().ok()),
     }
+}
+
+/// Milliseconds; a negative or unreadable one forbids another try (gRFC A6).
+fn pushback(text: &str) -> Pushback {
+    text.trim().parse().map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
 
 /// The gRPC status that a head or trailers say.
@@ -73,6 +82,19 @@ mod tests {
         assert!(facts(&head, false).later);
         head.append("grpc-status", "14");
         let told = facts(&head, false);
-        assert_eq!((told.later, told.grpc_status), (false, Some(14)));
+        assert_eq!((told.later, told.grpc_status, told.pushback), (false, Some(14), None));
+    }
+
+    #[test]
+    fn a_grpc_server_says_when_to_come_again_or_never() {
+        let told = |value| {
+            let mut head = ResponseHead::build(200);
+            head.append("content-type", "application/grpc");
+            head.append("grpc-status", "14");
+            head.append("grpc-retry-pushback-ms", value);
+            facts(&head, false).pushback
+        };
+        assert_eq!(told("250"), Some(Pushback::After(Duration::from_millis(250))));
+        assert_eq!((told("-1"), told("soon")), (Some(Pushback::Never), Some(Pushback::Never)));
     }
 }

@@ -15,15 +15,36 @@ use crate::worker::World;
 pub(super) struct Stall {
     idle: Duration,
     until: Option<Moment>,
+    /// When the answer is late; `None` once that was said.
+    late: Option<Moment>,
     /// How much the client had sent when it began to owe; `None` while it does not.
     owes_after: Option<u64>,
 }
 
 impl Stall {
     /// For an attempt that has until its own end, within which a body may stand still for `timeout.idle`.
-    pub(super) fn new(admission: &Admission, attempt: &Attempt) -> Self {
+    /// Its answer is late at `late`, which is said once.
+    pub(super) fn new(admission: &Admission, attempt: &Attempt, late: Option<Moment>) -> Self {
         let idle = admission.settings().timeout.idle.duration();
-        Self { idle, until: attempt.until(), owes_after: None }
+        Self { idle, until: attempt.until(), late, owes_after: None }
+    }
+
+    /// Sets the exchange's timer to what comes first of the attempt's end and the moment when it is late.
+    pub(super) fn arm<D>(&self, ongoing: &mut Ongoing<'_, D>) {
+        match [self.late, self.until].into_iter().flatten().min() {
+            Some(at) => ongoing.timer.reset(at),
+            None => ongoing.timer.rest(),
+        }
+    }
+
+    /// The timer ran out: whether it was because the answer is late. Then it runs again, until the attempt's end.
+    pub(super) fn is_late<D>(&mut self, ongoing: &mut Ongoing<'_, D>) -> bool {
+        let Some(late) = self.late.take() else { return false };
+        if self.client_owes() || self.until.is_some_and(|until| until <= late) {
+            return false;
+        }
+        self.arm(ongoing);
+        true
     }
 
     /// Moves the exchange's timer when it became somebody else's turn, or something came.
@@ -35,10 +56,10 @@ impl Stall {
             return;
         }
         self.owes_after = owes_after;
-        let stalled = owes_after.map(|_| world.clock.now() + self.idle);
-        match [stalled, self.until].into_iter().flatten().min() {
-            Some(at) => ongoing.timer.reset(at),
-            None => ongoing.timer.rest(),
+        // While the client owes bytes nobody is late but the client.
+        match owes_after.map(|_| world.clock.now() + self.idle) {
+            Some(stalled) => ongoing.timer.reset(self.until.map_or(stalled, |until| until.min(stalled))),
+            None => self.arm(ongoing),
         }
     }
 

@@ -15,6 +15,12 @@ use crate::wire::{BodyKind, Broken, Downstream, Piece, Trailers, Upstream};
 /// Whether everything was moved on.
 type Moved = Poll<Result<(), Broken>>;
 
+/// A body with everything behind it.
+pub(super) struct Whole {
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) trailers: Option<Trailers>,
+}
+
 /// What became of the body so far.
 pub(super) struct Upload {
     /// Every piece read so far, unless `gone`.
@@ -79,6 +85,12 @@ impl Upload {
     /// Whether the request could be sent again from its first byte.
     pub(super) fn state(&self) -> Body {
         if self.gone { Body::Gone } else { Body::Whole }
+    }
+
+    /// All of it, for an attempt beside the current one; `None` unless the client sent everything and all is kept.
+    pub(super) fn copy(&self) -> Option<Whole> {
+        let whole = || Whole { pieces: self.kept.clone(), trailers: self.trailers.clone() };
+        (self.whole && !self.gone).then(whole)
     }
 
     /// Begins another attempt.

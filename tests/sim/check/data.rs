@@ -79,10 +79,10 @@ impl World {
         self.must(!gone, "nobody chooses a gone endpoint", || format!("request {number} chose {at}"));
         let twin = |other: &Request| {
             // A trial is over when the head of its answer came.
-            let (attempt, waits) = (other.attempt.as_ref(), other.answer.is_none());
-            attempt.is_some_and(|other| {
-                waits && other.how() == How::Trial && Arc::ptr_eq(&other.endpoint().cell, &endpoint.cell)
-            })
+            other.answer.is_none()
+                && other.attempts().any(|other| {
+                    other.how() == How::Trial && Arc::ptr_eq(&other.endpoint().cell, &endpoint.cell)
+                })
         };
         let trials = self.requests.values().filter(|other| twin(other)).count();
         self.must(how != How::Trial || trials == 0, "one trial request at a time", || {
@@ -94,7 +94,7 @@ impl World {
         let deadline =
             [total, exchange.patience].into_iter().flatten().min().map(|span| exchange.arrived + span);
         let late = deadline.is_some_and(|at| at <= now || attempt.until().is_none_or(|until| until > at));
-        let paid = u32::from(request.scratch.attempted.saturating_sub(request.scratch.free));
+        let paid = request.scratch.counted();
         let most = settings.retry.attempts;
         self.must(!late, "no attempt outlives its request's deadline", || {
             format!("request {number} at {at}")
@@ -155,9 +155,26 @@ impl World {
             self.must(provable && few, "free resends are provably free and few", || {
                 format!("request {number}")
             });
-        } else if let Some((paid, allowed)) = self.checks.budget.paid(request, self.now) {
+        } else {
+            self.paid(request);
+        }
+    }
+
+    /// A second attempt runs beside a late one.
+    pub(crate) fn hedged(&mut self, request: &Request, body: Body, second: &Attempt) {
+        let number = request.number;
+        let (Some(admission), Some(first)) = (&request.admission, &request.attempt) else { return };
+        let safe = request.exchange.may_repeat(admission.settings()) && body == Body::Whole;
+        self.must(safe, "never twice by surprise", || format!("request {number} runs twice at once"));
+        let elsewhere = first.endpoint().id != second.endpoint().id;
+        self.must(elsewhere, "a second attempt goes elsewhere", || format!("request {number}"));
+        self.paid(request);
+    }
+
+    fn paid(&mut self, request: &Request) {
+        if let Some((window, paid, allowed)) = self.checks.budget.paid(request, self.now) {
             self.must(false, "the load budget holds in every window", || {
-                format!("n{} paid {paid} resends within 10 s, allowed {allowed:.1}", request.node)
+                format!("n{} paid {paid} resends within {window:?}, allowed {allowed:.1}", request.node)
             });
         }
     }
@@ -212,7 +229,7 @@ impl World {
         let rooms = mine().filter(|request| request.room.is_some()).count();
         let host = differs(&|| "host".into(), node.host.in_flight(), rooms);
         let mut at_cell: BTreeMap<*const _, (usize, usize)> = BTreeMap::new();
-        for attempt in mine().filter_map(|request| request.attempt.as_ref()) {
+        for attempt in mine().flat_map(Request::attempts) {
             let (all, trials) = at_cell.entry(Arc::as_ptr(&attempt.endpoint().cell)).or_default();
             *all += 1;
             *trials += usize::from(attempt.how() == How::Trial);

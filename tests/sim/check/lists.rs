@@ -151,10 +151,10 @@ impl World {
         let emptied = current.endpoints.is_empty() && unwilled.is_some();
         let local = node.local(self.now);
         let serves = |e: &Endpoint| e.cell.ewma.age(local).is_some_and(|age| age < SERVED);
-        let dropped = changes
-            .gone
-            .iter()
-            .find(|(e, cause)| !cause.willed() && serves(e) && !e.cell.health.ask().is_out());
+        let dropped = changes.gone.iter().find(|(e, cause)| {
+            let over = e.cell.health.ask().is_out() || e.cell.is_leaving();
+            !cause.willed() && serves(e) && !over
+        });
         let dropped = dropped.map(|(e, cause)| (e.instance.address, *cause));
         self.must(dropped.is_none(), "who serves stays until somebody wants it gone", || {
             format!("n{at} {key}: {dropped:?}")

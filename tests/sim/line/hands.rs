@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::Moment;
+use sidecar_core::also::late_at;
 use sidecar_core::outcome::{FaultKind, Sent};
 
 use super::{Asks, Deed, Request, Upload};
@@ -15,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(4);
 impl World {
     /// Waits for room, at most until `until`.
     pub(super) fn wait(&mut self, mut request: Request, until: Moment, asks: Asks) {
-        request.turn += 1;
+        request.next_turn();
         let node = &mut self.nodes[request.node];
         let now = node.local(self.now);
         let rooms = &mut node.workers[request.worker].rooms[request.service];
@@ -34,7 +35,7 @@ impl World {
 
     /// Step 6: a pooled connection, or one dialled anew.
     pub(super) fn connect(&mut self, mut request: Request) {
-        request.turn += 1;
+        request.next_turn();
         let Some(attempt) = &request.attempt else { return };
         let address = attempt.endpoint().instance.address;
         let node = &self.nodes[request.node];
@@ -75,9 +76,11 @@ impl World {
     /// Step 7: the request leaves; its answer is awaited until the attempt's time is over.
     pub(super) fn forward(&mut self, mut request: Request) {
         let now = self.nodes[request.node].local(self.now);
-        request.turn += 1;
+        request.next_turn();
         let Some(attempt) = &mut request.attempt else { return };
         attempt.connected(now, request.reused);
+        let admission = request.admission.as_ref();
+        let late = admission.and_then(|admission| late_at(&request.exchange, admission, attempt, now));
         let (address, until) = (attempt.endpoint().instance.address, attempt.until());
         let Some(at) = self.app_at(address) else { return };
         let link = self.network.between(request.node, self.apps[at].node);
@@ -85,6 +88,10 @@ impl World {
             request.body_gone = true;
         }
         let (number, turn, life) = (request.number, request.turn, self.apps[at].life);
+        if let Some(late) = late {
+            let late = self.nodes[request.node].global(late);
+            self.at(late, Event::Deed { request: number, turn, deed: Deed::Late });
+        }
         if let Some(delay) = link.carry(&mut self.dice).first().copied() {
             if request.upload != Upload::None && link == Link::Bad && self.dice.chance(50) {
                 // Cut in the midst of the body: the app got a part and executes nothing.

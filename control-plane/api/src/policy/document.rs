@@ -99,6 +99,12 @@ impl Policy {
                 problems.push(Problem::at(format!("{}[{at}]", join(path, "routes")), what));
             }
         }
+        if self.target.caller != CallerPattern::Any {
+            deaf(&self.words, path, "for one caller", problems);
+        }
+        for (at, route) in self.routes.iter().enumerate() {
+            deaf(&route.words, &format!("{}[{at}]", join(path, "routes")), "on a route", problems);
+        }
         let settled = self.words.settle();
         if let Some(per_try) = settled.timeout.per_try.on()
             && per_try > settled.timeout.total
@@ -109,6 +115,23 @@ impl Policy {
         if settled.retry.attempts == 0 {
             let hint = "1 means one try and no other";
             problems.push(Problem::at(join(path, "retry.attempts"), "0 attempts send nothing").hint(hint));
+        }
+    }
+}
+
+/// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
+const OF_ENDPOINTS: &[&str] = &["health.", "breaker.", "concurrency.per_endpoint"];
+
+/// Tells of words that nobody would hear in that place.
+fn deaf(words: &SettingsWords, path: &str, place: &str, problems: &mut Problems) {
+    let mut leaves = Vec::new();
+    words.leaves(path, &mut leaves);
+    for (leaf, _) in leaves {
+        let bare = leaf.strip_prefix(path).unwrap_or(&leaf).trim_start_matches('.');
+        if OF_ENDPOINTS.iter().any(|of| bare.starts_with(of)) {
+            let what = format!("{bare} has no effect {place}");
+            let hint = "an endpoint is one for all who call it: write it for the whole service";
+            problems.push(Problem::at(leaf, what).hint(hint));
         }
     }
 }
@@ -229,5 +252,28 @@ impl Shape for Policy {
             map.insert("routes".into(), json!(self.routes.iter().map(Shape::write).collect::<Vec<_>>()));
         }
         Value::Object(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::yaml;
+
+    #[test]
+    fn words_of_endpoints_are_heard_for_a_whole_service_only() {
+        let paths = |text: &str| -> Vec<String> {
+            let read = yaml::read_one::<Policy>(&format!("name: a\n{text}"));
+            read.err().into_iter().flatten().map(|problem| problem.path).collect()
+        };
+        let words = "breaker: { minimum: 5 }, concurrency: { per_endpoint: 8, per_service: 9 }";
+        let whole =
+            "match: { service: checkout }\nbreaker: { minimum: 5 }\nconcurrency: { per_endpoint: 8 }\n";
+        assert!(paths(whole).is_empty());
+        let route = format!("match: {{ service: checkout }}\nroutes: [{{ name: r, {words} }}]\n");
+        assert_eq!(paths(&route), ["routes[0].breaker.minimum", "routes[0].concurrency.per_endpoint"]);
+        let caller = "match: { service: checkout, caller: batch }\nhealth: { ramp: 1s }\n";
+        assert_eq!(paths(caller), ["health.ramp"]);
     }
 }

@@ -7,7 +7,7 @@ use crate::name::Label;
 use crate::policy::{HashKey, Outside, Subset};
 use crate::problem::Problem;
 use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Switch, settings};
-use crate::unit::{Rate, Share, Size, Span};
+use crate::unit::{Percentile, Rate, Share, Size, Span};
 
 settings! {
     /// Everything a policy may set, at any scope.
@@ -20,6 +20,8 @@ settings! {
         part health: Health, words HealthWords;
         /// When a failed request is tried again.
         part retry: Retry, words RetryWords;
+        /// When a second attempt is begun beside one whose answer is late.
+        part hedge: Hedge, words HedgeWords;
         /// How many requests may be in flight.
         part concurrency: Concurrency, words ConcurrencyWords;
         /// When to stop asking an endpoint that fails, whatever its peers do.
@@ -124,6 +126,23 @@ settings! {
     }
 }
 
+choice! {
+    /// Whose a failed attempt is.
+    #[derive(PartialOrd, Ord)]
+    pub enum Failing {
+        /// The way there or the endpoint's process: connecting, time-outs, resets, answers that are none.
+        Network = "network",
+        /// What stands before the app: 502, 503, 504 and the statuses of `retry.statuses`.
+        Gateway = "gateway",
+        /// The app: any other 5xx.
+        App = "app",
+        /// The app, by its gRPC status: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+        Grpc = "grpc",
+        /// An answer whose body ended before its end.
+        Cut = "cut",
+    }
+}
+
 settings! {
     /// How an ill endpoint is noticed, left out and taken back.
     pub struct Health, HealthWords {
@@ -137,6 +156,12 @@ settings! {
         leaf window: Span = Span::secs(10), because "long enough for a rate, short enough to act";
         /// That share is judged from this many answers on.
         leaf minimum: u32 = 10, because "one of three failing says nothing";
+        /// The failures that count against an endpoint.
+        leaf counts: Vec<Failing> = Failing::ALL.to_vec(), because "each says that this host does not do its work; who calls badly sees 4xx";
+        /// Out when this share of its answers is slow.
+        leaf slow_share: Switch<Share> = Switch::Off, because "the choice shuns a slow host already and keeps what it can carry";
+        /// Slow is an answer that took longer than this many times the peers' median.
+        leaf slow_factor: u32 = 10, because "slower than any request mix makes one of equal hosts";
         /// The first trial request comes after this, and again as often in the first minute.
         leaf trial_every: Span = Span::secs(4), because "a restart takes about that long";
         /// Later trial requests come ever more rarely, up to this.
@@ -161,6 +186,19 @@ settings! {
         leaf statuses: Vec<u16> = vec![502, 503, 504], because "these say: not me, not now";
         /// Whether a request with an Idempotency-Key may be tried again whatever its method.
         leaf trust_idempotency_key: bool = false, because "only the service's owner knows whether it honours the key";
+    }
+}
+
+settings! {
+    /// When a second attempt is begun beside one whose answer is late; the first good answer is taken. Only requests
+    /// that may run twice are, and at most once each.
+    pub struct Hedge, HedgeWords {
+        /// An answer is late once this percentile of the route's own answers would have come.
+        leaf after: Switch<Percentile> = Switch::Off, because "it is load we add, and only the owner knows what an answer costs";
+        /// Hedges may be this share of the requests of any 5 s; `retry.budget` bounds them together with retries.
+        leaf share: Share = Share::percent(10), because "twice what lies beyond p95: room for a slow host, none for a storm";
+        /// No answer is late before this.
+        leaf at_least: Span = Span::millis(4), because "a tick of the timer wheel; below it a hedge wins nothing";
     }
 }
 
@@ -236,7 +274,7 @@ choice! {
     }
 }
 
-crate::schema::choice_shape!(Choosing, StrategyKind, LimitKey, LimitScope, Zones);
+crate::schema::choice_shape!(Choosing, Failing, StrategyKind, LimitKey, LimitScope, Zones);
 
 /// A token bucket: at most `rate` over time, at most `burst` at once.
 #[derive(Clone, Debug, PartialEq)]

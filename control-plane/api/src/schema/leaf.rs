@@ -106,6 +106,7 @@ text_shape! {
     crate::Span = "a time with its unit: 250ms, 2s, 10m",
     crate::Size = "a size with its unit: 512B, 64KiB, 16MiB",
     crate::Share = "a share: 20% or 0.5%",
+    crate::Percentile = "a percentile: p95 or p99.9",
     crate::Rate = "a rate: 100/s, 30/m, 10/h",
     crate::Namespace = "a namespace",
     crate::ServiceName = "a service's name",

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 use api::Instance;
+use api::policy::Failing;
 
 use super::*;
 use crate::bench::{self, Bench};
+use crate::evidence::Sign;
 use crate::exchange::Exchange;
 use crate::outcome::End;
 use crate::queue;
@@ -114,6 +116,97 @@ fn a_key_makes_a_post_repeatable_only_where_the_service_is_said_to_honour_it() {
 }
 
 #[test]
+fn a_service_that_asks_to_be_left_alone_is() {
+    let said = |pushback, retry_after| {
+        let (status, grpc_status) = (200, Some(14));
+        [Outcome::Answer(Answer { status, grpc_status, pushback, retry_after, ..Answer::default() })]
+    };
+    let after = |millis| Some(Pushback::After(Duration::from_millis(millis)));
+    check("", true, Body::Whole, &said(None, None), &again(false), Then::Again);
+    check("", true, Body::Whole, &said(after(100), None), &again(false), Then::Again);
+    check("", true, Body::Whole, &said(after(20_000), None), &Next::Done, Then::NoTime);
+    check("", true, Body::Whole, &said(Some(Pushback::Never), None), &Next::Done, Then::PushedBack);
+}
+
+#[test]
+fn another_try_waits_for_what_the_answer_asks_for() {
+    let wait = |hosts, answer: Answer| {
+        let mut bench = Bench::new(hosts, "");
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        let outcome = Outcome::Answer(answer);
+        match bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Whole) {
+            Next::Again { at, .. } => at.since(bench.now).as_millis(),
+            Next::Done => u128::MAX,
+            other => panic!("{other:?}"),
+        }
+    };
+    let busy = |seconds| Answer {
+        status: 503,
+        retry_after: Some(Duration::from_secs(seconds)),
+        ..Answer::default()
+    };
+    assert_eq!(wait(2, busy(2)), 0, "one host's word about itself: the other is asked at once");
+    assert_eq!(wait(1, busy(2)), 2_000);
+    assert_eq!(wait(1, busy(60)), u128::MAX, "longer than the caller waits: the answer goes on");
+    let pushback = Some(Pushback::After(Duration::from_millis(300)));
+    let pushed = Answer { status: 200, grpc_status: Some(14), pushback, ..Answer::default() };
+    assert_eq!(wait(2, pushed), 300, "the service's word: nobody is asked before");
+}
+
+#[test]
+fn a_trial_that_fails_costs_its_caller_nothing() {
+    let tried = |policy: &str, idempotent: bool, status: u16| {
+        let mut bench = Bench::new(3, policy);
+        let health = bench.plan.base().health.clone();
+        bench.cell(0).health.eject(bench.now, false, &health, 0);
+        bench.after(8_000);
+        let exchange = bench.exchange(idempotent);
+        let admission = bench.admission(&exchange);
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        assert_eq!(attempt.how(), How::Trial, "{policy}");
+        let next = bench.classify(&exchange, &admission, &mut attempt, &answer(status), Body::Whole);
+        (next != Next::Done, bench.cell(0).health.ask().is_out())
+    };
+    for once in ["retry: { attempts: 1 }", "retry: { statuses: [503] }"] {
+        assert_eq!(tried(once, true, 500), (true, true), "{once}: it goes elsewhere");
+    }
+    assert_eq!(tried("", false, 500), (false, true), "a POST may have run");
+    assert_eq!(tried("strategy: { kind: failfast }", true, 500), (false, true), "one try is one try");
+    assert_eq!(tried("retry: { budget: 0%, floor: 0/s }", true, 500), (false, true), "the budget holds");
+    assert_eq!(tried("", true, 429), (false, true), "no proof of health");
+    assert_eq!(tried("", true, 404), (false, false), "it works");
+}
+
+#[test]
+fn failures_are_told_apart_and_only_those_that_count_do() {
+    let answered = |status, grpc_status| Outcome::Answer(Answer { status, grpc_status, ..Answer::default() });
+    for (outcome, failing) in [
+        (Outcome::Fault(RESET), Failing::Network),
+        (answered(503, None), Failing::Gateway),
+        (answered(500, None), Failing::App),
+        (answered(200, Some(13)), Failing::Grpc),
+        (Outcome::Fault(fault(FaultKind::AnswerCut, Sent::All, false)), Failing::Cut),
+    ] {
+        for (policy, wanted) in [("", 1), (&*format!("health: {{ counts: {:?} }}", others(failing)), 0)] {
+            let mut bench = Bench::new(1, policy);
+            let exchange = bench.exchange(true);
+            let admission = bench.admission(&exchange);
+            let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("?") };
+            bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Whole);
+            assert_eq!(bench.scratch.effects.failures[failing as usize], 1, "{outcome:?}");
+            assert_eq!(bench.cell(0).health.in_a_row(), wanted, "{outcome:?} under {policy:?}");
+        }
+    }
+}
+
+/// Every kind but one, as YAML writes a list.
+fn others(failing: Failing) -> Vec<&'static str> {
+    Failing::ALL.iter().filter(|other| **other != failing).map(|other| other.as_str()).collect()
+}
+
+#[test]
 fn attempts_are_bounded_and_free_ones_come_on_top_at_most_twice() {
     let lost = |n: usize| vec![Outcome::Fault(RESET); n];
     let refused = |n: usize| vec![Outcome::Fault(REFUSED); n];
@@ -210,7 +303,7 @@ fn a_refused_connection_is_out_at_once() {
     for left in (0..3).rev() {
         let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
         bench.classify(&exchange, &admission, &mut attempt, &Outcome::Fault(REFUSED), Body::Whole);
-        assert!(bench.scratch.effects.ejected);
+        assert_eq!(bench.scratch.effects.ejected, Some(Sign::Refused));
         assert_eq!(bench.list.endpoints.iter().filter(|e| !e.cell.health.ask().is_out()).count(), left);
     }
 }
@@ -228,7 +321,7 @@ fn a_cut_body_takes_the_good_word_back() {
         bench.after(5);
         bench.classify(&exchange, &admission, &mut attempt, &answer(200), Body::Whole);
         let end = if attempt.endpoint().id == 0 { End::Cut } else { End::Whole };
-        ejected += usize::from(judge::conclude(&call, &mut attempt, end, bench.now, 0).ejected);
+        ejected += usize::from(judge::conclude(&call, &mut attempt, end, bench.now, 0).ejected.is_some());
     }
     assert_eq!(ejected, 1);
     assert!(bench.cell(0).health.ask().is_out());
@@ -253,7 +346,8 @@ fn a_grpc_answer_is_judged_by_its_trailers() {
             bench.classify(&exchange, &admission, &mut attempt, &head, Body::Whole);
             let said = if attempt.endpoint().id == 0 { status } else { Some(0) };
             said.into_iter().for_each(|status| attempt.said(status));
-            ejected += usize::from(judge::conclude(&call, &mut attempt, End::Whole, bench.now, 0).ejected);
+            ejected +=
+                usize::from(judge::conclude(&call, &mut attempt, End::Whole, bench.now, 0).ejected.is_some());
         }
         assert_eq!(ejected > 0, ejects, "grpc-status {status:?}");
         assert_eq!(bench.cell(0).health.ask().is_out(), ejects, "grpc-status {status:?}");

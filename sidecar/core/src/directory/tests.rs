@@ -90,6 +90,21 @@ fn held_ones_go_once_they_fail_and_the_last_one_stays() {
 }
 
 #[test]
+fn a_held_one_that_says_it_leaves_is_let_go() {
+    let mut directory = serving(&[1, 2], &[1, 2]);
+    directory.tell(Moment::ZERO, &whole(&[], true)).unwrap();
+    let leaves = directory.current().endpoints[1].cell.clone();
+    leaves.tell_leaving();
+    leaves.tell_staying();
+    assert!(directory.review(Moment::from_millis(1_000)).is_none(), "a good answer since");
+    leaves.tell_leaving();
+    directory.review(Moment::from_millis(2_000)).unwrap();
+    assert_eq!(ports(&directory), [1]);
+    directory.current().endpoints[0].cell.tell_leaving();
+    assert!(directory.review(Moment::from_millis(3_000)).is_none(), "the last one stays");
+}
+
+#[test]
 fn what_is_learned_survives_every_change_that_keeps_the_endpoint() {
     let mut directory = serving(&[1, 2], &[1]);
     let before = directory.current().endpoints[0].clone();

@@ -5,25 +5,26 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn evidence(in_a_row: u32, good: u64, bad: u64, peers: f32) -> Evidence {
-    Evidence { in_a_row, counts: Counts { good, bad }, peers, ramping: false }
-}
-
-fn check(evidence: Evidence, wanted: bool) {
-    assert_eq!(is_ill(evidence, &Settings::default()), wanted, "{evidence:?}");
-}
-
 #[test]
-fn an_endpoint_is_judged_against_its_peers() {
-    check(evidence(2, 0, 2, 1.0), false);
-    check(evidence(3, 0, 3, 1.0), true);
-    check(evidence(3, 7, 3, 0.7), false);
-    check(evidence(8, 7, 8, 0.7), true);
-    check(evidence(1, 14, 6, 1.0), true);
-    check(evidence(1, 14, 6, 0.7), false);
-    check(evidence(1, 17, 3, 1.0), false);
-    check(Evidence { ramping: true, ..evidence(1, 3, 1, 1.0) }, true);
-    check(Evidence { ramping: true, ..evidence(1, 3, 1, 0.7) }, false);
+fn a_run_of_failures_knows_what_others_did_meanwhile() {
+    let (health, mut all) = (Health::default(), 0_u64);
+    let mut tell = |good: bool, own: bool| {
+        all = all.wrapping_add(Tally::one(good));
+        if own { Some(health.tell_bad(Tally(all))) } else { None }
+    };
+    for _ in 0..5 {
+        assert_eq!(tell(true, false), None);
+    }
+    assert_eq!(tell(false, true), Some((1, Counts::default())));
+    tell(true, false);
+    tell(false, false);
+    assert_eq!(tell(false, true), Some((2, Counts { good: 1, bad: 1 })));
+    for _ in 0..3 {
+        assert_eq!(tell(true, false), None);
+    }
+    assert_eq!(tell(false, true), Some((3, Counts { good: 4, bad: 1 })));
+    health.tell_good();
+    assert_eq!(tell(false, true), Some((1, Counts::default())), "another run");
 }
 
 #[test]

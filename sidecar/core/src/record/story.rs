@@ -56,7 +56,7 @@ impl Record {
                 write!(f, "\n             FAILED {reason} after {after}, sent {}", attempt.sent)?
             }
             (Some(reason), status) => write!(f, "\n             {status} ({reason}) after {after}")?,
-            (None, 0) => f.write_str("\n             no verdict")?,
+            (None, 0) => write!(f, "\n             no answer after {after}")?,
             (None, status) => write!(f, "\n             {status} after {after}")?,
         }
         writeln!(f, " -> {}", next(attempt.then))
@@ -129,6 +129,7 @@ fn told(how: How) -> &'static str {
         How::Ramp => "drawn as its share of a ramp",
         How::Trial => "as its trial request",
         How::Forced => "for want of a better one",
+        How::Beside => "beside one that was late",
     }
 }
 
@@ -143,6 +144,9 @@ fn next(then: Then) -> &'static str {
         Then::NoAttemptLeft => "not tried again: no attempt left",
         Then::NoBudget => "not tried again: the load budget is spent",
         Then::NoTime => "not tried again: no time left",
+        Then::PushedBack => "not tried again: the service asked not to be",
+        Then::Beside => "left to the attempt beside it",
+        Then::Overtaken => "overtaken by the attempt beside it",
     }
 }
 

@@ -59,6 +59,8 @@ choice! {
         Trial = "trial",
         /// Although it is ill, unready or draining: nobody better was left.
         Forced = "forced",
+        /// As a second attempt beside one that was late.
+        Beside = "beside",
     }
 }
 
@@ -83,7 +85,13 @@ choice! {
         NoAttemptLeft = "no-attempt-left",
         /// Not tried again: the load budget is spent.
         NoBudget = "no-budget",
-        /// Not tried again: no time is left.
+        /// Not tried again: no time is left, or less than the service asked to be left alone for.
         NoTime = "no-time",
+        /// Not tried again: the service asked not to be.
+        PushedBack = "pushed-back",
+        /// It failed while another attempt ran beside it, which was waited for.
+        Beside = "beside",
+        /// The attempt beside it answered first.
+        Overtaken = "overtaken",
     }
 }

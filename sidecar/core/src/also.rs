@@ -1,0 +1,122 @@
+//! Stage 8 for an answer that is late: is a second attempt begun beside the first, and which of two is taken?
+//!
+//! A hedge (Dean and Barroso, *The Tail at Scale*, CACM 2013) is load that we add: it is made where the request may
+//! run twice and its body is whole in hand, where an endpoint is left that it has not tried, and within both its own
+//! share and the load budget. The first good answer is taken; who was overtaken is told how long it kept us waiting,
+//! and is neither good nor bad by it. At most one hedge a request.
+
+use api::policy::StrategyKind;
+use api::{Moment, Readiness};
+
+use crate::attempt::Attempt;
+use crate::choose::{Call, choose};
+use crate::classify;
+use crate::endpoint::Endpoint;
+use crate::exchange::Exchange;
+use crate::judge;
+use crate::limit::Admission;
+use crate::outcome::{Body, Outcome};
+use crate::queue::Verdict;
+use crate::scratch::{How, Scratch, Then};
+use crate::suspect;
+
+/// When the answer of `attempt` is late; `None` where nothing is begun beside it.
+pub fn late_at(exchange: &Exchange, admission: &Admission, attempt: &Attempt, now: Moment) -> Option<Moment> {
+    let settings = admission.settings();
+    let percentile = settings.hedge.after.on()?;
+    let may = exchange.may_repeat(settings)
+        && !exchange.streaming
+        && settings.strategy.kind == StrategyKind::Failover
+        && attempt.number() == 1;
+    let latencies = admission.route().latencies().filter(|_| may)?;
+    let after = latencies.ask(now, percentile.fraction())?.max(settings.hedge.at_least.duration());
+    Some(attempt.given() + after).filter(|at| admission.deadline().allows(*at))
+}
+
+/// Begins another attempt beside `first`, whose answer is late, where that may be. It is counted in the load budget.
+pub fn begin(
+    call: &Call<'_>,
+    scratch: &mut Scratch,
+    first: &Attempt,
+    body: Body,
+    now: Moment,
+    dice: u64,
+) -> Option<Attempt> {
+    let (settings, budget) = (call.admission.settings(), &call.admission.route().cell().budget);
+    let memory = call.admission.base().balance.memory.duration();
+    first.endpoint().cell.ewma.tell_at_least(now, now.since(first.given()), memory);
+    let may = body == Body::Whole
+        && scratch.counted() < settings.retry.attempts
+        && call.admission.deadline().allows(now)
+        && call.list.endpoints.iter().any(|endpoint| is_open(call, scratch, endpoint, now));
+    if !may {
+        return None;
+    }
+    let yes = budget.ask_hedge(now, settings.hedge.share, &settings.retry);
+    scratch.balance = Some(budget.balance(now, &settings.retry));
+    scratch.hedge_refused = !yes;
+    if !yes {
+        return None;
+    }
+    let Verdict::Now(mut second) = choose(call, scratch, now, dice) else { return None };
+    if let Some(note) = scratch.last_attempt() {
+        note.how = How::Beside;
+    }
+    // Of a large list two draws may miss whoever is left.
+    second.judged = second.endpoint().id == first.endpoint().id;
+    (!second.judged).then_some(second)
+}
+
+/// Whether `endpoint` could take a second attempt.
+fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment) -> bool {
+    let (base, cell) = (call.admission.base(), &endpoint.cell);
+    let cap = base.concurrency.per_endpoint.on();
+    endpoint.instance.readiness == Readiness::Ready
+        && endpoint.instance.weight > 0
+        && !scratch.tried.contains(&endpoint.id)
+        && !cell.health.ask().is_out()
+        && cell.breaker.would_pass(now, &base.breaker)
+        && cap.is_none_or(|cap| cell.in_flight() < cap)
+}
+
+/// One of two attempts ended while the other runs: whether its answer is taken. If not, the machines have heard of it
+/// and the other one is waited for.
+pub fn is_taken(
+    call: &Call<'_>,
+    scratch: &mut Scratch,
+    attempt: &mut Attempt,
+    outcome: &Outcome,
+    now: Moment,
+    dice: u64,
+) -> bool {
+    let settings = call.admission.settings();
+    let judged = judge::of(outcome, attempt.endpoint(), settings);
+    let good = matches!(outcome, Outcome::Answer(_))
+        && !classify::wants_another(call, attempt, outcome, judged, now);
+    if good || *outcome == Outcome::Cancelled {
+        return true;
+    }
+    scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
+    if let Some(note) = scratch.note_of(attempt.number()) {
+        note.end(attempt, outcome, Then::Beside, now);
+    }
+    false
+}
+
+/// The other attempt's answer was taken: this one goes, and what it kept us waiting is remembered.
+pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, now: Moment, dice: u64) {
+    let memory = call.admission.base().balance.memory.duration();
+    let waited = now.since(attempt.given());
+    attempt.endpoint().cell.ewma.tell_at_least(now, waited, memory);
+    if let Some(latencies) = call.admission.route().latencies() {
+        latencies.tell(now, waited);
+    }
+    scratch.effects = scratch.effects.and(suspect::no_proof(call, attempt, now, dice));
+    attempt.judged = true;
+    if let Some(note) = scratch.note_of(attempt.number()) {
+        note.overtaken(attempt, now);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! When a second attempt is begun, and which of two is taken.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::bench::Bench;
+use crate::classify::Next;
+use crate::outcome::{Answer, Fault, FaultKind, Sent};
+use crate::queue::Verdict;
+use crate::scratch::How;
+
+const HEDGED: &str = "hedge: { after: p90 }";
+
+/// A service whose last hundred answers took 20 ms each.
+fn warm(hosts: u16, policy: &str) -> Bench {
+    let mut bench = Bench::new(hosts, policy);
+    for _ in 0..100 {
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.after(20);
+        let outcome = answer(200);
+        bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Whole);
+    }
+    bench
+}
+
+fn answer(status: u16) -> Outcome {
+    Outcome::Answer(Answer { status, ..Answer::default() })
+}
+
+/// After how many milliseconds a request's answer is late, and whether another attempt is begun then.
+fn late(bench: &mut Bench, idempotent: bool, body: Body) -> (Option<u128>, bool) {
+    let exchange = bench.exchange(idempotent);
+    let admission = bench.admission(&exchange);
+    let Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+    let after = late_at(&exchange, &admission, &attempt, bench.now).map(|at| at.since(bench.now));
+    bench.after(25);
+    let list = bench.list.clone();
+    let call = Call { exchange: &exchange, admission: &admission, list: &list };
+    let another = begin(&call, &mut bench.scratch, &attempt, body, bench.now, 0);
+    (after.map(|after| after.as_millis()), another.is_some())
+}
+
+#[test]
+fn an_answer_is_late_by_the_routes_own_percentile_and_only_where_it_may_run_twice() {
+    let (after, another) = late(&mut warm(3, HEDGED), true, Body::Whole);
+    assert!(after.is_some_and(|after| (20..23).contains(&after)) && another, "{after:?}");
+    assert_eq!(late(&mut Bench::new(3, HEDGED), true, Body::Whole).0, None, "nothing is known yet");
+    assert_eq!(late(&mut warm(3, ""), true, Body::Whole).0, None, "nobody asked for it");
+    assert_eq!(late(&mut warm(3, HEDGED), false, Body::Whole).0, None, "a POST");
+    let failfast = format!("{HEDGED}\nstrategy: {{ kind: failfast }}");
+    assert_eq!(late(&mut warm(3, &failfast), true, Body::Whole).0, None, "one try is one try");
+    let floor = late(&mut warm(3, "hedge: { after: p90, at_least: 1s }"), true, Body::Whole).0;
+    assert_eq!(floor, Some(1_000));
+    assert!(!late(&mut warm(3, HEDGED), true, Body::Gone).1, "its body is gone");
+    assert!(!late(&mut warm(1, HEDGED), true, Body::Whole).1, "there is nobody else");
+    let once = format!("{HEDGED}\nretry: {{ attempts: 1 }}");
+    assert!(!late(&mut warm(3, &once), true, Body::Whole).1, "no attempt is left");
+    let poor = "hedge: { after: p90, share: 0% }";
+    assert!(!late(&mut warm(3, poor), true, Body::Whole).1, "no share is left");
+}
+
+/// Two attempts run; the one at `place` of them ends with `outcome`. Whether it is taken, and how each is noted.
+fn race(place: usize, outcome: &Outcome) -> (bool, Vec<Then>, Bench) {
+    let mut bench = warm(3, HEDGED);
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let mut both = Vec::new();
+    for _ in 0..2 {
+        let Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        both.push(attempt);
+        bench.after(30);
+    }
+    assert_ne!(both[0].endpoint().id, both[1].endpoint().id, "another host");
+    let list = bench.list.clone();
+    let call = Call { exchange: &exchange, admission: &admission, list: &list };
+    let (now, taken) =
+        (bench.now, is_taken(&call, &mut bench.scratch, &mut both[place], outcome, bench.now, 0));
+    if taken {
+        overtaken(&call, &mut bench.scratch, &mut both[1 - place], now, 0);
+    }
+    let last = if taken { place } else { 1 - place };
+    let next = bench.classify(&exchange, &admission, &mut both[last], &answer(200), Body::Whole);
+    assert_eq!(next, Next::Done);
+    (taken, bench.scratch.attempts.iter().map(|note| note.then).collect(), bench)
+}
+
+#[test]
+fn the_first_good_answer_is_taken_and_a_failure_waits_for_the_other() {
+    let reset = Outcome::Fault(Fault {
+        kind: FaultKind::ResetBeforeHead,
+        sent: Sent::All,
+        reused: false,
+        answer_byte: false,
+    });
+    for (place, outcome, taken, thens) in [
+        (0, answer(200), true, [Then::Answered, Then::Overtaken]),
+        (1, answer(200), true, [Then::Overtaken, Then::Answered]),
+        (1, answer(404), true, [Then::Overtaken, Then::Answered]),
+        (0, answer(503), false, [Then::Beside, Then::Answered]),
+        (1, reset.clone(), false, [Then::Answered, Then::Beside]),
+    ] {
+        let (found, noted, bench) = race(place, &outcome);
+        assert_eq!((found, noted.as_slice()), (taken, &thens[..]), "{place} {outcome:?}");
+        let failed = bench.list.endpoints.iter().filter(|e| e.cell.health.in_a_row() > 0).count();
+        assert_eq!(failed, usize::from(!taken), "who was overtaken did not fail");
+    }
+}
+
+#[test]
+fn who_is_overtaken_is_known_to_be_slow_from_then_on() {
+    let (_, _, bench) = race(1, &answer(200));
+    let memory = Duration::from_secs(10);
+    let slowest = bench.list.endpoints.iter().filter_map(|e| e.cell.ewma.ask(bench.now, memory));
+    assert!(slowest.fold(0.0, f32::max) > 55_000.0, "it kept us waiting for 60 ms");
+}
+
+#[test]
+fn a_trial_that_is_overtaken_has_failed() {
+    let mut bench = warm(3, HEDGED);
+    let health = bench.plan.base().health.clone();
+    bench.cell(0).health.eject(bench.now, false, &health, 0);
+    bench.after(4_000);
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+    assert_eq!(attempt.how(), How::Trial);
+    let list = bench.list.clone();
+    let call = Call { exchange: &exchange, admission: &admission, list: &list };
+    overtaken(&call, &mut bench.scratch, &mut attempt, bench.now, 0);
+    assert_eq!(bench.cell(0).health.ask().trial_at(), Some(bench.now + Duration::from_secs(4)));
+    assert_eq!(bench.scratch.attempts[0].then, Then::Overtaken);
+}

@@ -1,0 +1,140 @@
+//! An endpoint under suspicion: what a failure or a slow answer is held against it, and whether it is left out.
+//!
+//! It gathers the [evidence](crate::evidence) and asks the machines; the cap on soft evidence is held here, where the
+//! list is seen. It never hears of good answers that came in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Moment;
+use api::policy::{Failing, Health as HealthSettings};
+
+use crate::attempt::Attempt;
+use crate::choose::Call;
+use crate::cost;
+use crate::endpoint::Endpoint;
+use crate::evidence::{Evidence, Sign};
+use crate::health::Condition;
+use crate::scratch::Effects;
+use crate::service::Medians;
+use crate::window::Counts;
+
+/// No answer that came within this is slow, whatever the others take: below it the network's own noise is larger
+/// than what hosts differ by.
+const NEVER_SLOW: Duration = Duration::from_millis(5);
+
+/// Whether an answer that took `took` was slow against the peers' median; never where slowness is no evidence.
+pub(crate) fn is_slow(took: Duration, medians: Medians, settings: &HealthSettings) -> bool {
+    let (Some(_), Some(median)) = (settings.slow_share.on(), medians.latency) else { return false };
+    took > NEVER_SLOW && took.as_micros() as f32 > median * settings.slow_factor as f32
+}
+
+/// The endpoint failed; `hard` when it refused the connection.
+pub(crate) fn bad(
+    call: &Call<'_>,
+    attempt: &mut Attempt,
+    (failing, hard): (Failing, bool),
+    now: Moment,
+    dice: u64,
+) -> Effects {
+    let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
+    let service = call.admission.route().cell();
+    let all = service.tell_attempt(now, false);
+    let breaker_opened = match attempt.permit.take() {
+        Some(permit) => {
+            permit.failed(now, &settings.breaker);
+            true
+        }
+        None => cell.breaker.tell(now, false, &settings.breaker),
+    };
+    let effects = Effects { breaker_opened, ..Effects::failed(failing) };
+    if !settings.health.counts.contains(&failing) {
+        return effects;
+    }
+    let run = cell.health.tell_bad(all);
+    cell.window.tell(now, settings.health.window.duration() / 10, Counts { good: 0, bad: 1 });
+    let mut more = Effects::default();
+    if let Some(trial) = attempt.trial.take() {
+        trial.failed(now, hard, &settings.health, dice);
+        more.ejected = Some(Sign::Trial);
+    } else if hard {
+        let ejected = cell.health.eject(now, true, &settings.health, dice);
+        more.ejected = ejected.then_some(Sign::Refused);
+    } else {
+        more = judge(call, attempt, run, now, dice);
+    }
+    if let Some(at) = cell.health.ask().trial_at() {
+        service.tell_trial(at);
+    }
+    effects.and(more)
+}
+
+/// An answer that is neither good nor bad is no proof of health: a trial that got it has failed.
+pub(crate) fn no_proof(call: &Call<'_>, attempt: &mut Attempt, now: Moment, dice: u64) -> Effects {
+    let Some(trial) = attempt.trial.take() else { return Effects::default() };
+    trial.failed(now, false, &call.admission.base().health, dice);
+    if let Some(at) = attempt.endpoint().cell.health.ask().trial_at() {
+        call.admission.route().cell().tell_trial(at);
+    }
+    Effects { ejected: Some(Sign::Trial), ..Effects::default() }
+}
+
+/// Leaves the endpoint out if there is enough against it, and the cap allows it. `run` is how many failures in a
+/// row it has, and what the others answered meanwhile.
+pub(crate) fn judge(
+    call: &Call<'_>,
+    attempt: &Attempt,
+    (in_a_row, meanwhile): (u32, Counts),
+    now: Moment,
+    dice: u64,
+) -> Effects {
+    let (settings, endpoint) = (call.admission.base(), attempt.endpoint());
+    let (cell, service) = (&endpoint.cell, call.admission.route().cell());
+    let condition = cell.health.ask();
+    if condition.is_out() {
+        return Effects::default();
+    }
+    let (medians, run) = (service.medians(), settings.health.consecutive);
+    // What others fail in long runs of their own says that they are ill, not that everybody is.
+    let runs = |e: &&Arc<Endpoint>| e.id != endpoint.id && e.cell.health.in_a_row() >= run;
+    let ill: u32 = call.list.endpoints.iter().filter(runs).map(|e| e.cell.health.in_a_row()).sum();
+    let meanwhile = Counts { bad: meanwhile.bad.saturating_sub(u64::from(ill)), ..meanwhile };
+    let evidence = Evidence {
+        in_a_row,
+        counts: cost::counts(endpoint, now, settings),
+        slow: cell.slow.ask(now, settings.health.window.duration() / 10),
+        peers: medians.success,
+        likely: 1.0 - medians.measure(),
+        recent: service.budget.recent_failing(now, in_a_row.saturating_add(ill)),
+        meanwhile,
+        ramping: matches!(condition, Condition::Ramping { .. })
+            && cell.health.ramp(now, &settings.health) < 1.0,
+    };
+    let Some(sign) = evidence.sign(&settings.health) else { return Effects::default() };
+    let turn = service.ejecting();
+    let allowed = turn.is_some() && may_eject(call, endpoint.id);
+    let ejected = allowed && cell.health.eject(now, false, &settings.health, dice);
+    if let Some(at) = cell.health.ask().trial_at() {
+        service.tell_trial(at);
+    }
+    Effects { ejected: ejected.then_some(sign), spared: !allowed, ..Effects::default() }
+}
+
+/// Whether soft evidence may take the endpoint `id` out: the cap has room, and another usable one is left.
+fn may_eject(call: &Call<'_>, id: u32) -> bool {
+    let (mut out, mut others) = (0, 0);
+    for endpoint in &call.list.endpoints {
+        match endpoint.cell.health.ask() {
+            Condition::Ejected { hard, .. } | Condition::OnTrial { hard, .. } => out += u64::from(!hard),
+            Condition::Fit | Condition::Ramping { .. } => {
+                let ready = endpoint.instance.readiness == api::Readiness::Ready;
+                others += u64::from(endpoint.id != id && ready && endpoint.instance.weight > 0);
+            }
+        }
+    }
+    let share = call.admission.base().health.eject_share;
+    others > 0 && out < share.of(call.list.endpoints.len() as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests;
