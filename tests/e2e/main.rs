@@ -9,6 +9,7 @@ mod apps;
 mod bounds;
 mod clients;
 mod commands;
+mod crash;
 mod dead_app;
 mod demo;
 mod drain;

@@ -135,6 +135,13 @@ impl ControlPlane<'_> {
         end(self.process.take());
     }
 
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill();
+        }
+    }
+
     /// Replaces its disk by an empty one; takes effect when it is started.
     pub fn lose_disk(&mut self) {
         self.disk += 1;

@@ -1,0 +1,123 @@
+//! The control plane dies in the middle of writing, again and again: what it acknowledged is there afterwards.
+//!
+//! `OUTRIGGER_CRASHES=1000 cargo test -p outrigger --test e2e a_kill` dies a thousand times; the moments of its
+//! deaths come from `OUTRIGGER_CRASH_SEED`, which a failure prints.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use outrigger_tests::{get, request, until};
+use serde_json::{Value, json};
+
+use crate::fleet;
+
+/// Writers that write at the same time, each its own policy, override and instance.
+const WRITERS: u64 = 3;
+
+/// What one writer was told is kept: the revision of its policy, with the time-out that it wrote.
+type Kept = Arc<Mutex<Vec<(u64, u64, u64)>>>;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|word| word.parse().ok()).unwrap_or(otherwise)
+}
+
+/// SplitMix64.
+fn roll(dice: &mut u64) -> u64 {
+    *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*dice ^ (*dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[test]
+fn a_kill_in_the_middle_of_writing_loses_nothing_that_was_acknowledged() {
+    let (crashes, seed) = (number("OUTRIGGER_CRASHES", 20), number("OUTRIGGER_CRASH_SEED", 1));
+    let fleet = fleet();
+    let mut plane = fleet.control_plane();
+    let (kept, next): (Kept, _) = (Kept::default(), Arc::new(AtomicU64::new(1)));
+    let mut dice = seed;
+    for crash in 0..crashes {
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (kept, next, stop) = (Arc::clone(&kept), Arc::clone(&next), Arc::clone(&stop));
+                let (admin, listen) = (plane.admin, plane.listen);
+                thread::spawn(move || write(writer, (admin, listen), &kept, &next, &stop))
+            })
+            .collect();
+        // Writes are under way; then any moment is as good as another.
+        let before = kept.lock().unwrap().len();
+        until("a write was acknowledged", || (kept.lock().unwrap().len() > before).then_some(()));
+        thread::sleep(Duration::from_micros(roll(&mut dice) % 20_000));
+        plane.kill();
+        stop.store(true, Relaxed);
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        plane.start();
+        let told = format!("crash {crash} of seed {seed}");
+        holds(plane.admin, &kept.lock().unwrap(), &told);
+    }
+}
+
+/// Writes until the process is gone.
+fn write(writer: u64, to: (SocketAddr, SocketAddr), kept: &Kept, next: &AtomicU64, stop: &AtomicBool) {
+    let (admin, listen) = to;
+    let open =
+        json!({ "node": format!("n{writer}"), "boot": "b", "epoch": 1, "capabilities": [], "instances": [] });
+    while !stop.load(Relaxed) {
+        let value = next.fetch_add(1, Relaxed);
+        let policy = json!({
+            "name": format!("p{writer}"),
+            "match": { "service": format!("s{writer}") },
+            "timeout": { "total": format!("{value}ms") },
+        });
+        let path = format!("/v1/namespaces/default/policies/p{writer}");
+        // What was not answered may or may not be kept.
+        let Ok(answer) =
+            request(admin, "PUT", &path, &[("content-type", "application/json")], &policy.to_string())
+        else {
+            continue;
+        };
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let told: Value = serde_json::from_str(&answer.body).unwrap();
+        kept.lock().unwrap().push((writer, told["revision"].as_u64().unwrap(), value));
+        // The registry's snapshot is written meanwhile, too.
+        drop(request(listen, "POST", "/v1/sessions", &[], &open.to_string()));
+    }
+}
+
+/// Every acknowledged policy stands in its history at its revision, and the audit has its line.
+fn holds(admin: SocketAddr, kept: &[(u64, u64, u64)], told: &str) {
+    for writer in 0..WRITERS {
+        let mine: Vec<_> = kept.iter().filter(|(by, ..)| *by == writer).collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let path = format!("/v1/namespaces/default/policies/p{writer}/history");
+        let history = get(admin, "control-plane", &path).unwrap();
+        let history: Vec<Value> = serde_json::from_str(&history.body).unwrap_or_default();
+        // The latest hundred suffice: older ones were looked at after the crashes before.
+        for (_, revision, value) in mine.iter().rev().take(100) {
+            let there = history.iter().find(|one| one["revision"] == *revision);
+            let there = there.unwrap_or_else(|| panic!("{told}: revision {revision} is lost"));
+            assert_eq!(
+                there["document"]["timeout"]["total"],
+                format_span(*value),
+                "{told}: revision {revision}"
+            );
+        }
+    }
+    let audit = get(admin, "control-plane", "/v1/audit").unwrap();
+    let audit: Vec<Value> = serde_json::from_str(&audit.body).unwrap();
+    for (_, revision, _) in kept.iter().rev().take(100) {
+        let line = audit.iter().any(|line| line["revision"] == *revision);
+        assert!(line, "{told}: the audit has no line of revision {revision}");
+    }
+}
+
+/// `value` milliseconds as documents write it.
+fn format_span(value: u64) -> String {
+    api::Span::millis(value).to_string()
+}
