@@ -71,7 +71,7 @@ impl SnapshotFile {
         let read = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => Err(error.to_string()),
-            Ok(bytes) => decode(&bytes),
+            Ok(bytes) => Snapshot::decode(&bytes),
         };
         read.map(Some).map_err(|why| {
             let aside = path.with_extension("refused");
@@ -93,39 +93,48 @@ impl SnapshotFile {
         let path = self.path();
         let beside = path.with_extension("new");
         let mut file = File::create(&beside)?;
-        file.write_all(&encode(snapshot)?)?;
+        file.write_all(&snapshot.encode()?)?;
         file.sync_all()?;
         fs::rename(&beside, &path)?;
         File::open(&self.directory)?.sync_all()
     }
 }
 
-/// One header line (magic, version, length and checksum of the rest), then JSON.
-fn encode(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
-    let body = serde_json::to_vec(snapshot)?;
-    let mut bytes = format!("{MAGIC} {VERSION} {} {}\n", body.len(), Digest::of(&body)).into_bytes();
-    bytes.extend_from_slice(&body);
-    Ok(bytes)
-}
+impl Snapshot {
+    /// The file's bytes: one header line (magic, version, length and checksum of the rest), then JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which no snapshot that was read does.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        let body = serde_json::to_vec(self)?;
+        let mut bytes = format!("{MAGIC} {VERSION} {} {}\n", body.len(), Digest::of(&body)).into_bytes();
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
 
-fn decode(bytes: &[u8]) -> Result<Snapshot, String> {
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or("it has no header line")?;
-    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "its header is not text")?;
-    let body = &bytes[end + 1..];
-    let words: Vec<&str> = header.split(' ').collect();
-    let [MAGIC, version, length, checksum] = words[..] else {
-        return Err("it is not a snapshot of a sidecar".into());
-    };
-    if version != VERSION {
-        return Err(format!("it has version {version}, and this sidecar reads version {VERSION}"));
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// What is wrong with a file that is torn, foreign or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let end = bytes.iter().position(|b| *b == b'\n').ok_or("it has no header line")?;
+        let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "its header is not text")?;
+        let body = &bytes[end + 1..];
+        let words: Vec<&str> = header.split(' ').collect();
+        let [MAGIC, version, length, checksum] = words[..] else {
+            return Err("it is not a snapshot of a sidecar".into());
+        };
+        if version != VERSION {
+            return Err(format!("it has version {version}, and this sidecar reads version {VERSION}"));
+        }
+        if length != body.len().to_string() {
+            return Err(format!("it announces {length} bytes and holds {}", body.len()));
+        }
+        if checksum != Digest::of(body).to_string() {
+            return Err("its checksum does not match".into());
+        }
+        serde_json::from_slice(body).map_err(|error| error.to_string())
     }
-    if length != body.len().to_string() {
-        return Err(format!("it announces {length} bytes and holds {}", body.len()));
-    }
-    if checksum != Digest::of(body).to_string() {
-        return Err("its checksum does not match".into());
-    }
-    serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ def unary(request, context):
         context.abort(grpc.StatusCode.INTERNAL, "as asked")
     if request == b"away":
         context.abort(grpc.StatusCode.UNAVAILABLE, "as asked")
+    if request == b"left":
+        return b"%d" % (context.time_remaining() * 1e6)
     if request == b"slow":
         threading.Event().wait(10)
     context.set_trailing_metadata((("x-tail", "it is"),))
@@ -143,4 +145,25 @@ fn a_refusal_is_a_grpc_status_with_its_reason() {
                   \x20   print(error.code().name, error.details().split(':')[0])\n";
     let said = ended_well(python().args(["-c", script, &sidecar.entry.to_string()]));
     assert_eq!(said, "UNAVAILABLE connect_refused\n");
+}
+
+#[test]
+fn what_is_left_of_a_deadline_goes_on_and_its_status_is_told() {
+    let fleet = fleet();
+    let (_server, at) = server(&fleet);
+    let near = hop(&fleet, "near", "grpc", at);
+    let mut far = hop(&fleet, "far", "grpc", near.entry);
+    let script = "import sys, grpc\n\
+                  unary = grpc.insecure_channel(sys.argv[1]).unary_unary('/test.Echo/Unary')\n\
+                  left = int(unary(b'left', timeout=20))\n\
+                  assert 0 < left < 20_000_000, left\n\
+                  try:\n\
+                  \x20   unary(b'broken')\n\
+                  except grpc.RpcError as error:\n\
+                  \x20   print(error.code().name)\n";
+    let said = ended_well(python().args(["-c", script, &far.entry.to_string()]));
+    assert_eq!(said, "INTERNAL\n");
+    let log = until("the log has it", || Some(far.process().log()).filter(|log| log.contains("grpc_status")));
+    let line = log.lines().find(|line| line.contains("grpc_status")).unwrap_or_default();
+    assert!(line.contains("13") && line.contains("200"), "{line}");
 }

@@ -13,6 +13,9 @@ use api::policy::Timeout;
 /// has given up by then.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(1);
 
+/// How a gRPC client says its patience.
+pub const GRPC_TIMEOUT: &str = "grpc-timeout";
+
 /// When a request must have the head of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
@@ -61,7 +64,7 @@ impl Deadline {
 pub fn patience<'h>(get: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Duration> {
     let text = |name| get(name).and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::trim);
     let ours = text(header::TIMEOUT).and_then(millis);
-    let grpc = text("grpc-timeout").and_then(grpc_timeout);
+    let grpc = text(GRPC_TIMEOUT).and_then(grpc_timeout);
     let call = text(header::CALL).and_then(|call| {
         call.split(';').find_map(|part| part.trim().strip_prefix("deadline=")).and_then(millis)
     });
@@ -87,8 +90,19 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     })
 }
 
+/// What is left of a caller's patience as `grpc-timeout` says it: as fine as eight digits allow, and never more.
+pub fn to_grpc_timeout(left: Duration) -> String {
+    /// gRPC over HTTP/2, "Timeout": at most eight digits.
+    const MOST: u128 = 99_999_999;
+    match (left.as_micros(), left.as_millis(), u128::from(left.as_secs())) {
+        (micros @ ..=MOST, ..) => format!("{micros}u"),
+        (_, millis @ ..=MOST, _) => format!("{millis}m"),
+        (.., seconds) => format!("{}S", seconds.min(MOST)),
+    }
+}
+
 /// Digits and nothing else: `str::parse` would take a sign.
-fn digits(text: &str) -> Option<u64> {
+pub(crate) fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -113,6 +127,17 @@ mod tests {
         check("grpc-timeout", "", None);
         check("x-outrigger-call", "deadline=40;attempt=2", Some(40_000));
         check("x-outrigger-call", "attempt=2", None);
+    }
+
+    #[test]
+    fn what_is_left_is_written_for_grpc_in_eight_digits_and_never_as_more() {
+        for micros in [0, 1, 99_999_999, 100_000_000, 99_999_999_999, 100_000_000_000, u64::MAX] {
+            let left = Duration::from_micros(micros);
+            let text = to_grpc_timeout(left);
+            let read = grpc_timeout(&text);
+            assert!(read.is_some_and(|read| read <= left), "{text} for {left:?}");
+        }
+        assert_eq!(to_grpc_timeout(Duration::from_millis(1_500)), "1500000u");
     }
 
     #[test]

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use api::Reason;
 use api::choice::choice;
+use api::message::header;
+
+use crate::deadline::digits;
+use crate::head::{Fields, Known, ResponseHead};
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,5 +138,118 @@ impl Fault {
             FaultKind::BadAnswer => Reason::BadAnswer,
             FaultKind::AnswerCut => Reason::AnswerCut,
         }
+    }
+}
+
+/// What a gRPC server says of another try.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+impl Answer {
+    /// The facts of an answer's head. Only a `sidecar` before the endpoint may say why it answered in the app's place
+    /// and how much it has in flight; from an app itself such fields are not believed.
+    pub fn of(head: &ResponseHead, sidecar: bool) -> Self {
+        let claimed = |name| if sidecar { head.find(name).and_then(text) } else { None };
+        let grpc = head.status() == 200
+            && head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        Self {
+            status: head.status(),
+            grpc_status: grpc_status(head),
+            later: grpc && !head.has(Known::GrpcStatus),
+            reason: claimed(header::REASON).and_then(|word| word.parse().ok()),
+            retry_after: head.get_str(Known::RetryAfter).and_then(seconds),
+            pushback: if grpc { head.find(PUSHBACK).and_then(text).map(pushback) } else { None },
+            load: claimed(header::LOAD).and_then(load),
+        }
+    }
+}
+
+/// The gRPC status that a head or trailers say.
+pub fn grpc_status(fields: &Fields) -> Option<u8> {
+    let status = fields.get_str(Known::GrpcStatus).and_then(|value| digits(value.trim()))?;
+    u8::try_from(status).ok()
+}
+
+/// How long the endpoint says that it leaves a connection idle (`Keep-Alive: timeout`, RFC 2068 §19.7.1.1).
+pub fn keep_alive(fields: &Fields) -> Option<Duration> {
+    let mut parameters = fields.get_str(Known::KeepAlive)?.split(',');
+    let timeout = parameters.find_map(|part| part.trim().strip_prefix("timeout="))?;
+    seconds(timeout.trim_matches('"'))
+}
+
+/// Milliseconds; a negative or unreadable one forbids another try (gRFC A6).
+fn pushback(text: &str) -> Pushback {
+    digits(text.trim()).map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
+}
+
+/// What `x-outrigger-load` says of requests in flight.
+fn load(value: &str) -> Option<u32> {
+    digits(value.strip_prefix("inflight=")?).and_then(|count| u32::try_from(count).ok())
+}
+
+/// Whole seconds; a date (RFC 9110 §10.2.3) is as if nothing were said, for no clocks need agree.
+fn seconds(value: &str) -> Option<Duration> {
+    digits(value.trim()).map(Duration::from_secs)
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sidecar_is_believed_about_its_app() {
+        let mut head = ResponseHead::build(502);
+        head.append(header::REASON, "connect_refused");
+        head.append(header::LOAD, "inflight=7");
+        head.append("retry-after", "3");
+        let told = Answer::of(&head, true);
+        assert_eq!((told.reason, told.load), (Some(Reason::ConnectRefused), Some(7)));
+        let claimed = Answer::of(&head, false);
+        assert_eq!((claimed.reason, claimed.load), (None, None));
+        assert_eq!(claimed.retry_after, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn grpc_is_judged_by_its_head_only_when_that_says_its_status() {
+        let mut head = ResponseHead::build(200);
+        assert!(!Answer::of(&head, false).later);
+        head.append("content-type", "application/grpc+proto");
+        assert!(Answer::of(&head, false).later);
+        head.append("grpc-status", "14");
+        let told = Answer::of(&head, false);
+        assert_eq!((told.later, told.grpc_status, told.pushback), (false, Some(14), None));
+    }
+
+    #[test]
+    fn a_grpc_server_says_when_to_come_again_or_never() {
+        let told = |value| {
+            let mut head = ResponseHead::build(200);
+            head.append("content-type", "application/grpc");
+            head.append("grpc-status", "14");
+            head.append(PUSHBACK, value);
+            Answer::of(&head, false).pushback
+        };
+        assert_eq!(told("250"), Some(Pushback::After(Duration::from_millis(250))));
+        assert_eq!((told("-1"), told("soon")), (Some(Pushback::Never), Some(Pushback::Never)));
+    }
+
+    #[test]
+    fn numbers_are_digits_and_nothing_else() {
+        let mut head = ResponseHead::build(503);
+        for (name, value) in
+            [("retry-after", "+3"), ("keep-alive", "max=2, timeout=\"+5\""), ("grpc-status", "+1")]
+        {
+            head.append(name, value);
+        }
+        assert_eq!(
+            (Answer::of(&head, false).retry_after, keep_alive(&head), grpc_status(&head)),
+            (None, None, None)
+        );
+        let mut head = ResponseHead::build(200);
+        head.append("keep-alive", "max=2, timeout=5");
+        assert_eq!(keep_alive(&head), Some(Duration::from_secs(5)));
     }
 }

@@ -20,6 +20,10 @@ use crate::scratch::{ATTEMPTS_MAX, Among, AttemptNote, CANDIDATES_MAX, Candidate
 
 pub use rings::{Kept, Rings};
 
+/// The gRPC statuses that stand where HTTP has 5xx: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and
+/// DATA_LOSS. The others are answers to what was asked.
+const GRPC_FAILURES: [u8; 6] = [2, 4, 12, 13, 14, 15];
+
 /// How a request ended, as the line saw it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Finish {
@@ -31,6 +35,8 @@ pub struct Finish {
     pub head: Option<Moment>,
     /// The answer's status; 0 where there are none: a raw stream.
     pub status: u16,
+    /// Its gRPC status, where it has one: what its caller takes for the outcome.
+    pub grpc: Option<u8>,
     /// Why it was refused or failed.
     pub reason: Option<Reason>,
     /// Bytes of the request's body.
@@ -121,7 +127,8 @@ impl<'a> Glance<'a> {
 
     /// Whether it was refused or failed.
     pub fn failed(&self) -> bool {
-        self.finish.reason.is_some() || self.finish.status >= 500
+        let broken = self.finish.grpc.is_some_and(|status| GRPC_FAILURES.contains(&status));
+        self.finish.reason.is_some() || self.finish.status >= 500 || broken
     }
 
     /// Whether it was refused or failed, and not for the client's own doing.

@@ -32,6 +32,7 @@ fn record(n: u64) -> Record {
         now: Moment::from_millis(12),
         unix_millis: n,
         head: None,
+        grpc: None,
         status: 503,
         reason: Some(Reason::NoEndpoint),
         bytes_in: 0,

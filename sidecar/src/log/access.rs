@@ -39,7 +39,7 @@ impl AccessLog {
 }
 
 fn failed(record: &Record) -> bool {
-    record.finish.reason.is_some() || record.finish.status >= 500
+    record.glance().failed()
 }
 
 fn line(format: LogFormat, record: &Record, method: &str, path: &str) -> String {
@@ -54,9 +54,11 @@ fn line(format: LogFormat, record: &Record, method: &str, path: &str) -> String 
         .some("caller", record.caller.as_ref().map(|caller| caller.as_str()))
         .words("method", method)
         .words("path", path.split(['?', '#']).next().unwrap_or_default())
-        .plain("status", finish.status)
-        .some("reason", finish.reason.map(|reason| reason.as_str()))
-        .plain("attempts", record.attempted);
+        .plain("status", finish.status);
+    if let Some(status) = finish.grpc {
+        line.plain("grpc_status", status);
+    }
+    line.some("reason", finish.reason.map(|reason| reason.as_str())).plain("attempts", record.attempted);
     if let Some(attempt) = last {
         line.words("endpoint", &attempt.address.to_string()).plain("conn_reused", attempt.reused);
         if let Some(ended) = attempt.ended {

@@ -49,6 +49,7 @@ fn record(status: u16, reason: Option<Reason>, dice: u128) -> Record {
         now: Moment::from_millis(12),
         unix_millis: 1_735_689_599_999,
         head: None,
+        grpc: None,
         status,
         reason,
         bytes_in: 5,

@@ -4,9 +4,8 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sidecar_core::outcome::End;
+use sidecar_core::outcome::{End, grpc_status};
 
-use super::outcome::grpc_status;
 use super::{Answered, Ongoing};
 use crate::memory::{Memory, Queue};
 use crate::wire::h1::Parked;
@@ -18,6 +17,8 @@ pub(super) struct Download {
     queue: Queue,
     /// Bytes read from the endpoint.
     pub(super) bytes: u64,
+    /// The gRPC status behind the body.
+    pub(super) grpc: Option<u8>,
     ended: bool,
     /// Held while the client takes nothing.
     parked: Option<Parked>,
@@ -28,7 +29,7 @@ pub(super) struct Download {
 impl Download {
     /// A body of which nothing was read yet.
     pub(super) fn new(memory: &Rc<Memory>) -> Self {
-        Self { queue: Queue::new(memory), bytes: 0, ended: false, parked: None, progress: 0 }
+        Self { queue: Queue::new(memory), bytes: 0, grpc: None, ended: false, parked: None, progress: 0 }
     }
 
     /// Moves what there is and what there is room for, both ways. Ready when the answer's body has ended and
@@ -55,7 +56,11 @@ impl Download {
             while !self.ended && self.has_room(ongoing.client) {
                 match upstream.poll_read(cx) {
                     Poll::Pending => break,
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Cut),
+                    Poll::Ready(Err(_)) => {
+                        // What came before it goes out first: the client sees the head, and that it was cut.
+                        _ = ongoing.client.poll_flush(cx);
+                        return Poll::Ready(End::Cut);
+                    }
                     Poll::Ready(Ok(Piece::Data(data))) => {
                         self.bytes += data.len() as u64;
                         self.progress += 1;
@@ -63,8 +68,8 @@ impl Download {
                     }
                     Poll::Ready(Ok(Piece::End(trailers))) => {
                         self.ended = true;
-                        let said = trailers.as_deref().and_then(grpc_status);
-                        said.into_iter().for_each(|status| answered.attempt.said(status));
+                        self.grpc = trailers.as_deref().and_then(grpc_status);
+                        self.grpc.into_iter().for_each(|status| answered.attempt.said(status));
                         ongoing.client.end(trailers);
                     }
                 }

@@ -32,6 +32,7 @@ pub(super) fn finish<D: Downstream>(
         unix_millis: world.clock.wall(ongoing.exchange.arrived),
         head: ended.head,
         status: ended.status,
+        grpc: ended.grpc,
         reason: ended.reason,
         bytes_in: ongoing.upload.bytes,
         bytes_out: ended.bytes_out,

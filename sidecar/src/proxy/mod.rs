@@ -36,9 +36,10 @@ use sidecar_core::admit::admit;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::Call;
 use sidecar_core::classify::{Next, classify};
+use sidecar_core::deadline::{GRPC_TIMEOUT, to_grpc_timeout};
 use sidecar_core::exchange::Exchange;
 use sidecar_core::flight::InFlight;
-use sidecar_core::head::{Decimal, RequestHead, ResponseHead};
+use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
 use sidecar_core::refusal::Refusal;
@@ -93,6 +94,7 @@ struct Ended {
     /// When the head of the answer was passed on.
     head: Option<Moment>,
     status: u16,
+    grpc: Option<u8>,
     reason: Option<Reason>,
     bytes_out: u64,
     end: End,
@@ -164,4 +166,10 @@ fn tell_next_hop(head: &mut RequestHead, admission: &Admission, attempt: &Attemp
     head.drop_named(header::CALL);
     let call = [&b"attempt="[..], number.as_ref(), b";deadline=", left.as_ref().map_or(b"", AsRef::as_ref)];
     head.append_parts(header::CALL, if left.is_some() { &call } else { &call[..2] });
+    let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    if let Some(left) = admission.deadline().remaining(attempt.began()).filter(|_| grpc)
+        && head.find(GRPC_TIMEOUT).is_some()
+    {
+        head.set(GRPC_TIMEOUT, to_grpc_timeout(left));
+    }
 }

@@ -144,5 +144,5 @@ async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, rea
 }
 
 fn ended(head: Option<Moment>, reason: Option<Reason>, bytes_out: u64) -> Ended {
-    Ended { head, status: 0, reason, bytes_out, end: End::Whole }
+    Ended { head, status: 0, grpc: None, reason, bytes_out, end: End::Whole }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use api::{Reason, message::header};
 use sidecar_core::head::Decimal;
-use sidecar_core::outcome::End;
+use sidecar_core::outcome::{End, grpc_status};
 use sidecar_core::refusal::Refusal;
 
 use super::download::Download;
@@ -25,7 +25,7 @@ pub(super) async fn answer<D: Downstream>(
 ) -> Ended {
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
-    let said = answered.said;
+    let (said, grpc) = (answered.said, grpc_status(&answered.head));
     answered.head.strip_hop_by_hop();
     answered.head.strip_claims();
     if let Some(reason) = said {
@@ -71,7 +71,8 @@ pub(super) async fn answer<D: Downstream>(
         ongoing.client.abort();
         answered.conn.wire.abort();
     }
-    Ended { head: Some(passed), status, reason, bytes_out: download.bytes, end }
+    let grpc = download.grpc.or(grpc);
+    Ended { head: Some(passed), status, grpc, reason, bytes_out: download.bytes, end }
 }
 
 /// Answers in the endpoint's place.
@@ -86,6 +87,7 @@ pub(super) async fn refusal<D: Downstream>(
         return Ended {
             head: None,
             status: reason.status(),
+            grpc: None,
             reason: Some(reason),
             bytes_out: 0,
             end: End::ClientGone,
@@ -99,5 +101,6 @@ pub(super) async fn refusal<D: Downstream>(
     }
     let sent = say(world, ongoing.client, answer.status, &answer.headers, answer.body).await;
     let end = if sent { End::Whole } else { End::ClientGone };
-    Ended { head: Some(passed), status: answer.status, reason: Some(reason), bytes_out: 0, end }
+    let grpc = ongoing.grpc.then(|| reason.row().grpc);
+    Ended { head: Some(passed), status: answer.status, grpc, reason: Some(reason), bytes_out: 0, end }
 }

@@ -114,7 +114,8 @@ impl fmt::Display for Ending<'_> {
             (0, None) => f.write_str("no answer"),
             (status, Some(reason)) => write!(f, "{status} {reason}"),
             (status, None) => write!(f, "{status}"),
-        }
+        }?;
+        self.0.finish.grpc.map_or(Ok(()), |status| write!(f, " grpc-status {status}"))
     }
 }
 
@@ -163,6 +164,7 @@ struct Told<'a> {
     route: Option<&'a str>,
     caller: Option<&'a str>,
     status: u16,
+    grpc_status: Option<u8>,
     reason: Option<Reason>,
     took_us: u64,
     whole_us: u64,
@@ -235,6 +237,7 @@ impl Serialize for Record {
             route: self.route.as_ref().map(api::Label::as_str),
             caller: self.caller.as_ref().map(api::Label::as_str),
             status: self.finish.status,
+            grpc_status: self.finish.grpc,
             reason: self.finish.reason,
             took_us: micros(self.took()),
             whole_us: since(self.finish.now),
