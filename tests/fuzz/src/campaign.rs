@@ -37,6 +37,8 @@ pub struct Find {
     pub input: Vec<u8>,
     /// What was said and where.
     pub story: String,
+    /// After how many executions it was met.
+    pub at: u64,
 }
 
 /// What a run came to.
@@ -88,7 +90,7 @@ pub fn run(
             }
             Err((place, _)) if finds.contains_key(&place) => {}
             Err((place, story)) => {
-                let find = smaller(target, Find { input, story }, &place);
+                let find = smaller(target, Find { input, story, at: report.execs }, &place);
                 finds.insert(place, find);
             }
         }
@@ -135,7 +137,7 @@ fn smaller(target: &Target, mut find: Find, place: &str) -> Find {
             input.drain(at..(at + part).min(input.len()));
             tries += 1;
             match read(target, &input) {
-                Err((found, story)) if found == place => find = Find { input, story },
+                Err((found, story)) if found == place => find = Find { input, story, ..find },
                 _ => at += part,
             }
         }

@@ -96,7 +96,8 @@ fn tell(target: &Target, reports: &[Report], keep: bool) -> (u64, usize) {
     let finds: Vec<_> = reports.iter().flat_map(|report| &report.finds).collect();
     for find in &finds {
         let path = files::keep("finds", target.name, &find.input).unwrap();
-        println!("\n{}: {}\n  {:?}\n", path.display(), find.story, String::from_utf8_lossy(&find.input));
+        println!("\n{}, execution {}: {}", path.display(), find.at, find.story);
+        println!("  {:?}\n", String::from_utf8_lossy(&find.input));
     }
     for input in reports.iter().flat_map(|report| &report.pool).filter(|_| keep) {
         files::keep("corpus", target.name, input).unwrap();

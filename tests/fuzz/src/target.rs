@@ -10,7 +10,9 @@ mod messages;
 mod names;
 mod pipe;
 mod relay;
+mod replies;
 mod requests;
+mod snapshot;
 mod words;
 mod yaml;
 
@@ -32,10 +34,12 @@ pub const ALL: &[Target] = &[
     Target { name: "requests", words: words::HTTP, run: requests::run },
     Target { name: "answers", words: words::HTTP, run: answers::run },
     Target { name: "downgrade", words: words::FIELDS, run: downgrade::run },
+    Target { name: "replies", words: words::FIELDS, run: replies::run },
     Target { name: "headers", words: words::VALUES, run: headers::run },
     Target { name: "names", words: words::VALUES, run: names::run },
     Target { name: "yaml", words: words::YAML, run: yaml::run },
     Target { name: "messages", words: words::JSON, run: messages::run },
+    Target { name: "snapshot", words: words::JSON, run: snapshot::run },
     Target { name: "deltas", words: words::JSON, run: deltas::run },
 ];
 

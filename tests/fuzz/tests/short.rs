@@ -47,6 +47,11 @@ fn a_stream_is_handed_on_as_one_request() {
 }
 
 #[test]
+fn a_stream_of_an_endpoint_is_handed_on_as_one_answer() {
+    check("replies");
+}
+
+#[test]
 fn headers_of_ours_never_wrap_or_make_lines() {
     check("headers");
 }
@@ -64,6 +69,11 @@ fn every_problem_of_a_document_has_a_place_that_exists() {
 #[test]
 fn messages_of_the_control_plane_read_back() {
     check("messages");
+}
+
+#[test]
+fn a_snapshot_is_whole_or_not_used() {
+    check("snapshot");
 }
 
 #[test]

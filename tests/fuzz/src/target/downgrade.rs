@@ -58,6 +58,13 @@ fn exchange(stream: &mut ServerStream, said: &Said, dice: &mut Dice, mut turn: i
         other => panic!("{other:?} of a stream that was accepted"),
     };
     let kind = stream.request_body();
+    if let Some(protocol) = head.upgrade() {
+        // What follows an extended CONNECT is the tunnel's; its head goes on alone.
+        assert!(protocol.eq_ignore_ascii_case("websocket") && kind == BodyKind::Empty, "{protocol} is taken");
+        let message = Message { whole: true, ..described(&head, kind) };
+        _ = relay::request(Read { head, kind, message, trailers: None }, dice);
+        return "switch".into();
+    }
     let mut message = described(&head, kind);
     let mut trailers = None;
     for _ in 0..said.body.len() + POLLS {
@@ -94,13 +101,13 @@ fn described(head: &RequestHead, kind: BodyKind) -> Message {
     Message { start: start.into_bytes(), fields: lines(head), framing: framing(kind), ..Message::default() }
 }
 
-/// A connection whose client has said all it will say, and waits.
-struct Pipe {
+/// A connection whose peer has said all it will say, and waits.
+pub(super) struct Pipe {
     bytes: Bytes,
 }
 
 impl Pipe {
-    fn new(bytes: Vec<u8>) -> Self {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self { bytes: bytes.into() }
     }
 }

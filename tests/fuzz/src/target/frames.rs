@@ -10,6 +10,12 @@ use sidecar::wire::h2::PREFACE;
 use crate::dice::Dice;
 use crate::reader::Line;
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
 /// What the input says.
 pub(super) struct Said {
     fields: Vec<Line>,
@@ -27,15 +33,24 @@ impl Said {
         Self { fields: fields(&head), body, trailers: fields(&trailers), ends: !input.ends_with(b"...") }
     }
 
-    /// Preface, settings, and one stream.
+    /// A client's preface, settings, and one stream.
     pub(super) fn frames(&self, dice: &mut Dice) -> Vec<u8> {
-        const DATA: u8 = 0;
-        const HEADERS: u8 = 1;
-        const SETTINGS: u8 = 4;
-        const END_STREAM: u8 = 1;
-        const END_HEADERS: u8 = 4;
         let mut bytes = PREFACE.to_vec();
         frame(&mut bytes, SETTINGS, 0, 0, b"");
+        bytes.extend(self.stream(dice));
+        bytes
+    }
+
+    /// A server's settings, with extended CONNECT (RFC 8441 §3).
+    pub(super) fn settings() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame(&mut bytes, SETTINGS, 0, 0, &[0, 8, 0, 0, 0, 1]);
+        bytes
+    }
+
+    /// The first stream alone.
+    pub(super) fn stream(&self, dice: &mut Dice) -> Vec<u8> {
+        let mut bytes = Vec::new();
         let bare = self.body.is_empty() && self.trailers.is_empty();
         let end = |last: bool| if last && self.ends { END_STREAM } else { 0 };
         frame(&mut bytes, HEADERS, END_HEADERS | end(bare), 1, &packed(&self.fields));

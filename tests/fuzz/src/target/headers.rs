@@ -8,8 +8,10 @@ use api::Moment;
 use api::policy::Timeout;
 use bytes::{Bytes, BytesMut};
 use sidecar_core::deadline::{Deadline, patience};
+use sidecar_core::endpoint::EndpointCell;
 use sidecar_core::exchange::RequestId;
-use sidecar_core::head::{Fields, Known, RequestHead};
+use sidecar_core::head::{Fields, Known, RequestHead, ResponseHead};
+use sidecar_core::outcome::{Answer, keep_alive};
 
 use crate::dice::{self, Dice};
 use crate::reader::{Line, listed};
@@ -35,7 +37,50 @@ pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
         assert_eq!(written.parse::<RequestId>().unwrap(), id);
     }
     let fields = values(input);
-    dice::hash(format!("{shape:?}{}{fields}", id.is_some()).as_bytes())
+    let facts = facts(input, now);
+    dice::hash(format!("{shape:?}{}{fields}{facts}", id.is_some()).as_bytes())
+}
+
+/// What an endpoint's answer says of itself, against a plain reading: digits, and of a sidecar only from one.
+fn facts(input: &[u8], now: Moment) -> String {
+    let mut head = ResponseHead::build(200);
+    let mut said: Vec<(String, String)> = Vec::new();
+    for line in input.split(|b| *b == b'\n').take(64) {
+        let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(": "))
+        else {
+            continue;
+        };
+        let field = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if field && value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            head.append(name, value);
+            said.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+    }
+    let first = |name: &str| said.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let number =
+        |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    let (theirs, apps) = (Answer::of(&head, true), Answer::of(&head, false));
+    assert_eq!((apps.reason, apps.load), (None, None), "an app is believed about its sidecar");
+    let seconds = first("retry-after").and_then(|value| number(value.trim()));
+    assert_eq!(theirs.retry_after, seconds.map(Duration::from_secs));
+    let load = first("x-outrigger-load").and_then(|value| number(value.strip_prefix("inflight=")?));
+    assert_eq!(theirs.load, load.and_then(|load| u32::try_from(load).ok()));
+    let grpc = first("grpc-status").and_then(|value| number(value.trim()));
+    assert_eq!(theirs.grpc_status, grpc.and_then(|status| u8::try_from(status).ok()));
+    let idle = keep_alive(&head);
+    if let Some(idle) = idle {
+        assert!(
+            first("keep-alive").is_some_and(|value| value.contains("timeout=")),
+            "{idle:?} out of nothing"
+        );
+        let cell = EndpointCell::shared();
+        cell.idle.tell_closed(now, idle);
+        assert!(
+            cell.idle.ask(now).is_none_or(|limit| limit <= idle),
+            "a connection kept for longer than is said"
+        );
+    }
+    format!("{}{}{}{}", seconds.is_some(), load.is_some(), grpc.is_some(), idle.is_some())
 }
 
 /// Puts each line's value into a field of a head of our own, and looks at it as the line does.

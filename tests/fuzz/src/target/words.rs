@@ -26,7 +26,8 @@ pub(super) const VALUES: &[&str] = &[
     "18446744073709551616", "4294967296", "S", "m", "u", "n", "H", "M", "us", "ms", "s", "h", "B", "KiB",
     "MiB", "GiB", "%", "/s", "/m", "/h", ".", "0.5", "01900000-0001-7fff-bfff-ffffffffffff", "checkout",
     ".shop", ".svc.localhost", "localhost", "127.0.0.1", "[::1]", ":80", "/orders/*", "*", "GET", " ", "\t",
-    ",", "trailers", "close", "keep-alive", "timeout=5", "max=1000", "connection", "\u{e9}", "\0",
+    ",", "trailers", "close", "keep-alive", "timeout=5", "max=1000", "retry-after: ", "x-outrigger-load: ", "keep-alive: ", "grpc-status: ",
+    "x-outrigger-reason: ", "connection", "\u{e9}", "\0",
 ];
 
 #[rustfmt::skip] // words in rows, not one a line
@@ -52,6 +53,7 @@ pub(super) const JSON: &[&str] = &[
 pub(super) const FIELDS: &[&str] = &[
     ":method: GET\n", ":method: POST\n", ":method: CONNECT\n", ":method: OPTIONS\n", ":path: /\n", ":path: *\n", ":path: a\n",
     ":scheme: http\n", ":authority: a\n", ":authority: a:80\n", ":authority: u@a\n", ":protocol: websocket\n", ":status: 200\n",
+    ":status: 204\n", ":status: 103\n", ":status: 101\n", ":status: 600\n", "sec-websocket-accept: a\n",
     "host: a\n", "host: b\n", "content-length: 5\n", "content-length: 0\n", "content-length: +5\n", "content-length: 5, 5\n",
     "transfer-encoding: chunked\n", "connection: close\n", "keep-alive: 1\n", "upgrade: h2c\n", "te: trailers\n", "te: gzip\n",
     "cookie: a=b\n", "expect: 100-continue\n", "x-a: b\n", "X-A: b\n", "x a: b\n", ": b\n", "\u{1e}", "\u{1e}\u{1e}", "...", "hello",
