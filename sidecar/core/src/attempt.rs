@@ -29,6 +29,8 @@ pub struct Attempt {
     pub(crate) trial: Option<TrialPermit>,
     pub(crate) permit: Option<BreakerPermit>,
     pub(crate) judged: bool,
+    /// The run of failures that the good head of its answer ended: a cut body takes that back.
+    pub(crate) run: u32,
     /// When the head of an answer came whose verdict falls with its trailers.
     pub(crate) later: Option<Moment>,
     /// The gRPC status that those said.
@@ -71,6 +73,7 @@ impl Attempt {
             trial,
             permit,
             judged: false,
+            run: 0,
             later: None,
             said: None,
             _in_flight: in_flight,

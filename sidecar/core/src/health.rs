@@ -162,6 +162,12 @@ impl Health {
         }
     }
 
+    /// What was told as good was not, after all: the run of failures that it ended goes on. A host that cuts every
+    /// answer has a good head every time.
+    pub fn tell_not_good(&self, run: u32) {
+        self.in_a_row.fetch_max(run, Relaxed);
+    }
+
     /// A failure, when its service had answered `all` with it. Returns how many there are in a row, and what the
     /// others answered since the first of them.
     pub fn tell_bad(&self, all: Tally) -> (u32, Counts) {

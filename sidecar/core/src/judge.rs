@@ -171,6 +171,7 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
     match (end, attempt.later.take()) {
         (End::Cut, _) => {
             attempt.judged = true;
+            attempt.endpoint().cell.health.tell_not_good(attempt.run);
             suspect::bad(call, attempt, (Failing::Cut, false), now, dice)
         }
         (End::Whole, Some(head)) => by_trailers(call, attempt, head, now, dice),
@@ -225,6 +226,7 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
     } else if attempt.how() == How::Forced {
         effects.returned = cell.health.take_back(now);
     }
+    attempt.run = cell.health.in_a_row();
     cell.health.tell_good();
     cell.tell_staying();
     let width = settings.health.window.duration() / 10;

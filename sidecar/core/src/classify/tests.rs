@@ -309,6 +309,26 @@ fn a_refused_connection_is_out_at_once() {
 }
 
 #[test]
+fn a_host_that_cuts_every_answer_is_soon_out_although_every_head_was_good() {
+    let mut bench = Bench::new(3, "balance: { by: round-robin }");
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let list = bench.list.clone();
+    let call = Call { exchange: &exchange, admission: &admission, list: &list };
+    let mut cut = 0;
+    for _ in 0..90 {
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        bench.after(5);
+        bench.classify(&exchange, &admission, &mut attempt, &answer(200), Body::Whole);
+        let end = if attempt.endpoint().id == 0 { End::Cut } else { End::Whole };
+        cut += usize::from(end == End::Cut);
+        judge::conclude(&call, &mut attempt, end, bench.now, 0);
+    }
+    assert!(cut <= 4, "{cut} were cut");
+    assert!(bench.cell(0).health.ask().is_out());
+}
+
+#[test]
 fn a_cut_body_takes_the_good_word_back() {
     let mut bench = Bench::new(3, "balance: { by: random }");
     let exchange = bench.exchange(true);
