@@ -323,8 +323,10 @@ async def fd_exhaustion(world):
 async def idle_connections(world):
     await Load(world.entry, seed=2).run(RATE, 1)
     before = world.resident()
-    held = [await asyncio.open_connection("127.0.0.1", world.entry) for _ in range(5000)]
-    for reader, writer in held:
+    held = []
+    for _ in range(5000):
+        held.append(await asyncio.open_connection("127.0.0.1", world.entry))
+        reader, writer = held[-1]
         writer.write(b"GET /one HTTP/1.1\r\nhost: upstream\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(104)
