@@ -159,7 +159,7 @@ mod tests {
         let node = "n".parse().unwrap();
         assert_eq!(all.over(&key(), &node), Over { hide: None, drain: true, weight: Some(5) });
         assert_eq!(all.over(&InstanceKey { port: 2, ..key() }, &node).weight, Some(9));
-        assert_eq!(all.over(&key(), &"other".parse().unwrap()).drain, false);
+        assert!(!all.over(&key(), &"other".parse().unwrap()).drain);
         assert!(all.tick(Moment::from_millis(9_999)).is_empty());
         assert_eq!((all.wake_at(), all.tick(until).len()), (Some(until), 3));
         assert_eq!(all.over(&key(), &node), Over::default());

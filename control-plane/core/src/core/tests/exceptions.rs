@@ -62,10 +62,10 @@ fn an_older_boot_does_not_bring_back_what_a_newer_one_took_out() {
     let mut world = World::restarted(Some(world.core.snapshot()));
     let old = world.open_at(1, 1, vec![instance(1, 80)]);
     assert!(world.listed().is_empty());
-    world.pass(179, &[old.clone()]);
+    world.pass(179, std::slice::from_ref(&old));
     assert!(world.core.register(&old, instance(1, 80), world.now()).is_err());
     // Twice the expiry later nothing stands in its way, and the newest boot may always.
-    world.pass(2, &[old.clone()]);
+    world.pass(2, std::slice::from_ref(&old));
     world.core.register(&old, instance(1, 80), world.now()).unwrap();
     assert_eq!(world.listed(), [1]);
 }
@@ -136,7 +136,7 @@ fn what_a_session_leaves_out_goes_within_the_blast_radius() {
     world.open_at(1, 1, instances.clone());
     let session = world.open_at(1, 1, instances[..2].to_vec());
     assert_eq!(world.listed().len(), 9, "one of ten at once");
-    world.pass(120, &[session.clone()]);
+    world.pass(120, std::slice::from_ref(&session));
     assert_eq!(world.listed().len(), 8);
     // Said again, it is no longer left out.
     world.core.register(&session, instances[9].clone(), world.now()).unwrap();

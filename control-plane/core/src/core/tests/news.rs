@@ -238,9 +238,9 @@ fn removals_go_before_additions_and_additions_do_not_starve() {
     other.key.service = "t".parse().unwrap();
     world.open_at(1, 1, vec![instance(1, 80), instance(1, 81)]);
     let session = world.open_at(2, 1, vec![other]);
-    world.pass(60, &[session.clone()]);
+    world.pass(60, std::slice::from_ref(&session));
     while world.core.news(world.now()).iter().any(|(_, news)| !news.is_empty()) {
-        world.pass(1, &[session.clone()]);
+        world.pass(1, std::slice::from_ref(&session));
     }
     // An addition to `s` first, then a removal from `t`: the removal is told first.
     world.open_at(3, 1, vec![instance(3, 80)]);
