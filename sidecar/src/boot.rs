@@ -10,6 +10,7 @@ use api::policy::PolicySet;
 use api::schema::Switch;
 use api::{Caller, Digest, Instance, Proof, ServiceKey};
 use sidecar_core::callers::SLOTS;
+use sidecar_core::check::CHECKS_MAX;
 use sidecar_core::conduct::{CANCELLED_MAX, IDLE_MAX};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
 use sidecar_core::flight::HostCell;
@@ -288,6 +289,7 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
         (Limit::Queue, WAITERS_MAX as f64),
         (Limit::Callers, SLOTS as f64),
         (Limit::FreeResends, f64::from(FREE_MAX)),
+        (Limit::Checks, CHECKS_MAX as f64),
         (Limit::KeptBody, memory::KEPT_MAX as f64),
         (Limit::Queued, limits.queued.as_bytes() as f64),
     ] {

@@ -12,6 +12,7 @@
 //! | digests | `POST /v1/digests` | [`DigestCheck`] → [`Digests`] |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,6 +71,9 @@ pub struct Beat {
     /// Of the instances that the last answer doubted, those that answer this host's traffic.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub serve: BTreeSet<InstanceKey>,
+    /// The services whose endpoints a policy has this sidecar check, and which of those that are its own pass.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checks: BTreeMap<ServiceKey, BTreeMap<SocketAddr, bool>>,
     /// Instances that this host's traffic had ejected.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub fail: BTreeSet<InstanceKey>,
@@ -102,6 +106,21 @@ pub struct BeatHeard {
     /// Instances that have fallen silent: who has traffic to them says in [`Beat::serve`] that they answer it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub doubted: BTreeSet<InstanceKey>,
+    /// For each service of [`Beat::checks`], what the sidecars that check it share.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checks: BTreeMap<ServiceKey, SharedChecks>,
+}
+
+/// What the sidecars that check a service share: instances by their keys' addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedChecks {
+    /// This sidecar's own to check.
+    #[serde(default)]
+    pub mine: BTreeSet<SocketAddr>,
+    /// Failing, by the word of most who check them.
+    #[serde(default)]
+    pub failing: BTreeSet<SocketAddr>,
 }
 
 /// An instance is registered under the session's lease.

@@ -15,8 +15,9 @@ pub use key::HashKey;
 pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
 pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings, Stop};
 pub use settings::{
-    Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Failing, Health,
-    HealthWords, Hedge, HedgeWords, Limit, LimitKey, LimitScope, Retry, RetryWords, Settings, SettingsWords,
-    Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
+    Asking, Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Failing,
+    Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Limit, LimitKey, LimitScope,
+    Retry, RetryWords, Settings, SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords,
+    Zones,
 };
 pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -44,6 +44,7 @@ use crate::snapshot::{SavedLease, SavedTombstone, Snapshot};
 use crate::sweep::{Sweeper, Swept};
 use crate::tombstones::Tombstones;
 use crate::watch::{Topic, Watches};
+use crate::watchers::Watchers;
 use crate::witness::Witnesses;
 
 /// Events kept for a shell that does not take them; beyond, the oldest are dropped.
@@ -95,6 +96,7 @@ pub struct ControlCore {
     drains: ForATime<PlannedDrain>,
     notify: ForATime<NotifyShare>,
     witnesses: Witnesses,
+    watchers: Watchers,
     /// Instances that have fallen silent.
     doubted: BTreeSet<InstanceKey>,
     /// Instances that somebody sees fail, and since when all others are asked.
@@ -127,6 +129,7 @@ impl ControlCore {
             drains: ForATime::default(),
             notify: ForATime::default(),
             witnesses: Witnesses::default(),
+            watchers: Watchers::default(),
             doubted: BTreeSet::new(),
             accused: BTreeMap::new(),
             hear_at: now,
@@ -366,8 +369,12 @@ impl ControlCore {
                 Event::SessionExpired { session } => {
                     self.sessions.close(*session);
                     self.witnesses.forget(*session);
+                    self.watchers.forget(*session);
                 }
-                Event::SessionClosed { session } => self.witnesses.forget(*session),
+                Event::SessionClosed { session } => {
+                    self.witnesses.forget(*session);
+                    self.watchers.forget(*session);
+                }
                 _ => {}
             }
             if self.events.len() == EVENTS_MAX {

@@ -25,6 +25,7 @@ mod tombstones;
 mod traffic;
 mod validate;
 mod watch;
+mod watchers;
 mod witness;
 
 pub use core::{ControlCore, KeptCommand, Loaded};

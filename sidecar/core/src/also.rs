@@ -75,6 +75,7 @@ fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment)
         && endpoint.instance.weight > 0
         && !scratch.tried.contains(&endpoint.id)
         && !cell.health.ask().is_out()
+        && !cell.check_fails()
         && cell.breaker.would_pass(now, &base.breaker)
         && cap.is_none_or(|cap| cell.in_flight() < cap)
 }

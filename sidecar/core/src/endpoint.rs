@@ -38,6 +38,8 @@ pub struct EndpointCell {
     pub slow: Window,
     /// Its sidecar said that it leaves, and nothing good came since.
     leaving: AtomicBool,
+    /// Its health check fails.
+    check_fails: AtomicBool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Its credit where hosts take turns.
@@ -93,6 +95,18 @@ impl EndpointCell {
     /// Whether its sidecar said that it leaves, and nothing good came since.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Relaxed)
+    }
+
+    /// Whether its health check fails; false where nobody asks.
+    pub fn check_fails(&self) -> bool {
+        self.check_fails.load(Relaxed)
+    }
+
+    /// What its health check says.
+    pub fn tell_check(&self, fails: bool) {
+        if self.check_fails() != fails {
+            self.check_fails.store(fails, Relaxed);
+        }
     }
 
     /// Its sidecar says that it leaves.

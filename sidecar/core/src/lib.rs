@@ -25,7 +25,7 @@
 //! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`], [`latency`]; put
 //! together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
 //! [`judge`] and [`evidence`] are the rules between them. [`queue`] is each worker's own, [`conduct`] each
-//! connection's; [`directory`] and [`heart`] belong to whoever
+//! connection's; [`check`], [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
 
 pub mod admit;
@@ -35,6 +35,7 @@ pub mod breaker;
 pub mod bucket;
 pub mod budget;
 pub mod callers;
+pub mod check;
 pub mod choose;
 pub mod classify;
 pub mod conduct;

@@ -127,7 +127,8 @@ fn may_eject(call: &Call<'_>, id: u32) -> bool {
         match endpoint.cell.health.ask() {
             Condition::Ejected { hard, .. } | Condition::OnTrial { hard, .. } => out += u64::from(!hard),
             Condition::Fit | Condition::Ramping { .. } => {
-                let ready = endpoint.instance.readiness == api::Readiness::Ready;
+                let ready =
+                    endpoint.instance.readiness == api::Readiness::Ready && !endpoint.cell.check_fails();
                 others += u64::from(endpoint.id != id && ready && endpoint.instance.weight > 0);
             }
         }

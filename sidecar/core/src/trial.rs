@@ -33,7 +33,8 @@ pub(crate) fn claim(
     let (mut claimed, mut next) = (None, now + LOOK_AT_LEAST);
     for (at, endpoint) in call.list.endpoints.iter().enumerate() {
         let condition = endpoint.cell.health.ask();
-        let wanted = endpoint.instance.readiness == Readiness::Ready && endpoint.instance.weight > 0;
+        let ready = endpoint.instance.readiness == Readiness::Ready && !endpoint.cell.check_fails();
+        let wanted = ready && endpoint.instance.weight > 0;
         let due = match condition {
             Condition::Ejected { until, .. } if wanted && !mine(at) => until.max(now + LOOK_AGAIN),
             Condition::Ejected { until, .. } if wanted && claimed.is_none() && until + grace <= now => {

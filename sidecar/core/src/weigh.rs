@@ -61,6 +61,7 @@ impl View<'_> {
         let (rank, why) = match instance.readiness {
             Readiness::Draining => (DRAINING, Why::Draining),
             Readiness::Unready => (UNREADY, Why::Unready),
+            Readiness::Ready if cell.check_fails() => (UNREADY, Why::CheckFails),
             Readiness::Ready if cell.health.ask().is_out() && tried => (EJECTED_TRIED, Why::Ejected),
             Readiness::Ready if cell.health.ask().is_out() => (EJECTED, Why::Ejected),
             Readiness::Ready if tried => (TRIED, Why::AlreadyTried),

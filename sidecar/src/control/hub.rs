@@ -4,12 +4,14 @@
 //! [`Notify`] wakes whoever has to do something about it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use api::config::SidecarConfig;
-use api::message::{News, Watch, WatchMode};
+use api::message::{News, SharedChecks, Watch, WatchMode};
 use api::{Instance, InstanceKey, Moment, Namespace, NodeName, ServiceKey, Span};
+use sidecar_core::check::Checks;
 use tokio::sync::{Notify, watch};
 
 use super::client::Client;
@@ -49,6 +51,12 @@ pub(crate) struct Hub {
     pub(crate) kept: RefCell<Option<SnapshotStatus>>,
     pub(crate) view: StatusView,
     lines: RefCell<Vec<AppLine>>,
+    /// The health checks of each service that has any.
+    pub(crate) checks: RefCell<BTreeMap<ServiceKey, Checks>>,
+    /// What the fleet shares of them; empty while no control plane says.
+    pub(crate) shared: RefCell<BTreeMap<ServiceKey, SharedChecks>>,
+    /// How many checks were bad and good.
+    pub(crate) checked: RefCell<BTreeMap<ServiceKey, [u64; 2]>>,
     publisher: Publisher,
     /// There is something to say about this host's instances.
     pub(crate) say: Notify,
@@ -95,6 +103,9 @@ impl Hub {
             kept: RefCell::default(),
             view: parts.view,
             lines: RefCell::new(lines),
+            checks: RefCell::default(),
+            shared: RefCell::default(),
+            checked: RefCell::default(),
             publisher: parts.publisher,
             say: Notify::new(),
             confirmed: watch::Sender::new(()),

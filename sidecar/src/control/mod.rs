@@ -4,6 +4,7 @@
 //! unknown service, and that one for a bounded time. No fault here takes away what serves.
 
 mod begin;
+mod checks;
 mod client;
 mod dialler;
 mod digests;

@@ -10,7 +10,7 @@ use super::begin::Prepared;
 use super::digests::{self, Pace};
 use super::hub::Hub;
 use super::session::{self, Boot};
-use super::{Ended, first, keep, show, watch};
+use super::{Ended, checks, first, keep, show, watch};
 use crate::local::register::CannotRegister;
 use crate::local::{drain, register};
 use crate::snapshot::SnapshotFile;
@@ -30,6 +30,7 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn_local(tend(hub.clone()));
     tasks.spawn_local(first::run(hub.clone(), asks));
+    tasks.spawn_local(checks::run(hub.clone()));
     tasks.spawn_local(tls::reload(tls, hub.clock));
     if hub.client.is_some() {
         tasks.spawn_local(with_client(hub.clone(), boot, pace));

@@ -160,6 +160,7 @@ async fn step(
         // Who can speak for a doubted instance does so at once: the sweep may be near.
         said.heard(now, knows.is_subset(&told.serve).then_some(words), &counted);
         said.doubted = heard.doubted;
+        *hub.shared.borrow_mut() = heard.checks;
         let mut asserted = hub.asserted.borrow_mut();
         if heard.instances < asserted.confirmed_count() {
             asserted.doubt();
@@ -227,7 +228,9 @@ fn beat(hub: &Hub) -> Beat {
     let state = hub.state.borrow();
     let (policies, rejected) = (state.policies().running(), state.policies().rejected());
     let commands = state.orders().said(state.node());
-    Beat { policies, rejected, commands, ..Beat::default() }
+    let checks =
+        hub.checks.borrow().iter().map(|(service, checks)| (service.clone(), checks.verdicts())).collect();
+    Beat { policies, rejected, commands, checks, ..Beat::default() }
 }
 
 async fn wait(hub: &Hub, until: Moment) {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use api::Moment;
+use sidecar_core::endpoint::Endpoint;
+use sidecar_core::health::Condition;
 
 use super::hub::Hub;
 use super::state::ServiceLine;
-use super::status::{ControlStatus, InstanceStatus, PolicyStatus, ServiceStatus, Status};
+use super::status::{ControlStatus, EndpointStatus, InstanceStatus, PolicyStatus, ServiceStatus, Status};
 
 /// Ages and counts move on also while nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
@@ -52,15 +54,19 @@ pub(crate) fn write(hub: &Hub) {
 }
 
 fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
-    let ServiceLine { service, list, fixed, heard, told, missing } = line;
+    let ServiceLine { service, list, fixed, heard, told, missing, check } = line;
     let from = match (fixed, heard, told) {
         (true, ..) => "file",
         (false, Some(_), _) => "control plane",
         (false, None, true) => "snapshot",
         (false, None, false) => "",
     };
+    let asked = check.by.on().is_some();
+    let checked = hub.checked.borrow().get(&service).copied().unwrap_or_default();
     ServiceStatus {
         service,
+        each: list.endpoints.iter().take(SHOWN_MAX).map(|e| endpoint(e, asked)).collect(),
+        checked,
         from,
         revision: list.revision,
         digest: list.digest,
@@ -69,6 +75,28 @@ fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
         heard_at: heard.map(|at: Moment| hub.clock.wall(at)),
         age: None,
         missing,
+    }
+}
+
+/// So many endpoints of a service are shown one by one.
+const SHOWN_MAX: usize = 64;
+
+fn endpoint(endpoint: &Endpoint, asked: bool) -> EndpointStatus {
+    EndpointStatus {
+        address: endpoint.instance.address,
+        lease: endpoint.held.map_or("listed", |cause| cause.as_str()),
+        readiness: endpoint.instance.readiness,
+        check: match (endpoint.cell.check_fails(), asked) {
+            (true, _) => "fails",
+            (false, true) => "passes",
+            (false, false) => "",
+        },
+        traffic: match endpoint.cell.health.ask() {
+            Condition::Fit => "fit",
+            Condition::Ramping { .. } => "ramping",
+            Condition::Ejected { .. } => "ejected",
+            Condition::OnTrial { .. } => "on-trial",
+        },
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) struct ServiceLine {
     pub(crate) heard: Option<Moment>,
     pub(crate) told: bool,
     pub(crate) missing: Option<Reason>,
+    pub(crate) check: api::policy::HealthCheck,
 }
 
 /// Everything this host knows.
@@ -343,6 +344,7 @@ impl State {
             heard: known.heard,
             told: known.told,
             missing: known.missing,
+            check: known.plan.base().check.clone(),
         })
     }
 

@@ -103,12 +103,31 @@ pub struct ServiceStatus {
     pub endpoints: usize,
     /// Those of them that are no longer listed and kept because they serve.
     pub held: usize,
+    /// Each of them, at most 64: how it is in four words that nobody mixes.
+    pub each: Vec<EndpointStatus>,
+    /// Health checks that were bad, and good, since the start.
+    pub checked: [u64; 2],
     /// When the control plane last spoke of it or confirmed its digest.
     pub heard_at: Option<u64>,
     /// How long ago that was.
     pub age: Option<u64>,
     /// Why it cannot be had.
     pub missing: Option<Reason>,
+}
+
+/// One endpoint of a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointStatus {
+    /// Where it is.
+    pub address: std::net::SocketAddr,
+    /// Its lease, as the control plane says: `listed`, or why it is listed no more.
+    pub lease: &'static str,
+    /// Its owner's word.
+    pub readiness: Readiness,
+    /// Its health check: `passes` or `fails`; empty where nobody asks.
+    pub check: &'static str,
+    /// What traffic finds: `fit`, `ramping`, `ejected` or `on-trial`.
+    pub traffic: &'static str,
 }
 
 /// One instance of this host.

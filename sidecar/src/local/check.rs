@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
 
 use api::Readiness;
 use api::config::Check;
@@ -39,6 +40,12 @@ pub(crate) enum Unwell {
     /// It took too long.
     #[error("the check of {app} took over {within:?}")]
     Late { app: SocketAddr, within: std::time::Duration },
+    /// The gRPC service does not say that it serves.
+    #[error("grpc.health.v1.Health/Check: {why}")]
+    Grpc { why: String },
+    /// The command failed.
+    #[error("{command}: {why}")]
+    Command { command: String, why: String },
     /// Nobody runs under the id in the file.
     #[error("process file {file}: {why}")]
     NoProcess { file: String, why: String },
@@ -52,11 +59,55 @@ pub(crate) async fn check(how: &Check, app: SocketAddr) -> Result<(), Unwell> {
     if let Check::Process(file) = how {
         running(file).map_err(|why| Unwell::NoProcess { file: file.display().to_string(), why })?;
     }
+    if let Check::Exec(command) = how {
+        return exec(command).await;
+    }
     let stream = TcpStream::connect(app).await.map_err(|why| Unwell::Closed { app, why })?;
     match how {
         Check::Http(path) => get(stream, app, path).await,
-        Check::Tcp | Check::Process(_) => Ok(()),
+        Check::Grpc => grpc(stream, app).await,
+        Check::Tcp | Check::Process(_) | Check::Exec(_) => Ok(()),
     }
+}
+
+/// Runs the command; one that is given up in the middle is killed.
+async fn exec(command: &[String]) -> Result<(), Unwell> {
+    let failed = |why: String| Unwell::Command { command: command.join(" "), why };
+    let [program, arguments @ ..] = command else { return Err(failed("no command".into())) };
+    let mut child = tokio::process::Command::new(program);
+    child.args(arguments).kill_on_drop(true);
+    child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = child.status().await.map_err(|why| failed(why.to_string()))?;
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+}
+
+/// An empty `HealthCheckRequest`: the server as a whole (gRPC Health Checking Protocol), behind its length.
+const ASKED: &[u8] = &[0, 0, 0, 0, 0];
+/// A `HealthCheckResponse` whose status is SERVING, behind its length.
+const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
+
+async fn grpc(stream: TcpStream, app: SocketAddr) -> Result<(), Unwell> {
+    let failed = |why: &dyn std::fmt::Display| Unwell::Grpc { why: why.to_string() };
+    let (sender, connection) = h2::client::handshake(stream).await.map_err(|why| failed(&why))?;
+    let _driver = Driver(tokio::task::spawn(async { drop(connection.await) }).abort_handle());
+    let mut sender = sender.ready().await.map_err(|why| failed(&why))?;
+    let request = hyper::Request::post(format!("http://{app}/grpc.health.v1.Health/Check"))
+        .header(hyper::header::CONTENT_TYPE, "application/grpc")
+        .header(hyper::header::TE, "trailers")
+        .header(hyper::header::USER_AGENT, "outrigger-check")
+        .body(())
+        .map_err(|why| failed(&why))?;
+    let (answer, mut body) = sender.send_request(request, false).map_err(|why| failed(&why))?;
+    body.send_data(Bytes::from_static(ASKED), true).map_err(|why| failed(&why))?;
+    let mut answer = answer.await.map_err(|why| failed(&why))?;
+    let mut said = Vec::new();
+    while let Some(piece) = answer.body_mut().data().await {
+        said.extend_from_slice(&piece.map_err(|why| failed(&why))?);
+        if said.len() > SERVING.len() {
+            break;
+        }
+    }
+    if said == SERVING { Ok(()) } else { Err(failed(&"it does not say SERVING")) }
 }
 
 /// The process whose id is in `file` exists and is no zombie.
@@ -176,6 +227,41 @@ mod tests {
         assert_eq!(told(http("/healthz"), ill).await, "GET /healthz answered 503");
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         assert!(told(Check::Tcp, closed).await.contains("takes no connection"));
+    }
+
+    #[tokio::test]
+    async fn a_command_says_by_its_status_how_the_app_is() {
+        let exec = |words: &[&str]| Check::Exec(words.iter().map(|word| (*word).to_owned()).collect());
+        let app = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(told(exec(&["true"]), app).await, "well");
+        assert!(told(exec(&["sh", "-c", "exit 3"]), app).await.contains("exit status: 3"));
+        assert!(told(exec(&["/no/such/command"]), app).await.contains("No such file"));
+    }
+
+    /// A gRPC server that answers every call with this message.
+    async fn server_that_says(message: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((asked, mut respond))) = connection.accept().await {
+                        assert_eq!(asked.uri().path(), "/grpc.health.v1.Health/Check");
+                        let mut body = respond.send_response(hyper::Response::new(()), false).unwrap();
+                        body.send_data(Bytes::from_static(message), true).unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_grpc_server_says_whether_it_serves() {
+        assert_eq!(told(Check::Grpc, server_that_says(SERVING).await).await, "well");
+        let not_serving = server_that_says(&[0, 0, 0, 0, 2, 8, 2]).await;
+        assert!(told(Check::Grpc, not_serving).await.contains("does not say SERVING"));
     }
 
     #[tokio::test]

@@ -92,7 +92,7 @@ families! {
         "The share of the load budget that the last 10 s spent.";
     // Endpoints and connections.
     ENDPOINTS = "outrigger_endpoints", Gauge, "", ["service", "state"],
-        "Endpoints by state: ready, unready, draining, ejected, held.";
+        "Endpoints by state: ready, unready, draining, check-fails, ejected, held.";
     EJECTIONS = "outrigger_ejections_total", Counter, "", ["service", "sign"],
         "Endpoints that traffic found ill and left out, by what spoke against them: refused, in-a-row, share, slow, or a failed trial.";
     ENDPOINT_FAILURES = "outrigger_endpoint_failures_total", Counter, "", ["service", "failing"],
@@ -101,6 +101,8 @@ families! {
         "Endpoints that would have been ejected but for the cap, or as the last usable one.";
     BREAKERS_OPENED = "outrigger_breakers_opened_total", Counter, "", ["service"],
         "Times that a breaker of an endpoint opened.";
+    CHECKS = "outrigger_checks_total", Counter, "", ["service", "result"],
+        "Health checks of endpoints that a policy asks for: good or bad. They have a limit of their own and take nothing from the load budget.";
     CONNECTIONS = "outrigger_connections", Gauge, "", ["state"],
         "Connections: client (from apps and callers) and idle (pooled, to endpoints).";
     WORKER_CONNECTIONS = "outrigger_worker_connections", Gauge, "", ["worker"],

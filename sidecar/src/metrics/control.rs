@@ -11,6 +11,11 @@ pub fn collect(status: &Status, sheet: &mut Sheet) {
     let rejected = status.policies.iter().filter(|policies| !policies.rejected.is_empty()).count();
     sheet.set(&c::POLICIES_REJECTED, &[], rejected as f64);
     for service in &status.services {
+        for (result, count) in
+            ["bad", "good"].into_iter().zip(service.checked).filter(|_| service.checked != [0, 0])
+        {
+            sheet.set(&c::CHECKS, &[&service.service.to_string(), result], count as f64);
+        }
         if let Some(age) = service.age {
             sheet.set(&c::LIST_AGE, &[&service.service.to_string()], age as f64 / 1e3);
         }

@@ -12,7 +12,7 @@ use super::catalogue as c;
 use super::sheet::Sheet;
 
 /// An endpoint's states, as the label `state` says them.
-const STATES: [&str; 5] = ["ready", "unready", "draining", "ejected", "held"];
+const STATES: [&str; 6] = ["ready", "unready", "draining", "check-fails", "ejected", "held"];
 
 /// A service as it was last published. Host-wide: whichever worker heard of it last put it here.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ fn state(endpoint: &Endpoint) -> &'static str {
     match endpoint.instance.readiness {
         _ if endpoint.cell.health.ask().is_out() => "ejected",
         _ if endpoint.held.is_some() => "held",
+        Readiness::Ready if endpoint.cell.check_fails() => "check-fails",
         Readiness::Ready => "ready",
         Readiness::Unready => "unready",
         Readiness::Draining => "draining",

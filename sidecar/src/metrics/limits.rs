@@ -49,6 +49,8 @@ choice! {
         Queued = "queued",
         /// `body_at_most`: bytes of a request's body.
         Body = "body",
+        /// Health checks of endpoints under way at a time.
+        Checks = "checks",
         /// Values of a metric's label.
         Labels = "labels",
         /// Log lines that wait to be written.

@@ -172,6 +172,10 @@ pub enum Check {
     Tcp,
     /// The process with the id in this file runs, and the port takes a connection.
     Process(PathBuf),
+    /// `grpc.health.v1.Health/Check` answers SERVING.
+    Grpc,
+    /// This command, with its arguments, ends with status 0.
+    Exec(Vec<String>),
 }
 
 /// An app this sidecar stands before.
@@ -239,6 +243,13 @@ impl Shape for Check {
                 PathBuf::schema(),
                 None,
             ),
+            field("grpc", "`grpc.health.v1.Health/Check` answers SERVING.", bool::schema(), None),
+            field(
+                "exec",
+                "This command, with its arguments, ends with status 0.",
+                Vec::<String>::schema(),
+                None,
+            ),
         ])
     }
 
@@ -247,18 +258,22 @@ impl Shape for Check {
         let http: Option<String> = fields.optional("http", problems);
         let process: Option<PathBuf> = fields.optional("process", problems);
         let tcp: Option<bool> = fields.optional("tcp", problems);
+        let grpc: Option<bool> = fields.optional("grpc", problems);
+        let exec: Option<Vec<String>> = fields.optional("exec", problems);
         fields.finish(problems);
-        match (http, process, tcp) {
-            (Some(target), None, None) if target.starts_with('/') => Some(Self::Http(target)),
-            (Some(target), None, None) => {
+        match (http, process, tcp, grpc, exec) {
+            (Some(target), None, None, None, None) if target.starts_with('/') => Some(Self::Http(target)),
+            (Some(target), None, None, None, None) => {
                 let what = format!("path {target:?} does not start with /");
                 problems.push(Problem::at(join(path, "http"), what));
                 None
             }
-            (None, Some(file), None) => Some(Self::Process(file)),
-            (None, None, Some(true)) => Some(Self::Tcp),
+            (None, Some(file), None, None, None) => Some(Self::Process(file)),
+            (None, None, Some(true), None, None) => Some(Self::Tcp),
+            (None, None, None, Some(true), None) => Some(Self::Grpc),
+            (None, None, None, None, Some(command)) if !command.is_empty() => Some(Self::Exec(command)),
             _ => {
-                let what = "expected exactly one of http, tcp: true and process";
+                let what = "expected exactly one of http, tcp: true, process, grpc: true and exec";
                 problems.push(Problem::at(path, what));
                 None
             }
@@ -270,6 +285,8 @@ impl Shape for Check {
             Self::Http(target) => ("http", target.write()),
             Self::Tcp => ("tcp", true.into()),
             Self::Process(file) => ("process", file.write()),
+            Self::Grpc => ("grpc", true.into()),
+            Self::Exec(command) => ("exec", command.write()),
         };
         Value::Object(Map::from_iter([(key.to_owned(), value)]))
     }

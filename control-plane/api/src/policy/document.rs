@@ -112,6 +112,10 @@ impl Policy {
             let what = format!("per_try {per_try} is longer than total {}", settled.timeout.total);
             problems.push(Problem::at(join(path, "timeout.per_try"), what).hint("it can never run out"));
         }
+        if !settled.check.path.starts_with('/') {
+            let what = format!("path {:?} does not start with /", settled.check.path);
+            problems.push(Problem::at(join(path, "check.path"), what));
+        }
         if settled.retry.attempts == 0 {
             let hint = "1 means one try and no other";
             problems.push(Problem::at(join(path, "retry.attempts"), "0 attempts send nothing").hint(hint));
@@ -120,7 +124,7 @@ impl Policy {
 }
 
 /// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
-const OF_ENDPOINTS: &[&str] = &["health.", "breaker.", "concurrency.per_endpoint"];
+const OF_ENDPOINTS: &[&str] = &["health.", "check.", "breaker.", "concurrency.per_endpoint"];
 
 /// Tells of words that nobody would hear in that place.
 fn deaf(words: &SettingsWords, path: &str, place: &str, problems: &mut Problems) {

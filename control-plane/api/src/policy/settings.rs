@@ -18,6 +18,8 @@ settings! {
         part balance: Balance, words BalanceWords;
         /// How an ill endpoint is noticed, left out and taken back.
         part health: Health, words HealthWords;
+        /// A check of each endpoint beside what traffic shows; for a whole service.
+        part check: HealthCheck, words HealthCheckWords;
         /// When a failed request is tried again.
         part retry: Retry, words RetryWords;
         /// When a second attempt is begun beside one whose answer is late.
@@ -171,6 +173,38 @@ settings! {
     }
 }
 
+choice! {
+    /// How an endpoint is checked.
+    #[derive(PartialOrd, Ord)]
+    pub enum Asking {
+        /// `GET` of `check.path` answers 200 to 399.
+        Http = "http",
+        /// Its port takes a connection.
+        Tcp = "tcp",
+        /// `grpc.health.v1.Health/Check` answers SERVING.
+        Grpc = "grpc",
+    }
+}
+
+settings! {
+    /// A check of each endpoint beside what traffic shows. An endpoint that traffic has just found well is not asked; one
+    /// whose check fails stands behind all that pass; a passing check takes back nobody whom traffic ejected.
+    pub struct HealthCheck, HealthCheckWords {
+        /// How; behind TLS only the port is asked for.
+        leaf by: Switch<Asking> = Switch::Off, because "traffic tells first and truest; a check costs each endpoint requests";
+        /// What `http` asks for.
+        leaf path: String = "/healthz".to_owned(), because "the common name of that page";
+        /// How often each endpoint is checked, a tenth more or less.
+        leaf every: Span = Span::secs(10), because "traffic finds failures sooner; this is for endpoints without any";
+        /// A check that takes longer has failed.
+        leaf within: Span = Span::secs(1), because "whoever needs longer to say that it is well is not";
+        /// So many good checks in a row make a failing endpoint pass.
+        leaf rise: u32 = 2, because "one may be a lull in its trouble";
+        /// So many bad ones in a row make a passing endpoint fail.
+        leaf fall: u32 = 3, because "one may be a pause, two a long one";
+    }
+}
+
 settings! {
     /// When a failed request is tried again.
     pub struct Retry, RetryWords {
@@ -274,7 +308,7 @@ choice! {
     }
 }
 
-crate::schema::choice_shape!(Choosing, Failing, StrategyKind, LimitKey, LimitScope, Zones);
+crate::schema::choice_shape!(Asking, Choosing, Failing, StrategyKind, LimitKey, LimitScope, Zones);
 
 /// A token bucket: at most `rate` over time, at most `burst` at once.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,10 @@
 //! What sidecars say: sessions, beats, registrations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use api::message::{Beat, BeatHeard, Deregister, OpenSession, Registered, SessionOpened};
-use api::{Cause, Instance, InstanceKey, Moment, Problem};
+use api::{Cause, Instance, InstanceKey, Moment, Problem, ServiceKey};
 
 use super::{ControlCore, span};
 use crate::event::{Event, HeldBy};
@@ -64,7 +65,15 @@ impl ControlCore {
         self.leases.renew(id, now);
         self.protection.tell(now);
         self.witnesses.tell(id, &beat.serve, &beat.fail);
-        let beat = Beat { serve: BTreeSet::new(), fail: BTreeSet::new(), ..beat };
+        let services: Vec<ServiceKey> = beat.checks.keys().cloned().collect();
+        self.watchers.tell(id, beat.checks);
+        let checks = services.into_iter().map(|service| {
+            let list = self.registry.list(&service).into_iter().flat_map(|list| list.instances);
+            let shared = self.watchers.ask(id, &service, list.map(|i| SocketAddr::new(i.key.ip, i.key.port)));
+            (service, shared)
+        });
+        let checks = checks.collect();
+        let beat = Beat { serve: BTreeSet::new(), fail: BTreeSet::new(), checks: BTreeMap::new(), ..beat };
         let (node, rejected, since) = self.sessions.beat(id, beat).ok_or(Refusal::NoSession)?;
         self.tell_rollouts(id, &since, now);
         let beat_every = span(self.interval(id));
@@ -74,7 +83,7 @@ impl ControlCore {
             now,
         );
         let instances = self.leases.get(id).map_or(0, |lease| lease.owned.len());
-        Ok(BeatHeard { beat_every, instances, doubted: self.doubted.clone() })
+        Ok(BeatHeard { beat_every, instances, doubted: self.doubted.clone(), checks })
     }
 
     /// Closes a session; its instances leave as deregistered.

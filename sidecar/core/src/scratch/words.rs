@@ -25,6 +25,8 @@ choice! {
         Draining = "draining",
         /// Its own check fails.
         Unready = "unready",
+        /// Its health check fails.
+        CheckFails = "check-fails",
         /// It takes its share slowly, and this request was not part of it.
         Ramping = "ramping",
         /// Its weight is zero.
