@@ -104,7 +104,7 @@ fn who_has_no_descriptor_for_an_endpoint_does_not_blame_it() {
     let mut seen = String::new();
     asking.read_to_string(&mut seen).unwrap();
     assert!(seen.contains("outrigger_endpoints{service=\"app\",state=\"ready\"} 1\n"), "{seen}");
-    assert!(seen.contains("outrigger_ejections_total{service=\"app\"} 0\n"), "{seen}");
+    assert!(seen.contains("outrigger_endpoints{service=\"app\",state=\"ejected\"} 0\n"), "{seen}");
     assert!(seen.contains("outrigger_limit_hits_total{limit=\"descriptors\"} 1\n"), "{seen}");
     assert_eq!(get(sidecar.entry, "app", "/").unwrap().body, "app");
 }
