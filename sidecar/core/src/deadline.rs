@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use api::Moment;
-use api::message::header;
 use api::policy::Timeout;
+
+use crate::head::Known;
 
 /// An attempt with less than this left is not begun: no answer over a network comes sooner, and the caller
 /// has given up by then.
@@ -61,11 +62,11 @@ impl Deadline {
 
 /// What the caller says of its patience: the shortest of `x-request-timeout-ms`, `grpc-timeout` and the
 /// deadline that another sidecar wrote into `x-outrigger-call`. What cannot be read is as if not said.
-pub fn patience<'h>(get: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Duration> {
-    let text = |name| get(name).and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::trim);
-    let ours = text(header::TIMEOUT).and_then(millis);
-    let grpc = text(GRPC_TIMEOUT).and_then(grpc_timeout);
-    let call = text(header::CALL).and_then(|call| {
+pub fn patience<'h>(get: impl Fn(Known) -> Option<&'h [u8]>) -> Option<Duration> {
+    let text = |known| get(known).and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::trim);
+    let ours = text(Known::RequestTimeout).and_then(millis);
+    let grpc = text(Known::GrpcTimeout).and_then(grpc_timeout);
+    let call = text(Known::OutriggerCall).and_then(|call| {
         call.split(';').find_map(|part| part.trim().strip_prefix("deadline=")).and_then(millis)
     });
     [ours, grpc, call].into_iter().flatten().min()
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     fn check(name: &str, value: &str, wanted: Option<u64>) {
-        let found = patience(|asked| (asked == name).then_some(value.as_bytes()));
+        let found = patience(|asked| (asked.name() == name).then_some(value.as_bytes()));
         assert_eq!(found, wanted.map(Duration::from_micros), "{name}: {value}");
     }
 

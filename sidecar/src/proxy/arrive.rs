@@ -3,7 +3,6 @@
 //! What belongs to the connection and not to the message is taken off; claims that only a sidecar may make
 //! are taken off too, so that none passes that came from the network.
 
-use api::message::header;
 use api::{Caller, Reason};
 use sidecar_core::deadline::patience;
 use sidecar_core::exchange::{Exchange, RequestId};
@@ -39,7 +38,7 @@ pub(super) fn arrive<'c, D: Downstream>(
     let upgrade = upgrade::asked(&head);
     let service = match way {
         Way::Service(service) | Way::Inbound(service) => Some(service.clone()),
-        Way::Outbound => match head.find(header::SERVICE) {
+        Way::Outbound => match head.get(Known::OutriggerService) {
             Some(name) => std::str::from_utf8(name).ok().and_then(|name| world.names.named(name)),
             None => head.authority().and_then(|authority| world.names.service(authority)),
         },
@@ -53,7 +52,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         idempotent: head.method().idempotent(),
         keyed: head.has(Known::IdempotencyKey),
         streaming: upgrade.is_some(),
-        patience: patience(|name| head.find(name)),
+        patience: patience(|known| head.get(known)),
         priority: sidecar_core::exchange::ORDINARY_PRIORITY,
     };
     let refused = refuse(&head, service.is_some());
@@ -69,8 +68,8 @@ pub(super) fn arrive<'c, D: Downstream>(
     }
     last_hop::count_down(&mut head);
     let via = if head.version() == Version::Http2 { "2 outrigger" } else { "1.1 outrigger" };
-    head.append("via", via);
-    head.set(header::REQUEST_ID, id.text());
+    head.add(Known::Via, &[via.as_bytes()]);
+    head.put(Known::RequestId, &[&id.text()]);
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
     let ongoing = Ongoing {

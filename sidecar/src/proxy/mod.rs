@@ -30,7 +30,6 @@ mod wait;
 
 use std::rc::Rc;
 
-use api::message::header;
 use api::{Moment, Reason};
 use sidecar_core::admit::admit;
 use sidecar_core::attempt::Attempt;
@@ -163,9 +162,8 @@ fn tell_next_hop(head: &mut RequestHead, admission: &Admission, attempt: &Attemp
     let number = Decimal::from(u64::from(attempt.number()));
     let left = admission.deadline().remaining(attempt.began());
     let left = left.map(|left| Decimal::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
-    head.drop_named(header::CALL);
     let call = [&b"attempt="[..], number.as_ref(), b";deadline=", left.as_ref().map_or(b"", AsRef::as_ref)];
-    head.append_parts(header::CALL, if left.is_some() { &call } else { &call[..2] });
+    head.put(Known::OutriggerCall, if left.is_some() { &call } else { &call[..2] });
     let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     if let Some(left) = admission.deadline().remaining(attempt.began()).filter(|_| grpc)
         && head.find(GRPC_TIMEOUT).is_some()

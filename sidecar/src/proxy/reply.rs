@@ -4,8 +4,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use api::{Reason, message::header};
-use sidecar_core::head::Decimal;
+use api::Reason;
+use sidecar_core::head::{Decimal, Known};
 use sidecar_core::outcome::{End, grpc_status};
 use sidecar_core::refusal::Refusal;
 
@@ -29,15 +29,15 @@ pub(super) async fn answer<D: Downstream>(
     answered.head.strip_hop_by_hop();
     answered.head.strip_claims();
     if let Some(reason) = said {
-        answered.head.append(header::REASON, reason.as_str());
+        answered.head.add(Known::OutriggerReason, &[reason.as_str().as_bytes()]);
     }
     if let (101, Some(protocol)) = (status, &ongoing.upgrade) {
         answered.head.append("upgrade", protocol);
     }
-    answered.head.set(header::REQUEST_ID, ongoing.exchange.id.text());
+    answered.head.put(Known::RequestId, &[&ongoing.exchange.id.text()]);
     if let Way::Inbound(_) = way {
         let in_flight = Decimal::from(u64::from(world.host.in_flight()));
-        answered.head.append_parts(header::LOAD, &[b"inflight=", in_flight.as_ref()]);
+        answered.head.add(Known::OutriggerLoad, &[b"inflight=", in_flight.as_ref()]);
     }
     if world.closing() {
         ongoing.client.close_after();

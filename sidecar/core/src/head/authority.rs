@@ -20,7 +20,8 @@ pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     match port {
         [] | [b':'] => Some((host, None)),
         [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            Some((host, Some(std::str::from_utf8(digits).ok()?.parse().ok()?)))
+            let more = |port: u16, digit: &u8| port.checked_mul(10)?.checked_add(u16::from(digit - b'0'));
+            Some((host, Some(digits.iter().try_fold(0, more)?)))
         }
         _ => None,
     }

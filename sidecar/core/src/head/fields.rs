@@ -64,14 +64,24 @@ impl Fields {
     /// Notes a received line. Offsets are bytes into the buffer that [`Fields::attach`] brings: the line
     /// begins with its name at `line`, its trimmed value is `value`, and `end` is one past its CRLF.
     pub fn note(&mut self, name: &[u8], line: usize, value: std::ops::Range<usize>, end: usize) {
-        let known = Known::of(name);
+        self.note_as(Known::of(name), name.len(), line, value, end);
+    }
+
+    fn note_as(
+        &mut self,
+        known: Known,
+        name_len: usize,
+        line: usize,
+        value: std::ops::Range<usize>,
+        end: usize,
+    ) {
         self.names = self.names.with(known);
         self.spans.push(Span {
             line: offset(line),
             value: offset(value.start),
             value_end: offset(value.end),
             end: offset(end),
-            name_len: u16::try_from(name.len()).unwrap_or(u16::MAX),
+            name_len: u16::try_from(name_len).unwrap_or(u16::MAX),
             known,
             dropped: false,
             added: false,
@@ -171,28 +181,41 @@ impl Fields {
     /// Appends a field. Bytes that could end a line or the message (CTL) become spaces, as RFC 9110 §5.5
     /// allows; a name that is no token is a mistake of ours.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        self.append_parts(name, &[value.as_ref()]);
+        debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
+        let value = self.line(Known::of(name.as_bytes()), name, &[value.as_ref()]);
+        let value = &mut self.added[value];
+        // Looked through without a branch per byte, for hardly a value has anything to mend.
+        if !value.iter().fold(true, |clean, b| clean & is_text(*b)) {
+            value.iter_mut().filter(|b| !is_text(**b)).for_each(|b| *b = b' ');
+        }
     }
 
-    /// [`Fields::append`] for a value that is made of parts.
-    pub fn append_parts(&mut self, name: &str, parts: &[&[u8]]) {
-        debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
+    /// Appends a field whose value, made of `parts`, is our own: constants, digits, ids. It needs no mending.
+    pub fn add(&mut self, known: Known, parts: &[&[u8]]) {
+        debug_assert!(parts.iter().all(|part| part.iter().all(|b| is_text(*b))), "{known:?} holds a control");
+        self.line(known, known.name(), parts);
+    }
+
+    /// [`Fields::add`] in the place of all fields of this name.
+    pub fn put(&mut self, known: Known, parts: &[&[u8]]) {
+        self.drop_known(known);
+        self.add(known, parts);
+    }
+
+    /// Appends a line of ours; returns where its value lies among them.
+    fn line(&mut self, known: Known, name: &str, parts: &[&[u8]]) -> std::ops::Range<usize> {
         let line = self.added.len();
         self.added.extend_from_slice(name.as_bytes());
         self.added.extend_from_slice(b": ");
         let start = self.added.len();
         parts.iter().for_each(|part| self.added.extend_from_slice(part));
         let end = self.added.len();
-        let value = &mut self.added[start..];
-        // Looked through without a branch per byte, for hardly a value has anything to mend.
-        if !value.iter().fold(true, |clean, b| clean & is_text(*b)) {
-            value.iter_mut().filter(|b| !is_text(**b)).for_each(|b| *b = b' ');
-        }
         self.added.extend_from_slice(b"\r\n");
-        self.note(name.as_bytes(), line, start..end, end + 2);
+        self.note_as(known, name.len(), line, start..end, end + 2);
         if let Some(span) = self.spans.last_mut() {
             span.added = true;
         }
+        start..end
     }
 
     /// Puts one field in the place of all of its name.

@@ -178,6 +178,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::message::header;
 
     #[test]
     fn every_name_is_found_in_any_case() {
@@ -187,6 +188,16 @@ mod tests {
             assert_eq!(Known::of(word.as_bytes()), *id, "{word}");
             assert_eq!(Known::of(word.to_uppercase().as_bytes()), *id, "{word}");
             assert_eq!(id.name(), *word);
+        }
+        for (id, word) in [
+            (Known::RequestId, header::REQUEST_ID),
+            (Known::RequestTimeout, header::TIMEOUT),
+            (Known::OutriggerService, header::SERVICE),
+            (Known::OutriggerCall, header::CALL),
+            (Known::OutriggerLoad, header::LOAD),
+            (Known::OutriggerReason, header::REASON),
+        ] {
+            assert_eq!(id.name(), word);
         }
         for claim in ["x-outrigger-", "X-Outrigger-Anything", "x-outrigger-services"] {
             assert_eq!(Known::of(claim.as_bytes()), Known::Claim, "{claim}");

@@ -134,7 +134,10 @@ impl RequestHead {
 
     /// The method's token as it was written.
     pub fn method_name(&self) -> &str {
-        self.text(&self.token)
+        match self.method {
+            Method::Other => self.text(&self.token),
+            method => method.label(),
+        }
     }
 
     /// The announced version.

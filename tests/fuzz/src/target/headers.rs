@@ -17,9 +17,9 @@ use crate::dice::{self, Dice};
 use crate::reader::{Line, listed};
 
 pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
-    let text = |name: &str| {
+    let text = |field: Known| {
         let mut lines = input.split(|b| *b == b'\n');
-        lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b": "))
+        lines.find_map(|line| line.strip_prefix(field.name().as_bytes())?.strip_prefix(b": "))
     };
     let patient = patience(text);
     let now = Moment::from_nanos(dice.draw());
