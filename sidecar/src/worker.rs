@@ -109,6 +109,8 @@ pub struct World {
     pub(crate) limits: LimitsConfig,
     pub(crate) first_call: Span,
     pub(crate) names: Names,
+    /// The authority that was read last, and the service it names: most requests name the same one.
+    named: RefCell<(String, Option<ServiceKey>)>,
     pub(crate) caller: Caller,
     /// Stands where a request named no service.
     pub(crate) nobody: ServiceKey,
@@ -169,6 +171,7 @@ impl World {
             limits,
             first_call: shared.first_call,
             names: shared.names,
+            named: RefCell::default(),
             caller: shared.caller,
             nobody: ServiceKey::unnamed(),
             memory,
@@ -190,6 +193,19 @@ impl World {
     /// Whether connections should end after their current request.
     pub(crate) fn closing(&self) -> bool {
         self.gate.closing()
+    }
+
+    /// The service that `authority` names; see [`Names::service`].
+    pub(crate) fn service_of(&self, authority: &str) -> Option<ServiceKey> {
+        let mut named = self.named.borrow_mut();
+        if named.0 != authority || named.1.is_none() {
+            let service = self.names.service(authority)?;
+            // What names a service is short: nothing a client makes up is kept.
+            named.0.clear();
+            named.0.push_str(authority);
+            named.1 = Some(service);
+        }
+        named.1.clone()
     }
 
     /// The view of `service` when it is at hand.

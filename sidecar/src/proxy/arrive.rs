@@ -40,7 +40,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         Way::Service(service) | Way::Inbound(service) => Some(service.clone()),
         Way::Outbound => match head.get(Known::OutriggerService) {
             Some(name) => std::str::from_utf8(name).ok().and_then(|name| world.names.named(name)),
-            None => head.authority().and_then(|authority| world.names.service(authority)),
+            None => head.authority().and_then(|authority| world.service_of(authority)),
         },
     };
     let exchange = Exchange {
