@@ -14,8 +14,18 @@ FIFTY = {f"service-{n}": [f"127.1.{n}.{host}:80" for host in range(1, 11)] for n
 THOUSAND = {f"service-{n}": [f"127.{1 + n // 250}.{n % 250}.{host}:80" for host in range(1, 101)] for n in range(1, 1001)}
 
 
+ALLOCATE = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
+
+
+def allocations(dump):
+    """How often memory was asked for in what callgrind dumped."""
+    asks = {number for number, name in re.findall(r"^c?fn=\((\d+)\) (.+)$", dump, re.M) if name in ALLOCATE}
+    calls = re.findall(r"^cfn=\((\d+)\)[^\n]*\ncalls=(\d+)", dump, re.M)
+    return sum(int(count) for number, count in calls if number in asks)
+
+
 def instructions(bench, name, letter, seconds=4):
-    """User instructions per request, counted by callgrind: free of noise, blind to the kernel."""
+    """User instructions and allocations per request, counted by callgrind: free of noise, blind to the kernel."""
     out = bench.folder / f"callgrind.{name}.{letter}"
     arm = bench.arm(name, ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}.%p"])
     load(letter, arm, 1)
@@ -25,12 +35,12 @@ def instructions(bench, name, letter, seconds=4):
     known = set(bench.folder.glob(f"{out.name}.*"))
     done = load(letter, arm, seconds)["requests"]
     control("--dump")
-    counts = [sum(int(n) for n in re.findall(r"^totals: (\d+)", f.read_text(errors="replace"), re.M))
-              for f in set(bench.folder.glob(f"{out.name}.*")) - known]
+    dumps = [f.read_text(errors="replace") for f in set(bench.folder.glob(f"{out.name}.*")) - known]
+    counts = [(sum(int(n) for n in re.findall(r"^totals: (\d+)", dump, re.M)), allocations(dump)) for dump in dumps]
     arm.stop()
     if not counts:
         raise SystemExit(f"{name}, {letter}: callgrind counted nothing")
-    return max(counts) / done
+    return tuple(count / done for count in max(counts))
 
 
 def syscalls(arm, letter, seconds=4):
@@ -122,7 +132,7 @@ def check(bench, ceilings):
         arm = bench.arm("outrigger")
         found = {"syscalls": syscalls(arm, letter)}
         arm.stop()
-        found["instructions"] = instructions(bench, "outrigger", letter)
+        found["instructions"], _ = instructions(bench, "outrigger", letter)
         for what, ceiling in row.items():
             print(f"{letter} {ROWS[letter].what}: {found[what]:,.2f} {what} per request, at most {ceiling:,}", flush=True)
             over += [f"{letter} {what}"] if found[what] > ceiling else []

@@ -26,7 +26,7 @@ def words():
     ask.add_argument("--rounds", type=int, default=5)
     ask.add_argument("--seconds", type=int, default=3)
     mode = ask.add_mutually_exclusive_group()
-    mode.add_argument("--insn", action="store_true", help="user instructions per request (callgrind)")
+    mode.add_argument("--insn", action="store_true", help="user instructions and allocations per request (callgrind)")
     mode.add_argument("--syscalls", action="store_true", help="system calls per request (perf, or strace without it)")
     mode.add_argument("--rss", action="store_true", help="memory at start, and with 10,000 idle connections")
     mode.add_argument("--wakeups", action="store_true", help="context switches per request near idle")
@@ -100,7 +100,8 @@ def main():
         elif said.start:
             first_byte(bench)
         elif said.insn:
-            each(said, lambda name, letter: f"{counts.instructions(bench, name, letter):,.0f} user instructions")
+            told = "{:,.0f} user instructions, {:.2f} allocations".format
+            each(said, lambda name, letter: told(*counts.instructions(bench, name, letter)))
         elif said.syscalls:
             arms = {name: bench.arm(name) for name in said.only}
             each(said, lambda name, letter: f"{counts.syscalls(arms[name], letter):.2f} system calls")
