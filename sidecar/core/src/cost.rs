@@ -1,7 +1,7 @@
 //! What one more request to an endpoint would cost: load × latency ÷ success.
 //!
 //! ```text
-//! cost = (in flight ÷ weight + 1) × peak EWMA of good answers ÷ success^6
+//! cost = (in flight ÷ weight + 1) × peak EWMA of good answers, told apart from its peers' ÷ success^6
 //! ```
 //!
 //! Success is the windowed share of good answers against the peers' median, with a prior. So a host that
@@ -29,6 +29,9 @@ const PRIOR: f32 = 16.0;
 const CHANCE: f32 = 3.0;
 /// How many failures a host's past is doubted by where it is the measure for others.
 const DOUBT: f32 = 4.0;
+/// Hosts whose averages differ by less than this factor are alike: with requests of different size and a queue now and
+/// then, so do equal ones. Their order would be the same for every caller, and all would send to the first.
+const ALIKE: f32 = 1.3;
 /// A host that never answered and has requests in flight is left alone while others have a history: it is
 /// probed by one request at a time (Finagle's `PeakEwma`).
 const UNKNOWN: f32 = 1e3;
@@ -70,11 +73,17 @@ pub fn cost(load: Load, weight: f32, latency: Option<f32>, success: f32, medians
     let time = match (medians.latency, latency) {
         // Half of the set has no history: then load alone decides.
         (None, _) => 1.0,
-        (Some(_), Some(own)) => own,
+        (Some(peers), Some(own)) => told_apart(own, peers),
         (Some(peers), None) if load.own == 0 => peers,
         (Some(peers), None) => peers * UNKNOWN,
     };
     active(load, weight, success) * time
+}
+
+/// What an endpoint's time is taken for beside its peers': within [`ALIKE`] of them it is theirs, beyond that by what
+/// it is beyond.
+fn told_apart(own: f32, peers: f32) -> f32 {
+    if own > peers { (own / ALIKE).max(peers) } else { (own * ALIKE).min(peers) }
 }
 
 /// The cost where only what is in flight is looked at.
@@ -159,6 +168,15 @@ mod tests {
         assert!(cost(1, 1.0, None, 1.0, medians) > cost(1, 1.0, Some(100.0), 1.0, medians));
         let cold = Medians { latency: None, ..medians };
         assert_eq!(cost(1, 1.0, None, 1.0, cold), cost(1, 1.0, Some(10.0), 1.0, cold));
+    }
+
+    #[test]
+    fn hosts_that_differ_by_little_are_alike_and_others_by_what_they_differ_beyond_that() {
+        let medians = Medians { latency: Some(10.0), ..Medians::default() };
+        let cost = |own| super::cost(Load { own: 0, known: 0 }, 1.0, Some(own), 1.0, medians);
+        assert_eq!([cost(8.0), cost(10.0), cost(12.9)], [10.0; 3]);
+        assert!((cost(26.0) - 20.0).abs() < 0.01, "{}", cost(26.0));
+        assert!((cost(5.0) - 6.5).abs() < 0.01, "{}", cost(5.0));
     }
 
     #[test]

@@ -111,8 +111,8 @@ settings! {
         leaf headroom: Switch<Share> = Switch::On(Share::percent(25)), because "the low end of what HAProxy advises: a hot key spreads early, and most keys stay";
         /// How long a latency is remembered (the time constant of its average).
         leaf memory: Span = Span::secs(10), because "Finagle's and Linkerd's value: rides out a pause, forgets an incident";
-        /// Up to this many endpoints are all looked at; of more, two are drawn.
-        leaf scan: u32 = 16, because "a full scan halves p99 on small sets and two draws cost the same on any size";
+        /// Up to this many endpoints are all looked at; of more, eight are drawn.
+        leaf scan: u32 = 16, because "a full scan halves p99 on small sets, and eight draws cost the same on any size";
         /// How long a host that joins a warm set takes to its full share.
         leaf slow_start: Span = Span::secs(30), because "caches and compilers warm in about that time";
         /// Which instances a request may meet, by one label. Those of a lane are met only by requests that ask
