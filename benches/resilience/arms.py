@@ -1,10 +1,12 @@
 """The proxies between callers and hosts: how each is configured and started."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 TOOLS = Path(os.environ.get("RESILIENCE_TOOLS", "target/release")).resolve()
@@ -51,13 +53,72 @@ class Ours:
         self.workers, self.policy = workers, policy
 
     def start(self, place):
-        words = [BINARY, "sidecar", "--listen", f"127.0.0.1:{place.listen}", "--admin", f"127.0.0.1:{place.admin}",
-                 "--to", ",".join(f"127.0.0.1:{port}" for port in place.hosts), "--threads", self.workers]
+        words = [BINARY, "sidecar", "--to", ",".join(f"127.0.0.1:{port}" for port in place.hosts), "--threads", self.workers]
         if self.policy:
-            path = place.folder / "policy.yaml"
-            path.write_text(self.policy)
-            words += ["--policy", path]
-        return [start(words, place.folder / "ours.log", place.core)]
+            words += ["--policy", write(place, "policy.yaml", self.policy)]
+        return [start([*words, "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{port + 1}"], place.folder / f"ours-{port}.log", place.core)
+                for port in place.listens]
+
+
+class Fleet:
+    """A control plane and the callers' sidecars on their defaults; hosts register through sidecars of their own, which
+    stand before them or, without `inbound`, only speak for them."""
+
+    def __init__(self, workers=1, inbound=True):
+        self.workers, self.inbound = workers, inbound
+
+    def config(self, place, name, text):
+        text += f'node: {name}\nstate: {place.folder / name}.state\ncontrol: {{ urls: ["http://127.0.0.1:{place.control}"] }}\n'
+        return write(place, f"{name}.yaml", text)
+
+    def provider(self, place, number):
+        """The sidecar of one host."""
+        port = place.hosts[number]
+        inbound = f"127.0.0.1:{place.inbound + number}" if self.inbound else '"off"'
+        text = (f'outbound: {{ listen: "off" }}\nadmin: {{ listen: 127.0.0.1:{place.inbound + 100 + number} }}\napps:\n'
+                f"- {{ service: app, app: 127.0.0.1:{port}, inbound: {inbound}, allow_loopback: true, check_every: 500ms }}\n")
+        return start([BINARY, "sidecar", "--config", self.config(place, f"host-{number}", text)], place.folder / f"host-{number}.log", None)
+
+    def start(self, place):
+        data = place.folder / "data"
+        text = f"listen: 127.0.0.1:{place.control}\nadmin: 127.0.0.1:{place.control + 1}\ndata: {data}\n"
+        started = [start([BINARY, "control-plane", "--config", write(place, "control.yaml", text)], place.folder / "control.log", None)]
+        started += [self.provider(place, number) for number in range(len(place.hosts)) if number not in place.late]
+        for port in place.listens:
+            text = (f'outbound: {{ listen: "off" }}\nthreads: {self.workers}\nservices: {{ app: {{ listen: 127.0.0.1:{port} }} }}\n'
+                    f"admin: {{ listen: 127.0.0.1:{port + 1} }}\n")
+            words = [BINARY, "sidecar", "--config", self.config(place, f"caller-{port}", text)]
+            started.append(start(words, place.folder / f"ours-{port}.log", place.core))
+        wanted = len(place.hosts) - len(place.late)
+        for port in place.listens:
+            if not listed(port + 1, wanted):
+                raise RuntimeError(f"a sidecar does not know its {wanted} hosts")
+        return started
+
+    def join(self, place, number):
+        """One more host comes; its sidecar."""
+        return self.provider(place, number)
+
+
+def write(place, name, text):
+    path = place.folder / name
+    path.write_text(text)
+    return path
+
+
+def listed(admin, wanted, seconds=30):
+    """Waits until the sidecar behind `admin` knows so many endpoints."""
+    end = time.time() + seconds
+    while time.time() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=2) as answer:
+                found = re.search(r"^outrigger_\w*endpoints\{[^}]*\} (\d+)", answer.read().decode(), re.M)
+                if found and int(found[1]) >= wanted:
+                    return True
+        except OSError:
+            pass
+        time.sleep(0.1)
+    return False
 
 
 class Envoy:
@@ -66,7 +127,7 @@ class Envoy:
     def __init__(self, cluster=None, route=None, workers=1, runtime=None):
         self.cluster, self.route, self.workers, self.runtime = cluster or {}, route or {}, workers, runtime
 
-    def config(self, place):
+    def config(self, place, listen):
         address = lambda port: {"socket_address": {"address": "127.0.0.1", "port_value": port}}
         wide = {"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000, "max_retries": 100000}
         cluster = {
@@ -84,16 +145,15 @@ class Envoy:
         }
         filters = [{"name": "http", "typed_config": manager}]
         config = {"static_resources": {"clusters": [cluster], "listeners": [
-            {"name": "in", "address": address(place.listen), "filter_chains": [{"filters": filters}]}]}}
+            {"name": "in", "address": address(listen), "filter_chains": [{"filters": filters}]}]}}
         if self.runtime:
             config["layered_runtime"] = {"layers": [{"name": "static", "static_layer": self.runtime}]}
         return config
 
     def start(self, place):
-        path = place.folder / "envoy.json"
-        path.write_text(json.dumps(self.config(place)))
-        words = ["envoy", "-c", path, "--concurrency", self.workers, "--log-level", "error", "--disable-hot-restart"]
-        return [start(words, place.folder / "envoy.log", place.core)]
+        words = ["envoy", "--concurrency", self.workers, "--log-level", "error", "--disable-hot-restart"]
+        return [start([*words, "-c", write(place, f"envoy-{port}.json", json.dumps(self.config(place, port)))],
+                      place.folder / f"envoy-{port}.log", place.core) for port in place.listens]
 
 
 class HAProxy:
@@ -103,11 +163,13 @@ class HAProxy:
         self.backend, self.server, self.workers = backend, server, workers
 
     def start(self, place):
+        return [start(["haproxy", "-db", "-f", write(place, f"haproxy-{port}.cfg", self.config(place, port))],
+                      place.folder / f"haproxy-{port}.log", place.core) for port in place.listens]
+
+    def config(self, place, listen):
         lines = ["global", f" nbthread {self.workers}", " maxconn 20000", " no strict-limits", "defaults", " mode http",
                  " timeout connect 1s", " timeout client 60s", " timeout server 15s", " http-reuse always",
-                 "frontend in", f" bind 127.0.0.1:{place.listen}", " default_backend app", "backend app"]
+                 "frontend in", f" bind 127.0.0.1:{listen}", " default_backend app", "backend app"]
         lines += [f" {line}" for line in self.backend]
         lines += [f" server s{n} 127.0.0.1:{port} {self.server}" for n, port in enumerate(place.hosts)]
-        path = place.folder / "haproxy.cfg"
-        path.write_text("\n".join(lines) + "\n")
-        return [start(["haproxy", "-db", "-f", path], place.folder / "haproxy.log", place.core)]
+        return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ from rows import ROWS
 
 WORLD = TOOLS / "resilience-world"
 # Requests per second that the machine carries in all without being what is measured, and how late they may leave.
-ROOM, LATE = 1600, 0.015
+ROOM, LATE = 2800, 0.015
 PORTS = 20000
 
 
@@ -28,19 +28,27 @@ PORTS = 20000
 class Place:
     """Where one run's hosts, proxy and files are."""
 
-    listen: int
-    admin: int
+    listens: list  # each proxy's port; the one above it is its admin face
     hosts: list
+    late: list  # the places of hosts that join later
+    inbound: int  # where hosts' own sidecars listen, from this port on
+    control: int
     folder: Path
     core: str
 
 
-def simulated(row, seed, policy):
-    scenario = dict(row.scenario(), seed=seed, policy=policy)
-    for n, host in enumerate(scenario["hosts"]):
-        host["port"] = PORTS + n
-    for caller in scenario["callers"]:
-        caller.setdefault("port", 1)
+def placed(scenario, seed, hosts, listens):
+    """The scenario with its ports."""
+    scenario = dict(scenario, seed=seed)
+    for host, port in zip(scenario["hosts"], hosts):
+        host["port"] = port
+    for number, caller in enumerate(scenario["callers"]):
+        caller["port"] = listens + 2 * caller.pop("sidecar", number)
+    return scenario
+
+
+def simulated(row, seed, reports=False):
+    scenario = dict(placed(row.scenario(), seed, range(PORTS, PORTS + 1000), 1), policy=row.policy, reports=reports)
     return Story(world(["--simulate"], scenario), scenario)
 
 
@@ -56,26 +64,31 @@ def world(words, scenario):
 
 def measure(row, arm, seed, number, folder):
     """One run over sockets."""
-    scenario = dict(row.scenario(), seed=seed)
-    base = PORTS + 200 * number
-    ports = [base + n for n in range(len(scenario["hosts"]))]
+    base = PORTS + 400 * number
+    scenario = row.scenario()
+    ports = list(range(base, base + len(scenario["hosts"])))
+    late = [n for n, host in enumerate(scenario["hosts"]) if host.get("joins_ms")]
+    scenario = placed(scenario, seed, ports, base + 80)
+    listens = sorted({caller["port"] for caller in scenario["callers"]})
     folder = folder / str(number)
-    folder.mkdir(exist_ok=True)
-    place = Place(base + 190, base + 191, ports, folder, os.environ.get("RESILIENCE_PROXY_CORE", "0"))
-    for host, port in zip(scenario["hosts"], ports):
-        host["port"] = port
-    for caller in scenario["callers"]:
-        caller["port"] = place.listen
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    place = Place(listens, ports, late, base + 100, base + 300, folder, os.environ.get("RESILIENCE_PROXY_CORE", "0"))
     (folder / "world.json").write_text(json.dumps(scenario))
     words = ["taskset", "-c", "1", str(WORLD), str(folder / "world.json")]
     app = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started = []
     try:
         started = arm.start(place)
-        if not answers(place.listen):
+        if not all(answers(port) for port in listens):
             logs = "".join(log.read_text(errors="replace")[-2000:] for log in folder.glob("*.log"))
             raise RuntimeError(f"{row.name}: an arm does not answer:\n{logs}")
-        told, why = app.communicate("go\n", timeout=scenario["millis"] / 1e3 + 60)
+        app.stdin.write("go\n")
+        app.stdin.flush()
+        comers = [threading.Timer(scenario["hosts"][n]["joins_ms"] / 1e3, lambda n=n: started.append(arm.join(place, n))) for n in late]
+        [comer.start() for comer in comers]
+        told, why = app.communicate(timeout=scenario["millis"] / 1e3 + 60)
+        [comer.join() for comer in comers]
         if app.returncode:
             raise RuntimeError(f"{row.name}: the world failed: {why}")
         return Story(json.loads(told), scenario)
@@ -155,7 +168,9 @@ def main():
     try:
         for name in rows:
             row = ROWS[name]
-            told = {"simulated": [simulated(row, seed, row.policy) for seed in seeds]}
+            told = {"simulated": [simulated(row, seed) for seed in seeds]}
+            if row.providers:
+                told["simulated ⇄"] = [simulated(row, seed, True) for seed in seeds]
             if not said.simulate:
                 arms = {label: arm for label, arm in row.arms(workers).items() if said.arm in label}
                 told = {**all_runs(row, arms, seeds, folder), **told}

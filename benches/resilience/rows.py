@@ -3,10 +3,10 @@
 Every number here is a parameter of an experiment, none of a decision: ours has one configuration, its defaults.
 `no_retry` and `bare` take something away from it where a row asks what is left then.
 """
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Callable
 
-from arms import Envoy, HAProxy, Ours
+from arms import Envoy, Fleet, HAProxy, Ours
 
 BARE = "kind: Policy\nname: bare\nmatch: { service: app }\nretry: { attempts: 1 }\nhealth: { consecutive: 1000000, minimum: 1000000 }\n"
 NO_RETRY = "kind: Policy\nname: no-retry\nmatch: { service: app }\nretry: { attempts: 1 }\n"
@@ -39,11 +39,13 @@ class Row:
     goals: list
     peers: dict
     policy: str = ""
-    ours: Callable = field(default=None)
+    providers: bool = False  # measured also with sidecars before the hosts
+    listed: bool = False  # needs a control plane, because the list changes
 
     def arms(self, workers):
-        own = {f"ours ×{n}": (self.ours or Ours)(n, self.policy or None) for n in workers}
-        return {**own, **self.peers}
+        own = {f"ours ×{n}": Fleet(n, inbound=False) if self.listed else Ours(n, self.policy) for n in workers}
+        ways = {f"ours ⇄ ×{n}": Fleet(n) for n in workers if self.providers}
+        return {**own, **ways, **self.peers}
 
 
 def flat(number):
@@ -142,6 +144,10 @@ def slow_host():
     return run(30, 350, hosts(10, 2, 40, True, {0: [{"at_ms": 0, "slow": 3.0}]}))
 
 
+def many_callers():
+    return run(20, 750, hosts(20, 2, 40, True), callers=6)
+
+
 def brownout(slow):
     return run(20, 220, hosts(5, 4, 40, True, {n: [{"at_ms": 5000, "slow": 10.0}, {"at_ms": 15000, "slow": 1.0}] for n in range(slow)}), patience=1.0)
 
@@ -177,6 +183,10 @@ ROWS = {row.name: row for row in [
     Row("slow-host", "1 of 10 three times slower, 75 % load", slow_host,
         [Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.88), digits=0)],
         {"envoy round robin": ROUND, "envoy P2C": P2C, "envoy full scan": Envoy(FULL_SCAN), "haproxy leastconn": LEASTCONN}),
+    Row("many-callers", "6 sidecars call 20 hosts, each a little, 75 % load together", many_callers,
+        [Goal("p50, ms", lambda s: s.percentile(0.5), against("haproxy leastconn", 0.8), digits=0),
+         Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.6), digits=0)],
+        {"envoy P2C": P2C, "haproxy leastconn": LEASTCONN}, providers=True),
     Row("brownout-1", "1 of 5 hosts ten times slower for 10 s", lambda: brownout(1),
         [Goal("p99 meanwhile, ms", lambda s: s.percentile(0.99, 5, 15), against("envoy hedge", 0.8), digits=0),
          Goal("worst upstream:offered", lambda s: s.worst_ratio(), flat(1.2), digits=2)],
