@@ -197,6 +197,8 @@ pub(super) fn switched(mut head: ResponseHead, switch: &Switch) -> ResponseHead 
     head.set_status(101);
     head.append("connection", "upgrade");
     head.append("upgrade", &switch.protocol);
+    // An endpoint has nothing to prove here: what it says of it would stand beside ours.
+    head.drop_named(websocket::ACCEPT);
     if let Some(key) = &switch.key {
         head.append(websocket::ACCEPT, websocket::accept(key));
     }
