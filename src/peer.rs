@@ -20,6 +20,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long an answer may take: longer than a durable write does.
 const ANSWER: Duration = Duration::from_secs(15);
 
+/// Where the secret of a token is, for control planes that have any.
+const TOKEN: &str = "OUTRIGGER_TOKEN";
+
 /// Whom to ask: `http://HOST:PORT`, `HOST:PORT` or `unix:/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -84,6 +87,12 @@ impl Peer {
             // A header ends with its line; what people write in a message may not begin another.
             let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        // A secret on the command line would be everybody's: it comes by the environment.
+        if let Ok(token) = std::env::var(TOKEN).map(|token| token.trim().to_owned())
+            && token.bytes().all(|b| b.is_ascii_graphic())
+        {
+            request.push_str(&format!("authorization: Bearer {token}\r\n"));
         }
         request.push_str("\r\n");
         request.push_str(body);

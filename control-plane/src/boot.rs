@@ -16,9 +16,10 @@ use api::rollout::RolloutView;
 use api::{Label, Policy, Problem, ServiceKey};
 use control_core::{ControlCore, Loaded};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::appconfig;
 use crate::clock::{self, Clock, Dice};
 use crate::commands;
 use crate::desk::{Desk, DeskHandle, Inbox};
@@ -33,6 +34,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::thread::{StoreThread, Stores};
 use crate::store::{Document, DocumentKind, PolicyStore, StoreError};
 use crate::tick::{self, Around};
+use crate::tokens;
 use crate::writer::exceptions::Exception;
 use crate::writer::{self, Writer, read_policy};
 
@@ -141,9 +143,11 @@ pub async fn start(config: &ControlPlaneConfig) -> Result<Running, StartError> {
     let (now_ready, ready) = signal();
     let writer = Writer::start(desk.clone(), stores.clone(), deciding.clone());
     let (tell_moved, moved) = mpsc::unbounded_channel();
+    let (tell_config, config_moved) = watch::channel(());
     let follow = tokio::spawn(rollouts::follow(writer.clone(), moved, deciding.clone()));
     let app = Arc::new(App {
         writer,
+        config_moved,
         desk,
         store: store.clone(),
         ready,
@@ -157,7 +161,7 @@ pub async fn start(config: &ControlPlaneConfig) -> Result<Running, StartError> {
     let around = Around { clock, dice: Dice::seeded()?, stores, metrics };
     let core = ControlCore::new(config, store.clone(), clock.now());
     let (told, loaded) = oneshot::channel();
-    let make = move |core, metrics| Desk::new(core, most, metrics, tell_moved);
+    let make = move |core, metrics| Desk::new(core, most, metrics, (tell_moved, tell_config));
     let decide = decide(core, make, inbox, around, deciding, Readiness { gate: now_ready, told });
     Ok(Running {
         listen,
@@ -251,6 +255,8 @@ fn load(stores: &mut Stores) -> Result<Loaded, StartError> {
         adopted: stores.policies.adopted()?,
         rollouts: rollouts(stores)?,
         commands: stores.policies.list(DocumentKind::Command)?.iter().filter_map(commands::left).collect(),
+        tokens: stores.policies.list(DocumentKind::Token)?.iter().filter_map(tokens::kept).collect(),
+        configs: stores.policies.list(DocumentKind::Config)?.iter().filter_map(appconfig::kept).collect(),
     })
 }
 

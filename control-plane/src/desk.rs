@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::appconfig::ConfigWords;
 use api::message::{News, Watch};
-use api::{Moment, Namespace};
+use api::{Label, Moment, Namespace};
 use bytes::Bytes;
 use control_core::{ControlCore, Event, Phase, Refusal, WatcherId};
 use prometheus::IntCounter;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::http::events::Feed;
 use crate::metrics::Metrics;
 use crate::pushes::{Progress, PushView, Pushes};
 
@@ -35,8 +37,12 @@ pub(crate) struct Desk {
     /// Pushes to many watchers.
     pub(crate) pushes: Pushes,
     changed: bool,
+    /// Who reads what happens.
+    pub(crate) feed: Feed,
     /// Namespaces whose rollouts moved.
     moved: mpsc::UnboundedSender<Namespace>,
+    /// Who waits for a config value looks again.
+    config_moved: watch::Sender<()>,
 }
 
 /// One piece of news as JSON, encoded once for all who hear it.
@@ -105,12 +111,12 @@ impl Counts {
 
 impl Desk {
     /// A desk for a core that knows its state. At most `most` watches are held; any number when `None`.
-    /// The namespaces of rollouts that moved go to `moved`.
+    /// The namespaces of rollouts that moved go to `moved`; changes of config values are told by the other.
     pub(crate) fn new(
         core: ControlCore,
         most: Option<u32>,
         metrics: Arc<Metrics>,
-        moved: mpsc::UnboundedSender<Namespace>,
+        (moved, config_moved): (mpsc::UnboundedSender<Namespace>, watch::Sender<()>),
     ) -> Self {
         Self {
             core,
@@ -120,8 +126,22 @@ impl Desk {
             counted: BTreeMap::new(),
             pushes: Pushes::default(),
             changed: false,
+            feed: Feed::default(),
             moved,
+            config_moved,
         }
+    }
+
+    /// A config value is durable; whoever waits for it looks again.
+    pub(crate) fn put_config(
+        &mut self,
+        namespace: Namespace,
+        key: Label,
+        words: Option<ConfigWords>,
+        revision: u64,
+    ) {
+        self.core.put_config(namespace, key, words, revision);
+        self.config_moved.send_replace(());
     }
 
     /// Holds a watch.
@@ -161,6 +181,7 @@ impl Desk {
                 self.pushes.begin(service.clone(), *followers, *bytes, *forecast);
             }
             log(&event);
+            self.feed.tell(&event);
             if let Event::RolloutMoved { namespace, .. } = &event {
                 // Nobody writes any more once the process stops.
                 let _stopping = self.moved.send(namespace.clone());

@@ -11,6 +11,7 @@
 //! | what may be asked, noun by noun | `http` |
 //! | what outlives the process | `store` |
 
+mod appconfig;
 mod boot;
 mod clock;
 mod commands;
@@ -25,6 +26,7 @@ mod run;
 mod signal;
 pub mod store;
 mod tick;
+mod tokens;
 mod writer;
 
 pub use boot::{Running, StartError, start};

@@ -7,13 +7,17 @@ use api::schema::{Schema, join};
 use clap::{ArgGroup, Args};
 use serde_json::Value;
 
+use super::config_value::Deed;
 use crate::documents::{self, Kind};
 use crate::failed::Failed;
 
-/// Print every setting in force, defaults with their reasons.
+/// Print every setting in force, defaults with their reasons; or get, put and watch config values for apps.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("how").required(true)))]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Config {
+    #[command(subcommand)]
+    value: Option<Deed>,
     /// As a file that would say everything.
     #[arg(long, group = "how")]
     effective: bool,
@@ -31,6 +35,9 @@ pub(crate) struct Config {
 impl Config {
     /// Prints it.
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
+        if let Some(deed) = self.value {
+            return deed.run();
+        }
         let kind = match (self.kind, &self.file) {
             (Some(kind), _) => kind,
             (None, Some(file)) => Kind::of(&documents::text(file)?),

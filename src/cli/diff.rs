@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use api::rollout::Forecast;
 use api::schema::Shape;
 use clap::Args;
 use serde::Deserialize;
@@ -25,6 +26,8 @@ pub(crate) struct Diff {
 #[derive(Debug, Deserialize)]
 struct DryRun {
     changes: Vec<Change>,
+    forecast: Vec<Forecast>,
+    unforeseen: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,7 +45,7 @@ impl Diff {
             let path = format!("{}?dry_run=true", path(&policy));
             let body = policy.write().to_string();
             let answer = self.by.control.ask(NO_CONTROL, ("PUT", &path), &self.by.headers(), &body)?;
-            let DryRun { changes } = answer.json()?;
+            let DryRun { changes, forecast, unforeseen } = answer.json()?;
             let mut text = format!("policy {}/{}\n", policy.namespace, policy.name);
             for Change { path, from, to } in &changes {
                 for (sign, value) in [('-', from), ('+', to)] {
@@ -53,6 +56,16 @@ impl Diff {
             }
             if changes.is_empty() {
                 text.push_str("    no change\n");
+            }
+            for Forecast { service, limit, refused, requests } in forecast {
+                let told =
+                    format!("limit {limit} would have refused {refused} of the last {requests} requests");
+                text.push_str(&format!("    {service}: {told}\n"));
+            }
+            for path in unforeseen {
+                text.push_str(&format!(
+                    "    {path}: the past says nothing of it; roll it out with --staged\n"
+                ));
             }
             differs |= !changes.is_empty();
             super::say(&text)?;

@@ -8,6 +8,7 @@ mod check;
 mod command;
 mod completions;
 mod config;
+mod config_value;
 mod control_plane;
 mod demo;
 mod diff;
@@ -20,6 +21,7 @@ mod rollback;
 mod rollout;
 mod schema;
 mod sidecar;
+mod token;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ enum Verb {
     Rollback(rollback::Rollback),
     Rollout(rollout::Rollout),
     Command(command::Command),
+    Token(token::Token),
     Drain(drain::Drain),
     Config(config::Config),
     Schema(schema::Schema),
@@ -77,6 +80,7 @@ impl Cli {
             Verb::Rollback(verb) => verb.run(),
             Verb::Rollout(verb) => verb.run(),
             Verb::Command(verb) => verb.run(),
+            Verb::Token(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),

@@ -21,6 +21,7 @@ mod idle_race;
 mod limits;
 mod outage;
 mod policy;
+mod quota;
 mod refusals;
 mod rollout;
 mod start;

@@ -15,6 +15,7 @@ mod line;
 mod network;
 mod node;
 mod planted;
+mod quota;
 mod scenario;
 mod session;
 mod trace;

@@ -3,6 +3,8 @@
 //! Types here are the YAML in `configs/`, the JSON on the wire and the reference pages in `docs/`.
 //! This crate never opens a socket or a file, reads a clock or rolls dice, and imports nothing of ours.
 
+pub mod access;
+pub mod appconfig;
 pub mod choice;
 pub mod command;
 pub mod config;
@@ -15,6 +17,7 @@ pub mod moment;
 pub mod name;
 pub mod policy;
 pub mod problem;
+pub mod quota;
 pub mod reason;
 pub mod rollout;
 pub mod schema;

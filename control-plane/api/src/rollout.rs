@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::choice::choice;
 use crate::digest::Digest;
-use crate::name::{Namespace, NodeName};
+use crate::name::{Label, Namespace, NodeName, ServiceKey};
 use crate::unit::{Share, Span};
 
 /// Where a node stands among all for one rollout: equal on every host, another for each rollout, so that no
@@ -173,6 +173,20 @@ pub struct Verdicts {
     pub rejected: Vec<Rejection>,
     /// These are connected and have not said anything of it.
     pub silent: Vec<NodeName>,
+}
+
+/// What one limit would have refused of the last minute's requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forecast {
+    /// The service.
+    pub service: ServiceKey,
+    /// The limit.
+    pub limit: Label,
+    /// So many would have been refused,
+    pub refused: u64,
+    /// of so many.
+    pub requests: u64,
 }
 
 /// A sidecar's no.

@@ -3,10 +3,14 @@
 //! Each entry point takes `now`, changes the machines, tells the watchers, and leaves its events to be taken.
 //! It never waits and never calls back.
 
+mod access;
+mod appconfig;
 mod commands;
 mod exceptions;
 mod explaining;
+mod forecasts;
 mod operators;
+mod quotas;
 mod reads;
 mod rollouts;
 mod sidecars;
@@ -20,6 +24,8 @@ pub use commands::KeptCommand;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use api::access::TokenWords;
+use api::appconfig::ConfigWords;
 use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
 use api::rollout::RolloutView;
@@ -28,6 +34,7 @@ use api::{
     Problem, Readiness, ServiceKey, Span,
 };
 
+use crate::access::{Access, SecretDigest};
 use crate::blast::Blast;
 use crate::commands::Commands;
 use crate::event::Event;
@@ -35,6 +42,7 @@ use crate::exceptions::ForATime;
 use crate::leases::{BEATS_PER_EXPIRY, LeaseId, Leases};
 use crate::policies::Policies;
 use crate::protection::Protection;
+use crate::quota::Quotas;
 use crate::ready::Phase;
 use crate::refusal::Refusal;
 use crate::registry::{Over, Owner, Registry, Turn};
@@ -76,6 +84,10 @@ pub struct Loaded {
     pub rollouts: Vec<RolloutView>,
     /// Commands whose time is not over.
     pub commands: Vec<KeptCommand>,
+    /// Tokens, each with the digest of its secret.
+    pub tokens: Vec<(TokenWords, SecretDigest)>,
+    /// Config values for apps, each with its revision.
+    pub configs: Vec<(Namespace, Label, ConfigWords, u64)>,
 }
 
 /// The deciding half of one control plane.
@@ -106,6 +118,9 @@ pub struct ControlCore {
     policies: Policies,
     rollouts: BTreeMap<Namespace, Rollout>,
     commands: Commands,
+    access: Access,
+    quotas: Quotas,
+    configs: appconfig::Configs,
     watches: Watches,
     events: VecDeque<Event>,
 }
@@ -136,6 +151,9 @@ impl ControlCore {
             policies: Policies::default(),
             rollouts: BTreeMap::new(),
             commands: Commands::default(),
+            access: Access::default(),
+            quotas: Quotas::new(now),
+            configs: BTreeMap::new(),
             watches: Watches::new(&config.push, now),
             events: VecDeque::new(),
             config: config.clone(),
@@ -181,6 +199,11 @@ impl ControlCore {
         self.blast.loaded(now);
         self.leases.tick(now);
         self.resume_rollouts(loaded.rollouts, now)?;
+        self.quotas = Quotas::new(now);
+        for (namespace, key, words, revision) in loaded.configs {
+            self.put_config(namespace, key, Some(words), revision);
+        }
+        loaded.tokens.into_iter().for_each(|(words, secret)| self.access.put(words, secret));
         loaded.commands.into_iter().for_each(|command| self.remember_command(command, now));
         self.told([Event::Loaded { instances }], now);
         Ok(())

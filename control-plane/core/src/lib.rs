@@ -4,16 +4,19 @@
 //! one a shell meets. Nothing in this crate reads a clock, rolls dice, opens a file or a socket, or waits:
 //! moments and dice are arguments, and [`ControlCore::wake_at`] says when to come back.
 
+mod access;
 mod blast;
 mod commands;
 mod core;
 mod dice;
 mod event;
 mod exceptions;
+mod forecast;
 mod history;
 mod leases;
 mod policies;
 mod protection;
+mod quota;
 mod ready;
 mod refusal;
 mod registry;
@@ -28,6 +31,7 @@ mod watch;
 mod watchers;
 mod witness;
 
+pub use access::{Denied, Need, SecretDigest};
 pub use core::{ControlCore, KeptCommand, Loaded};
 pub use event::{Event, HeldBy};
 pub use leases::{LeaseId, Source};

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::PolicyNews;
+use api::policy::ServiceSettings;
 use api::rollout::PolicyTrial;
 use api::schema::Shape;
-use api::{Digest, Label, Namespace, Policy, PolicySet, Problem};
+use api::{Digest, Label, Namespace, Policy, PolicySet, Problem, ServiceKey};
 
 use crate::refusal::Refusal;
 
@@ -131,6 +132,11 @@ impl Policies {
     /// What the documents of `namespace` say.
     pub(crate) fn base(&self, namespace: &Namespace) -> Digest {
         self.namespaces.get(namespace).map_or(Digest::EMPTY, |held| held.set.digest())
+    }
+
+    /// What the documents say for `service`.
+    pub(crate) fn settle(&self, service: &ServiceKey) -> ServiceSettings {
+        self.set(&service.namespace).settle(service)
     }
 
     /// A part of the fleet runs `trial` in the place of the documents of `namespace`; nobody any more when `None`.

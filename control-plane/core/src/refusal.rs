@@ -25,6 +25,10 @@ pub enum Refusal {
     },
     /// A rollout of the namespace runs, so its policies are not to be written (409).
     RolloutRuns(u64),
+    /// No config value has that key (404).
+    NoSuchConfig,
+    /// No such token (404).
+    NoSuchToken,
     /// No such command (404).
     NoSuchCommand,
     /// No rollout of the namespace is known (404).
@@ -61,6 +65,8 @@ impl fmt::Display for Refusal {
             Self::RolloutRuns(id) => {
                 write!(f, "rollout {id} of this namespace runs; wait for its end or give it up")
             }
+            Self::NoSuchConfig => f.write_str("no config value has that key"),
+            Self::NoSuchToken => f.write_str("no such token"),
             Self::NoSuchCommand => f.write_str("no such command"),
             Self::NoRollout => f.write_str("this namespace never had a rollout"),
             Self::Wrong(problems) => {

@@ -120,6 +120,11 @@ impl Sessions {
         Some((session.node.clone(), rejected, since))
     }
 
+    /// Every session.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
     /// The sessions of `node`: one, and those of older boots whose leases run out.
     pub(crate) fn of_node(&self, node: &NodeName) -> impl Iterator<Item = LeaseId> {
         self.sessions.iter().filter(move |(_, session)| session.node == *node).map(|(id, _)| *id)

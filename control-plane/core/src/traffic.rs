@@ -86,6 +86,11 @@ impl HostTraffic {
         since
     }
 
+    /// Everything it reported last.
+    pub(crate) fn last(&self) -> impl Iterator<Item = &Traffic> {
+        self.last.values()
+    }
+
     /// How each service was lately, newer reports weighing more.
     pub(crate) fn lately(&self) -> &ByService {
         &self.lately

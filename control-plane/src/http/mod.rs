@@ -3,11 +3,14 @@
 //! Handlers translate and ask; they decide nothing and hold no state. Two routers: `nodes` for sidecars and
 //! readers, `admin` for operators. Whoever may read may not thereby write.
 
+pub(crate) mod appconfig;
 pub(crate) mod body;
 pub(crate) mod commands;
+pub(crate) mod events;
 pub(crate) mod exceptions;
 pub(crate) mod health;
 pub(crate) mod instances;
+pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod policies;
 pub(crate) mod problem;
@@ -15,6 +18,7 @@ pub(crate) mod rollouts;
 pub(crate) mod serve;
 pub(crate) mod services;
 pub(crate) mod sessions;
+pub(crate) mod tokens;
 pub(crate) mod watch;
 
 use std::sync::Arc;
@@ -55,6 +59,8 @@ pub(crate) struct App {
     pub(crate) writer: Writer,
     /// The store's id.
     pub(crate) store: String,
+    /// Told when a config value changes.
+    pub(crate) config_moved: tokio::sync::watch::Receiver<()>,
     /// Raised once state is loaded.
     pub(crate) ready: Signal,
     /// Raised once the process stops.
@@ -79,6 +85,7 @@ pub(crate) fn nodes(app: Arc<App>) -> Router {
     let own = Router::new()
         .route("/v1/sessions", get(sessions::list).post(sessions::open))
         .route("/v1/sessions/{id}", put(sessions::beat).delete(sessions::close))
+        .route("/v1/sessions/{id}/quotas", put(sessions::quotas))
         .route("/v1/sessions/{id}/instances", put(instances::register).delete(instances::deregister))
         .route("/v1/services", get(services::list))
         .route("/v1/namespaces/{namespace}/services/{name}", get(services::one))
@@ -91,6 +98,7 @@ pub(crate) fn nodes(app: Arc<App>) -> Router {
 /// What operators may ask: what readers may, and the writes.
 pub(crate) fn admin(app: Arc<App>) -> Router {
     let policy = get(policies::one).put(policies::put).delete(policies::remove);
+    let config = put(appconfig::put).delete(appconfig::remove);
     let rollout = get(rollouts::one).post(rollouts::begin).delete(rollouts::abandon);
     let own = Router::new()
         .route("/", get(page::page))
@@ -111,9 +119,13 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
         .route("/v1/namespaces/{namespace}/rollouts", rollout)
         .route("/v1/namespaces/{namespace}/commands", get(commands::list).post(commands::order))
         .route("/v1/namespaces/{namespace}/commands/{id}", delete(commands::revoke))
+        .route("/v1/namespaces/{namespace}/config/{key}", config)
         .route("/v1/adopt", post(policies::adopt))
+        .route("/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/v1/tokens/{name}", delete(tokens::remove))
         .route("/v1/audit", get(policies::audit));
-    around("admin", app, own).layer(middleware::from_fn(own_pages))
+    let door = middleware::from_fn_with_state(Arc::clone(&app), tokens::door);
+    around("admin", app, own).layer(door).layer(middleware::from_fn(own_pages))
 }
 
 /// `own` with the reads both listeners share, and everything that stands around a handler.
@@ -122,6 +134,8 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
         .route("/v1/namespaces/{namespace}/services/{name}/instances", get(instances::query))
         .route("/v1/namespaces/{namespace}/services/{name}/explain", get(instances::explain))
         .route("/v1/digests", post(watch::digests))
+        .route("/v1/quotas", get(sessions::all_quotas))
+        .route("/v1/openapi.json", get(openapi::openapi))
         .route("/v1/overrides", get(exceptions::overrides))
         .route("/v1/drains", get(exceptions::drains))
         .route("/v1/notify", get(exceptions::notify))
@@ -140,6 +154,8 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
     let gated = bounded
         // A held watch outlives every time-out and would use every permit up: it has its own cap.
         .route("/v1/watch", post(watch::watch))
+        .route("/v1/events", get(events::feed))
+        .route("/v1/namespaces/{namespace}/config/{key}", get(appconfig::one).post(appconfig::ask))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), gate));
     let counted = Counted { metrics: app.metrics.http(listener), clock: app.clock };
     gated
@@ -230,6 +246,7 @@ mod tests {
             writer: Writer::start(desk.clone(), stores, stop.clone()),
             desk,
             store: "store".into(),
+            config_moved: tokio::sync::watch::channel(()).1,
             ready,
             stop,
             ping: std::time::Duration::from_secs(10),

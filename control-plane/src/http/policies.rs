@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::message::{PolicyNews, PolicyRevision};
+use api::rollout::Forecast;
 use api::schema::Shape;
 use api::{Digest, Label, Namespace, Policy, Problem};
 use axum::body::Body;
@@ -41,6 +42,10 @@ pub(crate) struct PolicyView {
 pub(crate) struct DryRun {
     /// Every leaf that would differ.
     pub(crate) changes: Vec<LeafChange>,
+    /// What its limits would have refused of the last minute's requests.
+    pub(crate) forecast: Vec<Forecast>,
+    /// Leaves that would differ and of which the past says nothing.
+    pub(crate) unforeseen: Vec<String>,
 }
 
 /// To which revision a policy is put back.
@@ -187,13 +192,18 @@ fn answer(kept: Kept) -> impl IntoResponse {
 }
 
 async fn dry_run(app: &App, policy: Policy, expected: Option<u64>) -> Result<DryRun, Refused> {
-    let changes = app.desk.ask(move |desk, _| {
+    let found = app.desk.ask(move |desk, _| {
         let now = desk.core.policy(&policy.namespace, &policy.name).ok().map(|(policy, _)| policy);
-        desk.core
-            .propose_policy(policy, expected)
-            .map(|change| diff::between(now.as_ref(), change.policy.as_ref()))
+        let forecast = desk.core.forecast_policy(&policy)?;
+        let change = desk.core.propose_policy(policy, expected)?;
+        Ok::<_, Refusal>((diff::between(now.as_ref(), change.policy.as_ref()), forecast))
     });
-    Ok(DryRun { changes: changes.await?? })
+    let (changes, forecast) = found.await??;
+    // What anything but a bucket would have done does not follow from when requests came.
+    let foreseen = |path: &str| matches!(path.rsplit('.').next(), Some("limits" | "match" | "mode"));
+    let unforeseen = changes.iter().map(|change| &change.path).filter(|path| !foreseen(path));
+    let unforeseen = unforeseen.cloned().collect();
+    Ok(DryRun { changes, forecast, unforeseen })
 }
 
 /// A document that names another place than its path is somebody's slip: nobody is asked to guess which.

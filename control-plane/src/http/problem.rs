@@ -7,6 +7,7 @@ use api::message::ProblemBody;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use control_core::Denied;
 
 use crate::desk::{Closed, NotHeld};
 use crate::store::StoreError;
@@ -34,6 +35,8 @@ pub(crate) enum Refused {
     NoRoute,
     /// A page of another site asks through somebody's browser.
     ForeignPage,
+    /// Who asks may not do that.
+    Denied(Denied),
     /// The route exists and knows other methods.
     WrongMethod,
     /// The body is neither JSON nor YAML.
@@ -79,6 +82,8 @@ impl Refused {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not found", None),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no such path", None),
             Self::ForeignPage => (StatusCode::FORBIDDEN, "foreign page", None),
+            Self::Denied(Denied::Unknown) => (StatusCode::UNAUTHORIZED, "no token", None),
+            Self::Denied(Denied::TooLittle { .. }) => (StatusCode::FORBIDDEN, "not allowed", None),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong method", None),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed body", None),
             Self::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "wrong words", None),
@@ -109,6 +114,7 @@ impl Refused {
             Self::NotFound(what) | Self::LostRace(what) | Self::Superseded(what) => what.clone(),
             Self::ComeBack(_) => "everybody is let in at a rate; what is known stays in use meanwhile".into(),
             Self::BlastRadius(what) | Self::UnderWay(what) => what.clone(),
+            Self::Denied(denied) => denied.to_string(),
             Self::Full(what) | Self::StoreAway(what) => what.clone(),
             Self::NoRoute => "this listener has no such path; writes are on the admin listener".into(),
             Self::ForeignPage => {
@@ -142,6 +148,8 @@ impl From<control_core::Refusal> for Refused {
             | Refusal::NoSuchPolicy
             | Refusal::NoRollout
             | Refusal::NoSuchCommand
+            | Refusal::NoSuchToken
+            | Refusal::NoSuchConfig
             | Refusal::NoSuchException => Self::NotFound(why.to_string()),
             Refusal::ComeBack(after) => Self::ComeBack(after),
             Refusal::BlastRadius { .. } => Self::BlastRadius(why.to_string()),

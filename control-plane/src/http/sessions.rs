@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::message::{Beat, BeatHeard, OpenSession, SessionOpened};
+use api::quota::{QuotaGrant, QuotaReport, QuotaView};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -36,6 +37,21 @@ pub(crate) async fn close(
 ) -> Result<StatusCode, Refused> {
     app.desk.ask(move |desk, now| desk.core.close_session(&id, now)).await??;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `PUT /v1/sessions/{id}/quotas`: what its sidecar would like to spend of fleet-wide limits, and what it may.
+pub(crate) async fn quotas(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<Vec<QuotaGrant>>, Refused> {
+    let reports: Vec<QuotaReport> = body::message(body).await?;
+    Ok(Json(app.desk.ask(move |desk, now| desk.core.report_quotas(&id, &reports, now)).await??))
+}
+
+/// `GET /v1/quotas`: every fleet-wide limit, what is granted of it, and by how much it may be exceeded.
+pub(crate) async fn all_quotas(State(app): State<Arc<App>>) -> Result<Json<Vec<QuotaView>>, Refused> {
+    Ok(Json(app.desk.ask(|desk, now| desk.core.quotas(now)).await??))
 }
 
 /// `GET /v1/sessions`: who is connected, which policies each runs, which each rejected.

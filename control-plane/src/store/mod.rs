@@ -32,6 +32,10 @@ choice! {
         Rollout = "rollout",
         /// A command, until it is over.
         Command = "command",
+        /// A token's words and the digest of its secret.
+        Token = "token",
+        /// A config value for apps.
+        Config = "config",
     }
 }
 

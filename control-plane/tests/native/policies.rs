@@ -78,7 +78,8 @@ async fn a_dry_run_says_what_would_change_and_changes_nothing() {
     let path = format!("{A}?dry_run=true");
     let changes: Value =
         plane.admin("PUT", &path, &[], json!({ "name": "a", "timeout": { "total": "2s" } })).await.good();
-    assert_eq!(changes, json!({ "changes": [{ "path": "timeout.total", "from": "3s", "to": "2s" }] }));
+    let wanted = json!([{ "path": "timeout.total", "from": "3s", "to": "2s" }]);
+    assert_eq!(changes, json!({ "changes": wanted, "forecast": [], "unforeseen": ["timeout.total"] }));
     let wrong = plane.admin("PUT", &path, &[], json!({ "name": "a", "timeout": { "totl": "2s" } })).await;
     assert_eq!(wrong.problem(), ["422 timeout.totl: unknown key \"totl\""]);
     assert_eq!(plane.node("GET", A, NOTHING).await.good::<Value>()["revision"], 1);

@@ -23,6 +23,11 @@ impl Flow {
         let interval = limit.rate.interval_nanos().unwrap_or(u64::MAX / 2).max(1);
         Self { interval, depth: interval.saturating_mul(u64::from(limit.burst.max(1))) }
     }
+
+    /// One request each `interval`, as many at once as `depth` has room for; both in nanoseconds.
+    pub const fn with(interval: u64, depth: u64) -> Self {
+        Self { interval, depth }
+    }
 }
 
 /// What a bucket answers.

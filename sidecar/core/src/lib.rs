@@ -48,6 +48,7 @@ pub mod evidence;
 pub mod ewma;
 pub mod exchange;
 pub mod flight;
+pub mod grant;
 pub mod hash;
 pub mod head;
 pub mod health;

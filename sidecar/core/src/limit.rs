@@ -94,8 +94,8 @@ fn take_all(
 ) -> Result<(), (usize, Duration, bool)> {
     for (at, limit) in limits.iter().enumerate() {
         let (grant, shared) = match &limit.words {
-            Words::One(bucket) => (bucket.ask(now, limit.flow), false),
-            Words::PerCaller(buckets) => buckets.ask(caller, now, limit.flow),
+            Words::One(bucket) => (bucket.ask(now, limit.flow()), false),
+            Words::PerCaller(buckets) => buckets.ask(caller, now, limit.flow()),
         };
         if let Grant::RetryAfter(after) = grant {
             return Err((at, after, shared));
@@ -107,8 +107,8 @@ fn take_all(
 fn give_back(limits: &[std::sync::Arc<LimitWords>], caller: &Caller) {
     for limit in limits {
         match &limit.words {
-            Words::One(bucket) => bucket.give_back(limit.flow),
-            Words::PerCaller(buckets) => buckets.give_back(caller, limit.flow),
+            Words::One(bucket) => bucket.give_back(limit.flow_back()),
+            Words::PerCaller(buckets) => buckets.give_back(caller, limit.flow_back()),
         }
     }
 }

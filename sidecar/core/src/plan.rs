@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
-use api::policy::{HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop};
+use api::policy::{
+    HashKey, Limit, LimitKey, LimitScope, Matching, RouteSettings, ServiceSettings, Settings, Stop,
+};
 use api::schema::Switch;
 use api::traffic::Traffic;
 use api::{Caller, Label, Moment, ServiceKey};
 
 use crate::bucket::{Bucket, Flow};
 use crate::callers::CallerBuckets;
+use crate::grant::Grant;
 use crate::latency::Latencies;
 use crate::parts::Wants;
 use crate::service::ServiceCell;
@@ -63,10 +66,11 @@ pub struct Terms {
 pub struct LimitWords {
     /// The limit as written.
     pub limit: Limit,
-    /// Its rate and depth.
-    pub flow: Flow,
     /// What it counts.
     pub words: Words,
+    flow: Flow,
+    /// This host's part, where the limit is the whole fleet's.
+    grant: Option<Grant>,
 }
 
 /// What a limit counts apart.
@@ -79,12 +83,41 @@ pub enum Words {
 }
 
 impl LimitWords {
-    fn new(limit: &Limit) -> Self {
+    /// `before` is this host's share of a fleet-wide limit of the same name, where it had one.
+    fn new(limit: &Limit, before: Option<f64>) -> Self {
         let words = match limit.key {
             LimitKey::Service => Words::One(Bucket::default()),
             LimitKey::Caller => Words::PerCaller(Box::default()),
         };
-        Self { limit: limit.clone(), flow: Flow::of(limit), words }
+        let grant = (limit.scope == LimitScope::Fleet).then(|| Grant::first(limit, before));
+        Self { limit: limit.clone(), words, flow: Flow::of(limit), grant }
+    }
+
+    /// Its rate and depth, for who asks for a token.
+    pub fn flow(&self) -> Flow {
+        self.grant.as_ref().map_or(self.flow, Grant::flow)
+    }
+
+    /// Its rate and depth, for who gives a token back.
+    pub fn flow_back(&self) -> Flow {
+        self.grant.as_ref().map_or(self.flow, Grant::now)
+    }
+
+    /// How often this host's part was asked for a token; zero where the limit is not the fleet's.
+    pub fn asked(&self) -> u64 {
+        self.grant.as_ref().map_or(0, Grant::asked)
+    }
+
+    /// What this host allows, per second.
+    pub fn granted(&self) -> f64 {
+        self.grant.as_ref().map_or_else(|| self.limit.rate.as_per_second(), Grant::rate)
+    }
+
+    /// This host's part is so much per second from now on.
+    pub fn grant_told(&self, rate: f64) {
+        if let Some(grant) = &self.grant {
+            grant.tell(rate);
+        }
     }
 }
 
@@ -149,6 +182,17 @@ impl ServicePlan {
         })
     }
 
+    /// The limits of which this host spends a part, each once.
+    pub fn fleet_limits(&self) -> Vec<Arc<LimitWords>> {
+        let mut limits: Vec<Arc<LimitWords>> = Vec::new();
+        for limit in self.limits().filter(|limit| limit.grant.is_some()) {
+            if !limits.iter().any(|known| Arc::ptr_eq(known, limit)) {
+                limits.push(limit.clone());
+            }
+        }
+        limits
+    }
+
     /// Every limit of every route; a shared one comes once for each.
     fn limits(&self) -> impl Iterator<Item = &Arc<LimitWords>> {
         self.routes.iter().flat_map(RoutePlan::terms).flat_map(|terms| &terms.limits)
@@ -182,7 +226,9 @@ fn known_or_new(known: &mut Vec<Arc<LimitWords>>, limit: &Limit) -> Arc<LimitWor
     if let Some(words) = known.iter().find(|words| words.limit == *limit) {
         return words.clone();
     }
-    let words = Arc::new(LimitWords::new(limit));
+    let namesake = known.iter().find(|words| words.limit.name == limit.name && words.grant.is_some());
+    let before = namesake.map(|words| words.granted() / words.limit.rate.as_per_second());
+    let words = Arc::new(LimitWords::new(limit, before));
     known.push(words.clone());
     words
 }

@@ -14,6 +14,7 @@ mod keep;
 mod lines;
 mod place;
 mod policies;
+mod quotas;
 mod run;
 mod session;
 mod show;

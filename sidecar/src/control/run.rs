@@ -10,7 +10,7 @@ use super::begin::Prepared;
 use super::digests::{self, Pace};
 use super::hub::Hub;
 use super::session::{self, Boot};
-use super::{Ended, checks, first, keep, show, watch};
+use super::{Ended, checks, first, keep, quotas, show, watch};
 use crate::local::register::CannotRegister;
 use crate::local::{drain, register};
 use crate::snapshot::SnapshotFile;
@@ -86,7 +86,8 @@ async fn with_client(hub: Rc<Hub>, boot: Boot, pace: Pace) {
     tokio::join!(
         session::run(&hub, client, &boot),
         watch::run(&hub, client),
-        digests::run(&hub, client, pace)
+        digests::run(&hub, client, pace),
+        quotas::run(&hub, client)
     );
 }
 

@@ -15,7 +15,7 @@ use api::traffic::Traffic;
 use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::directory::{Changes, Directory};
 use sidecar_core::orders::Orders;
-use sidecar_core::plan::ServicePlan;
+use sidecar_core::plan::{LimitWords, ServicePlan};
 use sidecar_core::service::ServiceCell;
 use sidecar_core::side;
 
@@ -321,6 +321,15 @@ impl State {
     /// What was counted of every service's requests since the process's start.
     pub(crate) fn traffic(&self, now: Moment) -> Vec<Traffic> {
         self.services.values().flat_map(|known| known.plan.traffic(now)).collect()
+    }
+
+    /// The limits of which this host spends a part.
+    pub(crate) fn fleet_limits(&self) -> Vec<(ServiceKey, Arc<LimitWords>)> {
+        let of = |(service, known): (&ServiceKey, &Known)| {
+            let limits = known.plan.fleet_limits().into_iter();
+            limits.map(|limit| (service.clone(), limit)).collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(of).collect()
     }
 
     /// What to keep on disk: all but what the file says anyway. Held endpoints are kept too: they serve.

@@ -77,13 +77,19 @@ impl Policy {
         self.words.leaves("", &mut leaves);
         self.routes.iter().for_each(|route| route.words.leaves("", &mut leaves));
         let word = |(path, value): &(String, Value)| Some(format!("{path}={}", value.as_str()?));
-        leaves.iter().filter(|(path, _)| CLOSED.contains(&path.as_str())).filter_map(word).collect()
+        let words = leaves.iter().filter(|(path, _)| CLOSED.contains(&path.as_str())).filter_map(word);
+        let limits =
+            leaves.iter().filter(|(path, _)| path == "limits").filter_map(|(_, value)| value.as_array());
+        let scopes = limits.flatten().filter_map(|limit| limit["scope"].as_str());
+        words.chain(scopes.map(|scope| format!("limits.scope={scope}"))).collect()
     }
 
     /// Everything a sidecar of this version can run, for [`Policy::needs`] of others to be checked against.
     pub fn capabilities() -> BTreeSet<String> {
-        use super::settings::{Choosing, StrategyKind};
+        use super::settings::{Choosing, LimitScope, StrategyKind};
         let choosing = Choosing::ALL.iter().map(|word| format!("balance.by={word}"));
+        let scopes = LimitScope::ALL.iter().map(|word| format!("limits.scope={word}"));
+        let choosing = choosing.chain(scopes);
         choosing.chain(StrategyKind::ALL.iter().map(|word| format!("strategy.kind={word}"))).collect()
     }
 

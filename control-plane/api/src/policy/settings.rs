@@ -305,6 +305,8 @@ choice! {
         Host = "host",
         /// Those that reach one instance, from all hosts, before its app.
         Instance = "instance",
+        /// Those that all hosts send: each spends its part, which follows what it would like to send.
+        Fleet = "fleet",
     }
 }
 
@@ -350,6 +352,11 @@ impl Shape for Limit {
         if rate.interval_nanos().is_none() {
             problems
                 .push(Problem::at(path, "rate 0 lets nothing through").hint("take the policy out instead"));
+            return None;
+        }
+        if scope == LimitScope::Fleet && key != LimitKey::Service {
+            let what = "a fleet-wide limit counts everyone together";
+            problems.push(Problem::at(path, what).hint("write key: service, or scope: host"));
             return None;
         }
         // One second's worth: what a steady caller sends when it was held up for a moment.

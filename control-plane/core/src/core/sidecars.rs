@@ -100,6 +100,7 @@ impl ControlCore {
             }
         }
         self.sessions.close(id);
+        self.quotas.forget(id);
         events.push(Event::SessionClosed { session: id });
         self.told(events, now);
         Ok(())
@@ -178,7 +179,7 @@ impl ControlCore {
     }
 
     /// The lease of the session that calls itself `session`, if it opened since we started.
-    fn session(&self, session: &str) -> Result<LeaseId, Refusal> {
+    pub(super) fn session(&self, session: &str) -> Result<LeaseId, Refusal> {
         self.loaded()?;
         let id = session.parse().map_err(|_| Refusal::NoSession)?;
         self.sessions.get(id).filter(|session| session.heard).map(|_| id).ok_or(Refusal::NoSession)

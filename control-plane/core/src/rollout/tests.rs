@@ -72,7 +72,7 @@ impl Fleet {
                 second: 0,
                 seconds: Vec::new(),
             },
-            per_second: 1.0 + dice.unit() * 8.0,
+            per_second: 1.0 + dice.unit() * 4.0,
             base: 0.01 * dice.unit(),
             trouble: 0,
         });
