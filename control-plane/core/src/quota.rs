@@ -19,7 +19,10 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 /// A part that was given away is doubted for this long: by then whoever spends it on has been noticed otherwise.
 const DOUBTED_FOR: Duration = Duration::from_secs(600);
 /// Demand is remembered this long, as the weight that a report's own second has.
-const FRESH: f64 = 0.5;
+const FRESH: f64 = 0.3;
+/// A part may be this much above its fair one where there is room: what others' demand leaves for a moment is not lost,
+/// and parts do not follow every breath.
+const SPARE: f64 = 1.1;
 /// Everybody counts as wanting this share of the limit at least, so that who begins need not wait.
 const FLOOR: f64 = 0.002;
 /// Limits at most; each costs its holders' memory.
@@ -85,7 +88,9 @@ impl Pool {
         let room = (self.rate - self.out(Some(id))).max(0.0);
         // While others may hold what we do not know of, nobody gets more than it says it has.
         let most = if now < self.opens { room.min(holds) } else { room };
-        let granted = fair.min(most);
+        let granted = (fair * SPARE).min(most);
+        // A crumb would make its bucket owe for seconds, also once the part has grown.
+        let granted = if granted < self.rate * FLOOR { 0.0 } else { granted };
         if let Some(holder) = self.holders.get_mut(&id) {
             holder.told = granted;
         }
@@ -222,7 +227,7 @@ mod tests {
                 ask(who, 2_000.0, 333.0, second * 1_000);
             }
         }
-        assert!((ask(2, 2_000.0, 333.0, 14_000) - RATE / 3.0).abs() < 1.0);
+        assert!((ask(2, 2_000.0, 333.0, 14_000) - RATE / 3.0).abs() < 40.0);
     }
 
     #[test]
@@ -236,12 +241,12 @@ mod tests {
         for second in 10..20 {
             holds = [ask(0, holds[0], second), ask(1, holds[1], second)];
         }
-        assert!((holds[0] - 500.0).abs() < 1.0, "{holds:?}");
+        assert!((holds[0] - 500.0).abs() < 60.0, "{holds:?}");
         for second in 20..32 {
             holds[0] = ask(0, holds[0], second);
         }
         assert!((holds[0] - RATE).abs() < 1.0, "{holds:?}");
         let view = &quotas.views(Moment::from_millis(32_000))[0];
-        assert!((view.doubt - 500.0).abs() < 1.0 && view.holders == 1, "{view:?}");
+        assert!((view.doubt - 500.0).abs() < 60.0 && view.holders == 1, "{view:?}");
     }
 }

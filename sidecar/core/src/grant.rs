@@ -15,6 +15,9 @@ const FIRST: f64 = 0.01;
 /// A part's burst: what it lets through in this time. Bursts of all parts together stay a hundredth of ten seconds.
 const BURST: Duration = Duration::from_millis(100);
 
+/// The interval of a part that is nothing: a thousand seconds and more.
+const NOTHING: u64 = 1_000_000_000_000;
+
 /// The part.
 #[derive(Debug)]
 pub struct Grant {
@@ -33,7 +36,7 @@ impl Grant {
 
     /// It is so many requests per second from now on.
     pub fn tell(&self, rate: f64) {
-        let nanos = if rate > 0.0 { (1e9 / rate).min(u64::MAX as f64 / 4.0) as u64 } else { u64::MAX / 4 };
+        let nanos = if rate > 0.0 { (1e9 / rate).min(NOTHING as f64) as u64 } else { NOTHING };
         self.interval.store(nanos.max(1), Relaxed);
     }
 
@@ -51,7 +54,9 @@ impl Grant {
     /// The flow, for giving back.
     pub fn now(&self) -> Flow {
         let interval = self.interval.load(Relaxed);
-        Flow::with(interval, (BURST.as_nanos() as u64).max(interval))
+        // Of nothing not even the first passes: its bucket would owe for ever.
+        let depth = if interval >= NOTHING { 0 } else { (BURST.as_nanos() as u64).max(interval) };
+        Flow::with(interval, depth)
     }
 
     /// How often it was asked since the process's start.
@@ -89,9 +94,15 @@ mod tests {
         assert!((9..=11).contains(&flood(&grant, 1_000)), "a hundredth first");
         grant.tell(400.0);
         assert!((400..=441).contains(&flood(&grant, 3_000)));
-        assert_eq!((grant.rate() as u64, grant.asked()), (400, 10_000));
+        assert_eq!((grant.rate().round() as u64, grant.asked()), (400, 10_000));
         grant.tell(0.0);
-        assert!(flood(&grant, 5_000) <= 1);
+        assert_eq!(flood(&grant, 5_000), 0);
+        // A bucket that was asked while there was nothing owes nothing once there is something.
+        let bucket = Bucket::default();
+        bucket.ask(Moment::from_millis(6_000), grant.flow());
+        grant.tell(400.0);
+        let at = Moment::from_millis(6_001);
+        assert!(matches!(bucket.ask(at, grant.flow()), bucket::Grant::Now { .. }));
         let later = Grant::first(&limit(), Some(0.4));
         assert_eq!(later.rate() as u64, 400);
     }
