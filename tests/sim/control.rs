@@ -173,7 +173,7 @@ impl World {
             Ask::Deregister(session, out) => {
                 core.deregister(session, out, now).map(|()| Reply::Deregistered(out.clone()))
             }
-            Ask::Digests(check) => core.digests(check).map(Reply::Digests),
+            Ask::Digests(check) => core.digests(check, now).map(Reply::Digests),
             Ask::Watch(stream, watch) => core.subscribe(watch, now).map(|(id, news)| {
                 let poll = watch.mode == WatchMode::Poll;
                 first = Some((id, Watcher { node, boot, stream: *stream, poll, last: self.now }, news));

@@ -268,6 +268,21 @@ pub struct DigestCheck {
     /// Namespaces whose policies to compare.
     #[serde(default)]
     pub policies: BTreeSet<Namespace>,
+    /// What the asker itself asks for, where it knows its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<CallerReport>,
+}
+
+/// What one sidecar asks for, and from where: the answer tells what all do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerReport {
+    /// The node it runs on.
+    pub node: NodeName,
+    /// Its zone.
+    pub zone: String,
+    /// The requests it sent to each service within the last 10 s.
+    pub asked: BTreeMap<ServiceKey, u64>,
 }
 
 /// What there is.
@@ -278,6 +293,10 @@ pub struct Digests {
     pub lists: BTreeMap<ServiceKey, Digest>,
     /// The digest of each namespace's policies.
     pub policies: BTreeMap<Namespace, Digest>,
+    /// How much is asked of each service from each zone, to who said what it asks for; only ratios mean
+    /// something. A service of which that is not known is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub callers: BTreeMap<ServiceKey, BTreeMap<String, u64>>,
 }
 
 /// A service as the control plane's operators see it.

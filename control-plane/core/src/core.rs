@@ -36,6 +36,7 @@ use api::{
 
 use crate::access::{Access, SecretDigest};
 use crate::blast::Blast;
+use crate::callers::Callers;
 use crate::commands::Commands;
 use crate::event::Event;
 use crate::exceptions::ForATime;
@@ -121,6 +122,7 @@ pub struct ControlCore {
     access: Access,
     quotas: Quotas,
     configs: appconfig::Configs,
+    callers: Callers,
     watches: Watches,
     events: VecDeque<Event>,
 }
@@ -155,6 +157,7 @@ impl ControlCore {
             quotas: Quotas::new(now),
             configs: BTreeMap::new(),
             watches: Watches::new(&config.push, now),
+            callers: Callers::default(),
             events: VecDeque::new(),
             config: config.clone(),
         }
@@ -187,6 +190,9 @@ impl ControlCore {
             self.tombstones.bury(key, epoch, until);
         }
         snapshot.services.into_iter().for_each(|service| self.registry.declare(service));
+        if !snapshot.leases.is_empty() {
+            self.callers.restarted(now);
+        }
         let mut instances = 0;
         for saved in snapshot.leases {
             instances += saved.instances.len();

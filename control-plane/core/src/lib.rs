@@ -6,6 +6,7 @@
 
 mod access;
 mod blast;
+mod callers;
 mod commands;
 mod core;
 mod dice;

@@ -34,7 +34,13 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 /// `POST /v1/digests`: what there is, without moving it.
 pub(crate) async fn digests(State(app): State<Arc<App>>, body: Body) -> Result<Json<Digests>, Refused> {
     let check: DigestCheck = body::message(body).await?;
-    Ok(Json(app.desk.ask(move |desk, _| desk.core.digests(&check)).await??))
+    let told = app.desk.ask(move |desk, now| {
+        if let Some(report) = &check.caller {
+            desk.core.tell_caller(report.clone(), now);
+        }
+        desk.core.digests(&check, now)
+    });
+    Ok(Json(told.await??))
 }
 
 /// `GET /v1/pushes`: pushes to many watchers, what was forecast and what they took.

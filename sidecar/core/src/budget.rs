@@ -69,6 +69,11 @@ impl Budget {
         self.ledger.tell(now, SLICE, Counts { good: 1, bad: 0 });
     }
 
+    /// Callers' requests of the last 10 s.
+    pub fn asked(&self, now: Moment) -> u64 {
+        self.ledger.last(now, SLICE, SLICES).good
+    }
+
     /// An attempt ended well or not.
     pub fn tell_attempt(&self, now: Moment, good: bool) {
         self.attempts.tell(now, SLICE, Counts { good: u64::from(good), bad: u64::from(!good) });

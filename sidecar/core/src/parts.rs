@@ -142,6 +142,22 @@ pub(crate) struct Part {
     due: AtomicU64,
 }
 
+api::choice::choice! {
+    /// Whether zones matter in a list, and where not, why not. A policy may still say to ignore them.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Zoned {
+        /// The own zone comes first.
+        OwnFirst = "own-first",
+        /// This host does not know its zone.
+        #[default]
+        Unknown = "own zone unknown",
+        /// Nobody told where callers are.
+        NoCallers = "callers' zones unknown",
+        /// All are in one zone, or nobody in this one.
+        NoneHere = "no hosts in the own zone, or all",
+    }
+}
+
 /// All parts of one list.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -149,11 +165,17 @@ pub struct Parts {
     parts: Vec<Arc<Part>>,
     /// Whom a request without a subset may meet.
     open: usize,
+    zoned: Zoned,
     /// Each endpoint's tier.
     tiers: Vec<u8>,
 }
 
 impl Parts {
+    /// Whether zones matter.
+    pub fn zones(&self) -> Zoned {
+        self.zoned
+    }
+
     /// Whether every request may meet everybody.
     pub(crate) fn one(&self) -> bool {
         self.parts.len() == 1

@@ -58,7 +58,7 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
     };
     let policies = policies_of(&config).map_err(|told| io::Error::other(joined(&told)))?;
     let policies = policies.unwrap_or_else(|| Policies::of_node(node.clone()));
-    let state = State::new((node.clone(), own), policies, inbound);
+    let state = State::new((node.clone(), own), policies, inbound).in_zone(config.zone.clone());
     // Without a control plane the file is the whole truth, and nothing needs to be kept.
     let file = client.is_some().then(|| SnapshotFile::within(&place::state_dir(&config)));
     let boot =

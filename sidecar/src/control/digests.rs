@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api::message::{DigestCheck, Digests, WatchMode};
+use api::message::{CallerReport, DigestCheck, Digests, WatchMode};
 use api::{Digest, Namespace, ServiceKey};
 use hyper::Method;
 
@@ -22,6 +22,10 @@ pub(crate) struct Pace {
     /// A difference younger than this may be news on their way: a push waits up to 1 s.
     pub(crate) settle: Duration,
 }
+
+/// A sidecar that knows its zone asks so soon after its start, and then ever more rarely: where callers are is
+/// told with the answer, and until then its requests go to all zones.
+const FIRST: Duration = Duration::from_secs(1);
 
 impl Default for Pace {
     fn default() -> Self {
@@ -51,8 +55,10 @@ impl Differences {
 
 /// Checks for as long as the process lives.
 pub(crate) async fn run(hub: &Hub, client: &Client, pace: Pace) {
+    let mut wait = if hub.config.zone.is_empty() { pace.every } else { FIRST.min(pace.every) };
     loop {
-        tokio::time::sleep(pace.every).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(pace.every);
         if !hub.control.borrow().connected {
             continue;
         }
@@ -91,6 +97,7 @@ async fn ask(hub: &Hub, client: &Client) -> Result<Differences, Trouble> {
     let check = DigestCheck {
         lists: held.lists.keys().cloned().collect(),
         policies: held.policies.keys().cloned().collect(),
+        caller: caller(hub),
     };
     let there: Digests = client.call(Method::POST, "/v1/digests", &check).await?;
     // What changed here while the answer was on its way is compared as it is now.
@@ -98,9 +105,18 @@ async fn ask(hub: &Hub, client: &Client) -> Result<Differences, Trouble> {
     let checked = |key: &ServiceKey| check.lists.contains(key);
     let lists = differing(held.lists.into_iter().filter(|(key, _)| checked(key)), &there.lists);
     let policies = differing(held.policies.into_iter(), &there.policies);
+    let updates = hub.state.borrow_mut().tell_callers(there.callers);
+    hub.publish(&updates);
     let agreed = check.lists.iter().filter(|key| !lists.contains_key(*key));
     hub.state.borrow_mut().agreed(agreed, hub.clock.now());
     Ok(Differences { lists, policies })
+}
+
+/// What this host asks for; nobody needs to hear it from a host that does not know where it stands.
+fn caller(hub: &Hub) -> Option<CallerReport> {
+    let zone = hub.config.zone.clone();
+    let asked = || hub.state.borrow().asked(hub.clock.now());
+    (!zone.is_empty()).then(|| CallerReport { node: hub.node.clone(), zone, asked: asked() })
 }
 
 fn differing<K: Ord>(

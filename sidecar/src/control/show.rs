@@ -71,6 +71,7 @@ fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
         revision: list.revision,
         digest: list.digest,
         endpoints: list.endpoints.len(),
+        zones: list.parts.zones().as_str(),
         held: list.endpoints.iter().filter(|endpoint| endpoint.held.is_some()).count(),
         heard_at: heard.map(|at: Moment| hub.clock.wall(at)),
         age: None,

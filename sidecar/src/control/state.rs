@@ -15,6 +15,7 @@ use api::traffic::Traffic;
 use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::directory::{Changes, Directory};
 use sidecar_core::orders::Orders;
+use sidecar_core::parts::Standing;
 use sidecar_core::plan::{LimitWords, ServicePlan};
 use sidecar_core::service::ServiceCell;
 use sidecar_core::side;
@@ -69,6 +70,8 @@ pub(crate) struct ServiceLine {
 pub(crate) struct State {
     own: Vec<SocketAddr>,
     node: NodeName,
+    /// Where this host stands; empty when nobody said.
+    zone: String,
     services: BTreeMap<ServiceKey, Known>,
     /// The lines before the local apps, with what their plans were compiled from.
     inbound: BTreeMap<ServiceKey, (ServiceView, ServiceSettings)>,
@@ -89,7 +92,8 @@ impl State {
             (view.key.clone(), (view, settings))
         };
         let inbound = inbound.into_iter().map(plain).collect();
-        Self { own, node, services: BTreeMap::new(), inbound, policies, orders: Orders::default() }
+        let (zone, orders) = (String::new(), Orders::default());
+        Self { own, node, zone, services: BTreeMap::new(), inbound, policies, orders }
     }
 
     /// The lines before the local apps as policies and commands want them; empty where nothing changed.
@@ -151,6 +155,11 @@ impl State {
             }
         }
         updates
+    }
+
+    /// This host stands in `zone`.
+    pub(crate) fn in_zone(self, zone: String) -> Self {
+        Self { zone, ..self }
     }
 
     /// Takes `service` into the watch. False when too many are watched already.
@@ -313,6 +322,29 @@ impl State {
         (serve, fail)
     }
 
+    /// What each service was asked for lately.
+    pub(crate) fn asked(&self, now: Moment) -> BTreeMap<ServiceKey, u64> {
+        let watched = self.services.iter().filter(|(_, known)| !known.fixed);
+        watched.map(|(service, known)| (service.clone(), known.cell.budget.asked(now))).collect()
+    }
+
+    /// The control plane told how much is asked of services from each zone. One it leaves out is as it was.
+    pub(crate) fn tell_callers(
+        &mut self,
+        callers: BTreeMap<ServiceKey, BTreeMap<String, u64>>,
+    ) -> Vec<Update> {
+        let mut updates = Vec::new();
+        for (service, zones) in callers {
+            let Self { services, zone, orders, .. } = self;
+            let Some(known) = services.get_mut(&service) else { continue };
+            let standing = Standing { zone: zone.clone(), callers: parts_of(&zones) };
+            if known.directory.stand(standing) && known.told && known.waits.is_none() {
+                updates.push(known.view(orders));
+            }
+        }
+        updates
+    }
+
     /// The policies.
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
@@ -358,14 +390,23 @@ impl State {
     }
 
     fn known(&mut self, service: &ServiceKey) -> (&mut Known, &Orders) {
-        let Self { services, policies, own, orders, node, .. } = self;
+        let Self { services, policies, own, orders, node, zone, .. } = self;
         let known = services.entry(service.clone()).or_insert_with(|| {
             let mut settings = side::outbound(policies.settle(service));
             orders.lay(service, &mut settings, node, false);
-            Known::new(service, settings, own.clone())
+            let mut known = Known::new(service, settings, own.clone());
+            known.directory.stand(Standing { zone: zone.clone(), ..Standing::default() });
+            known
         });
         (known, orders)
     }
+}
+
+/// Each zone's part of what is asked, in whole percents: smaller changes are no news.
+fn parts_of(zones: &BTreeMap<String, u64>) -> BTreeMap<String, f32> {
+    let whole: u64 = zones.values().sum();
+    let part = |asked: u64| (asked as f32 * 100.0 / whole.max(1) as f32).round();
+    zones.iter().map(|(zone, asked)| (zone.clone(), part(*asked))).collect()
 }
 
 /// A change is of another list than the one held.

@@ -101,6 +101,8 @@ pub struct ServiceStatus {
     pub digest: Digest,
     /// Endpoints in use.
     pub endpoints: usize,
+    /// Whether zones matter, and where not, why not.
+    pub zones: &'static str,
     /// Those of them that are no longer listed and kept because they serve.
     pub held: usize,
     /// Each of them, at most 64: how it is in four words that nobody mixes.

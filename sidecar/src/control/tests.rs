@@ -397,3 +397,22 @@ async fn news_that_were_lost_are_found_by_their_digest() {
     sidecar.view(|view| ports(view) == [1, 2]).await;
     assert_eq!(resyncs(&sidecar.status(|status| resyncs(status) > 0).await), 1);
 }
+
+#[tokio::test]
+async fn a_sidecar_says_where_it_calls_from_and_hears_where_all_do() {
+    let (state, fake) = (folder(), Fake::start("a").await);
+    let service: api::ServiceKey = "checkout".parse().unwrap();
+    let mut list = fake::list("checkout", &[1, 2]);
+    list.instances[0].zone = "east".into();
+    fake.world().lists.insert(service.clone(), api::List::new(service.clone(), 1, list.instances));
+    let words = "zone: east\nservices: { checkout: {} }\n";
+    let mut sidecar = Sidecar::start(&state, Some(fake.address), words);
+    let zones = |view: &ServiceView| view.list.parts.zones().as_str();
+    sidecar.view(|view| zones(view) == "callers' zones unknown").await;
+    let callers = [("east".to_owned(), 3), ("west".to_owned(), 1)].into();
+    fake.world().callers.insert(service, callers);
+    sidecar.view(|view| zones(view) == "own-first").await;
+    let said = fake.heard("POST /v1/digests").pop().unwrap();
+    assert_eq!((&said["caller"]["zone"], &said["caller"]["asked"]["checkout"]), (&"east".into(), &0.into()));
+    sidecar.status(|status| status.services.iter().any(|line| line.zones == "own-first")).await;
+}

@@ -23,12 +23,15 @@ impl ControlCore {
     ///
     /// # Errors
     /// [`Refusal::NotLoaded`].
-    pub fn digests(&self, check: &DigestCheck) -> Result<Digests, Refusal> {
+    pub fn digests(&self, check: &DigestCheck, now: Moment) -> Result<Digests, Refusal> {
         self.loaded()?;
+        let asked = check.caller.iter().flat_map(|report| report.asked.keys());
+        let callers = asked.map(|service| (service.clone(), self.callers.ask(now, service)));
+        let callers = callers.filter(|(_, zones)| !zones.is_empty()).collect();
         let list = |service: &ServiceKey| (service.clone(), self.registry.digest(service));
         let digest = |space| self.commands.over(self.policies.digest(space), space);
         let policies = check.policies.iter().map(|space| (space.clone(), digest(space)));
-        Ok(Digests { lists: check.lists.iter().map(list).collect(), policies: policies.collect() })
+        Ok(Digests { lists: check.lists.iter().map(list).collect(), policies: policies.collect(), callers })
     }
 
     /// Every known service.

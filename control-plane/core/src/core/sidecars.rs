@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use api::message::{Beat, BeatHeard, Deregister, OpenSession, Registered, SessionOpened};
+use api::message::{Beat, BeatHeard, CallerReport, Deregister, OpenSession, Registered, SessionOpened};
 use api::{Cause, Instance, InstanceKey, Moment, Problem, ServiceKey};
 
 use super::{ControlCore, span};
@@ -20,6 +20,11 @@ const INSTANCES_PER_SESSION_MAX: usize = 1_000;
 const BOOT_MAX: usize = 128;
 
 impl ControlCore {
+    /// A sidecar says what it asks for, and from where.
+    pub fn tell_caller(&mut self, report: CallerReport, now: Moment) {
+        self.callers.tell(now, report);
+    }
+
     /// Opens a session, or resumes the one with the same node, boot and epoch. Its instances are registered,
     /// those of an older boot pass to it; what the older boot had and this one does not say stays with the
     /// older one's lease and runs out with it. What a resumed session held and does not say any more is

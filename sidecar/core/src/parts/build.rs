@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use api::policy::LANE;
 
 use super::wanted::{base, value};
-use super::{Group, Part, Parts, SUBSETS_MAX, Standing, Tier, Wants, Zone};
+use super::{Group, Part, Parts, SUBSETS_MAX, Standing, Tier, Wants, Zone, Zoned};
 use crate::endpoint::Endpoint;
 use crate::hash::Tables;
 
@@ -42,7 +42,13 @@ impl Parts {
         parts.sort_by_key(|part| part.id);
         parts.insert(0, make.part(WHOLE, everybody));
         let open = parts.iter().position(|part| part.id == base(LANE)).unwrap_or(0);
-        Self { parts: parts.into_iter().map(Arc::new).collect(), open, tiers: make.tiers }
+        let zoned = match parts.iter().any(|part| part.tiers.iter().any(|tier| !tier.zones.is_empty())) {
+            true => Zoned::OwnFirst,
+            false if standing.zone.is_empty() => Zoned::Unknown,
+            false if standing.callers.is_empty() => Zoned::NoCallers,
+            false => Zoned::NoneHere,
+        };
+        Self { parts: parts.into_iter().map(Arc::new).collect(), open, zoned, tiers: make.tiers }
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) store: String,
     pub(super) lists: BTreeMap<ServiceKey, List>,
     pub(super) policies: BTreeMap<Namespace, PolicyNews>,
+    /// Where callers are, told with every digest check.
+    pub(super) callers: BTreeMap<ServiceKey, BTreeMap<String, u64>>,
     /// Held streams are refused, as a gateway in between might.
     pub(super) no_streams: bool,
     /// Everything heard: method and path, then the body.
@@ -184,6 +186,7 @@ impl World {
         Digests {
             lists: check.lists.iter().map(|s| (s.clone(), whole(self, s).digest)).collect(),
             policies: check.policies.iter().map(|n| (n.clone(), policy(n))).collect(),
+            callers: self.callers.clone(),
         }
     }
 }
