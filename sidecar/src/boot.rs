@@ -15,6 +15,7 @@ use sidecar_core::conduct::{CANCELLED_MAX, IDLE_MAX};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
+use sidecar_core::parts::SUBSETS_MAX;
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::queue::WAITERS_MAX;
 use sidecar_core::resend::FREE_MAX;
@@ -261,7 +262,7 @@ fn bound(config: &SidecarConfig, ways: &[(Way, SocketAddr)]) -> Vec<BoundApp> {
 /// Each local app as a service of one endpoint; see [`side::inbound`].
 fn inbound(config: &SidecarConfig) -> HashMap<ServiceKey, ServiceView> {
     let view = |app: &api::config::AppConfig| {
-        let cell = ServiceCell::shared();
+        let cell = ServiceCell::local();
         let instance = Instance::at(app.service.clone(), app.app);
         let endpoint = Endpoint { id: 0, instance, cell: EndpointCell::shared(), held: None };
         let settings = side::inbound(PolicySet::default().settle(&app.service));
@@ -290,6 +291,9 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
         (Limit::Callers, SLOTS as f64),
         (Limit::FreeResends, f64::from(FREE_MAX)),
         (Limit::Checks, CHECKS_MAX as f64),
+        (Limit::Probes, crate::proxy::PROBES_MAX as f64),
+        (Limit::ProbesAnswered, f64::from(crate::proxy::PROBES_PER_SECOND)),
+        (Limit::Subsets, SUBSETS_MAX as f64),
         (Limit::KeptBody, memory::KEPT_MAX as f64),
         (Limit::Queued, limits.queued.as_bytes() as f64),
     ] {

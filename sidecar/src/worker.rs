@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use api::config::LimitsConfig;
 use api::{Caller, Reason, ServiceKey, Span};
+use sidecar_core::bucket::Bucket;
 use sidecar_core::endpoint::Endpoint;
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
@@ -20,7 +21,7 @@ use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::task::spawn_local;
 use tokio_rustls::server::TlsStream;
 
@@ -33,7 +34,7 @@ use crate::log::AccessLog;
 use crate::memory::Memory;
 use crate::metrics::WorkerMeters;
 use crate::pool::Pool;
-use crate::proxy;
+use crate::proxy::{self, Asked};
 use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
 use crate::rooms::Rooms;
 use crate::shared::SharedConns;
@@ -127,6 +128,10 @@ pub struct World {
     recent: RefCell<Option<Rc<ServiceView>>>,
     inbound: RefCell<HashMap<ServiceKey, Rc<ServiceView>>>,
     asks: UnboundedSender<Ask>,
+    /// Load probes that others sent here.
+    pub(crate) probed: Bucket,
+    /// Whom to send some.
+    pub(crate) probes: Sender<Asked>,
     #[expect(
         clippy::vec_box,
         reason = "a scratch record is lent by its box; moving one would copy a kilobyte"
@@ -150,7 +155,7 @@ pub(crate) enum Known {
 }
 
 impl World {
-    fn new(shared: Shared, meters: WorkerMeters) -> Rc<Self> {
+    fn new(shared: Shared, meters: WorkerMeters, probes: Sender<Asked>) -> Rc<Self> {
         let limits = shared.limits;
         let wheel = Wheel::new(shared.clock);
         let memory = Memory::new(limits.queued.as_usize());
@@ -186,6 +191,8 @@ impl World {
             recent: RefCell::default(),
             inbound: RefCell::new(inbound),
             asks: shared.asks,
+            probed: Bucket::default(),
+            probes,
             scratches: RefCell::default(),
         })
     }
@@ -342,7 +349,9 @@ pub fn start(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
 
 async fn run(parts: Parts) {
     let Parts { index, shared, meters, doors, mut updates, mut questions } = parts;
-    let world = World::new(shared, meters);
+    let (probes, asked) = channel(proxy::PROBES_MAX);
+    let world = World::new(shared, meters, probes);
+    spawn_local(proxy::ask_loads(Rc::clone(&world), asked));
     spawn_local(Rc::clone(&world.wheel).drive());
     for door in doors {
         spawn_local(accept(Rc::clone(&world), index, door));

@@ -7,6 +7,7 @@
 mod alone;
 mod apps;
 mod bounds;
+mod choosing;
 mod clients;
 mod commands;
 mod crash;

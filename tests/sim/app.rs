@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::{Instance, Reason};
 use sidecar_core::outcome::{Answer, End, FaultKind, Sent};
+use sidecar_core::report::Report;
 
 use crate::dice::Dice;
 use crate::line::Deed;
@@ -58,6 +59,11 @@ pub(crate) struct App {
     in_hand: BTreeSet<(u64, u32)>,
 }
 
+/// Where a node stands.
+pub(crate) fn zone(node: usize) -> String {
+    format!("zone-{}", node % 2)
+}
+
 impl App {
     /// The apps of a scenario, spread over its nodes.
     pub(crate) fn all(scenario: &Scenario, dice: &mut Dice) -> Vec<Self> {
@@ -69,6 +75,11 @@ impl App {
                 let address = SocketAddr::from(([10, 0, 0, node as u8 + 1], port));
                 let mut instance = Instance::at(scenario.services[service].clone(), address);
                 instance.sidecar = dice.chance(500);
+                instance.zone = zone(node);
+                instance.labels.insert("version".into(), (1 + dice.below(2)).to_string());
+                if dice.chance(150) {
+                    instance.labels.insert("tier".into(), "1".into());
+                }
                 apps.push(Self {
                     node,
                     service,
@@ -83,6 +94,11 @@ impl App {
             }
         }
         apps
+    }
+
+    /// What its sidecar says of it.
+    pub(crate) fn report(&self) -> Report {
+        Report { in_flight: self.in_hand.len() as u32, micros: Some(5_000) }
     }
 
     /// Whether something listens on its port.
@@ -137,7 +153,7 @@ impl World {
         if app.life != life || !app.in_hand.remove(&(request, turn)) {
             return;
         }
-        let load = app.instance.sidecar.then_some(app.in_hand.len() as u32);
+        let load = app.instance.sidecar.then(|| app.report());
         let (status, end) = match app.mood {
             Mood::Failing => (500, End::Whole),
             Mood::Unavailable if half => (503, End::Whole),

@@ -7,23 +7,27 @@
 mod beside;
 mod hands;
 
+use std::sync::Arc;
+
 use api::Reason;
 use sidecar_core::admit::admit;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::classify::{Next, classify};
+use sidecar_core::endpoint::EndpointList;
 use sidecar_core::exchange::Exchange;
 use sidecar_core::flight::InFlight;
 use sidecar_core::judge::conclude;
 use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Answer, Body, End, Fault, FaultKind, Outcome, Sent};
+use sidecar_core::probe;
 use sidecar_core::queue::{Ticket, Verdict};
 use sidecar_core::record::{Finish, Record};
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
 use self::beside::Beside;
-use crate::world::World;
+use crate::world::{Event, World};
 
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,11 +168,34 @@ impl World {
         match choose(&call, &mut request.scratch, now, dice) {
             Verdict::Now(attempt) => {
                 self.chosen(&request, &attempt, &seen, now);
+                self.probe(&request, &list);
                 request.attempt = Some(attempt);
                 self.connect(request);
             }
             Verdict::Wait { until, .. } => self.wait(request, until, Asks::Choose),
             Verdict::Refuse(refusal) => self.finish(request, 0, Some(refusal.reason)),
+        }
+    }
+
+    /// Asks for load reports off the request's path.
+    fn probe(&mut self, request: &Request, list: &Arc<EndpointList>) {
+        let (node, service) = (request.node, request.service);
+        for at in request.scratch.probes.clone() {
+            let (rtt, boot) = (self.dice.micros(200, 4_000), self.nodes[node].boot);
+            self.after(rtt, Event::Probed { node, boot, service, list: list.clone(), at: at as usize });
+        }
+    }
+
+    /// A load report comes back, if anybody was there to give it.
+    pub(crate) fn probed(&mut self, node: usize, boot: u32, service: usize, list: &EndpointList, at: usize) {
+        let endpoint = &list.endpoints[at];
+        let app = self.app_at(endpoint.instance.address).map(|app| &self.apps[app]);
+        let Some(app) = app.filter(|app| app.listens() && app.instance.sidecar) else { return };
+        let (report, dice) = (app.report(), self.dice.next());
+        let place = &self.nodes[node];
+        if place.up && place.boot == boot {
+            let service = (&*place.services[service].cell, list.endpoints.len());
+            probe::heard(endpoint, service, report, place.local(self.now), dice);
         }
     }
 

@@ -12,10 +12,12 @@ use api::{Delta, InstanceKey, List, Moment, Namespace, ServiceKey};
 use sidecar_core::directory::{Changes, Directory};
 use sidecar_core::endpoint::EndpointList;
 use sidecar_core::flight::HostCell;
+use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::queue::Queue;
 use sidecar_core::service::ServiceCell;
 
+use crate::app;
 use crate::line::Asks;
 use crate::session::Session;
 use crate::world::{Event, World};
@@ -113,12 +115,16 @@ impl Node {
     /// The sidecar of node `at` in its `boot`th process, knowing nothing.
     pub(crate) fn boot(at: usize, world: &World, boot: u32) -> Self {
         let scenario = &world.scenario;
+        let callers = [0, 1].map(|zone| (app::zone(zone), 1.0)).into();
+        let standing = Standing { zone: app::zone(at), callers };
         let service = |key: &ServiceKey| {
             let (cell, settings) = (ServiceCell::shared(), PolicySet::default().settle(key));
+            let mut directory = Directory::new(key.clone(), vec![([10, 0, 0, at as u8 + 1], 7_410).into()]);
+            directory.stand(standing.clone());
             Service {
                 key: key.clone(),
                 cell: cell.clone(),
-                directory: Directory::new(key.clone(), vec![([10, 0, 0, at as u8 + 1], 7_410).into()]),
+                directory,
                 plan: Arc::new(ServicePlan::compile(key, &settings, cell, None)),
                 known: false,
                 gone: BTreeSet::new(),
@@ -251,6 +257,7 @@ impl World {
         let held = node.policies.get(&entry.key.namespace);
         let settings = held.map(|held| held.set.clone()).unwrap_or_default().settle(&entry.key);
         let plan = ServicePlan::compile(&entry.key, &settings, entry.cell.clone(), Some(&entry.plan));
+        entry.directory.want(plan.wants());
         entry.plan = Arc::new(plan);
     }
 }

@@ -53,6 +53,21 @@ const CAPS: [&str; 4] =
 const HEDGES: [&str; 3] = ["", "after: p50", "after: p80, share: 100%"];
 const HEALTHS: [&str; 3] = ["", "eject_share: 30%, consecutive: 2", "trial_every: 1s, minimum: 5"];
 
+const BALANCES: [&str; 12] = [
+    "",
+    "",
+    "scan: 2",
+    "by: random",
+    "by: round-robin",
+    "by: least-active",
+    "by: p2c",
+    "by: latency",
+    "by: prequal",
+    "by: ring",
+    "by: maglev, headroom: off",
+    "subset: { label: version, split: { '1': 3, '2': 1 } }, spare: 50%",
+];
+
 impl Scenario {
     /// Draws a scenario.
     pub(crate) fn draw(dice: &mut Dice) -> Self {
@@ -105,7 +120,7 @@ pub(crate) fn policy(service: &str, number: u64, dice: &mut Dice) -> Policy {
     part("concurrency", &CAPS, dice);
     part("health", &HEALTHS, dice);
     part("hedge", &HEDGES, dice);
-    part("balance", &["", "scan: 2", "by: random"], dice);
+    part("balance", &BALANCES, dice);
     if dice.chance(150) {
         text += "limits: [{ name: all, rate: 20/s, burst: 10 }]";
     }

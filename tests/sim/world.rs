@@ -5,9 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::Moment;
+use sidecar_core::endpoint::EndpointList;
 
 use crate::app::App;
 use crate::check::{Checks, Violation};
@@ -42,6 +44,8 @@ pub(crate) enum Event {
     Wake { node: usize, boot: u32 },
     /// A worker hears of its node's list of a service.
     View { node: usize, boot: u32, worker: usize, service: usize },
+    /// The answer to a load probe reaches the node that sent it.
+    Probed { node: usize, boot: u32, service: usize, list: Arc<EndpointList>, at: usize },
     /// Trouble begins or ends.
     Trouble(Trouble),
 }
@@ -173,6 +177,7 @@ impl World {
             Event::Tick { life } => self.tick(life),
             Event::Wake { node, boot } => self.wake(node, boot),
             Event::View { node, boot, worker, service } => self.view(node, boot, worker, service),
+            Event::Probed { node, boot, service, list, at } => self.probed(node, boot, service, &list, at),
             Event::Trouble(trouble) => self.trouble(trouble),
         }
     }

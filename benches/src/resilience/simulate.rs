@@ -12,6 +12,7 @@ use api::{Instance, Moment, ServiceKey, yaml};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::dice;
 use sidecar_core::outcome::{Answer, Fault, FaultKind, Outcome, Sent};
+use sidecar_core::report::Report;
 
 use super::hosts::FAILS_AFTER;
 use super::room::Room;
@@ -256,7 +257,10 @@ impl<'a> World<'a> {
         if !self.waits(job.request, job.attempt) {
             return;
         }
-        let load = self.scenario.reports.then(|| self.rooms[host].in_flight() as u32);
+        let load = self
+            .scenario
+            .reports
+            .then(|| Report { in_flight: self.rooms[host].in_flight() as u32, micros: None });
         let outcome = Outcome::Answer(Answer { status, load, ..Answer::default() });
         self.outcome(job.request, &outcome, (status, host as i32));
     }

@@ -369,6 +369,9 @@ pub struct ProblemBody {
     pub problems: Vec<crate::Problem>,
 }
 
+/// Asked of a sidecar's inbound listener, this is answered by the sidecar and tells its load (`x-outrigger-load`).
+pub const LOAD_PATH: &str = "/.well-known/outrigger/load";
+
 /// Headers of ours.
 pub mod header {
     /// The request's id, kept or minted, in the request and its answer.
@@ -377,7 +380,7 @@ pub mod header {
     pub const SERVICE: &str = "x-outrigger-service";
     /// Between sidecars, with the request: `deadline=<ms left>;attempt=<n>`.
     pub const CALL: &str = "x-outrigger-call";
-    /// Between sidecars, with the answer: `inflight=<n>`.
+    /// Between sidecars, with the answer: `inflight=<n>;latency=<µs>`.
     pub const LOAD: &str = "x-outrigger-load";
     /// What remains of the caller's patience in milliseconds; relative, so that no clocks must agree.
     pub const TIMEOUT: &str = "x-request-timeout-ms";

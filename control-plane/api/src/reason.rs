@@ -88,6 +88,9 @@ reasons! {
         "The host-wide number of requests in flight is at its limit.", "Raise `limits.requests` or add hosts.";
     RateLimited = "rate_limited", 429, 8, "http_request_denied", "rate limit",
         "A token bucket of the policy is empty.", "Slow down; `Retry-After` says for how long.";
+    ProbeLimited = "probe_limited", 429, 8, "http_request_denied", "too many load probes",
+        "This sidecar is asked for its load more often than it answers; no request of an app is refused.",
+        "Nothing; lower `balance.probes` where there are hundreds of callers.";
     ConcurrencyLimited = "concurrency_limited", 503, 8, "connection_limit_reached", "too many at once",
         "A cap on requests in flight is reached and waiting did not help.",
         "Raise `concurrency`, or make the service faster.";

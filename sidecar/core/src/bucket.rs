@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::Moment;
 use api::policy::Limit;
+use api::{Moment, Rate};
 
 /// A bucket's rate and depth, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +19,13 @@ pub struct Flow {
 impl Flow {
     /// The flow that `limit` allows.
     pub fn of(limit: &Limit) -> Self {
-        // A rate of zero is refused where limits are read; were one built by hand it would let nothing through.
-        let interval = limit.rate.interval_nanos().unwrap_or(u64::MAX / 2).max(1);
-        Self { interval, depth: interval.saturating_mul(u64::from(limit.burst.max(1))) }
+        Self::new(limit.rate, limit.burst)
+    }
+
+    /// So many over time, and so many at once. A rate of zero lets next to nothing through.
+    pub fn new(rate: Rate, burst: u32) -> Self {
+        let interval = rate.interval_nanos().unwrap_or(u64::MAX / 2).max(1);
+        Self { interval, depth: interval.saturating_mul(u64::from(burst.max(1))) }
     }
 
     /// One request each `interval`, as many at once as `depth` has room for; both in nanoseconds.

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
 use crate::trial;
 use crate::weigh::{Keyed, View};
-use crate::{pick, turn};
+use crate::{pick, probe, turn};
 
 /// A request on its way, as `choose` and `classify` see it.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +38,17 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     }
     if cell.medians_due(now) {
         cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
+        cell.tell_ramping(call.list.endpoints.iter().any(|e| e.cell.ramp(now, call.admission.base()) < 1.0));
         cell.tell_weight(cost::weight(call.list.endpoints.iter()));
     }
     let mut pool = std::mem::take(&mut scratch.pool);
     let (by, asked) = (settings.balance.by, call.admission.route().asked());
     let (keyed, medians) = (Keyed::of(call.admission, &mut dice), cell.medians());
     let (base, balance) = (call.admission.base(), &settings.balance);
-    let view = View { now, settings: base, balance, keyed, medians, tried: &scratch.tried };
+    let view = View { now, settings: base, balance, keyed, medians, tried: &scratch.tried, cell };
     scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
     scratch.throw = None;
+    let hot = cell.probes.hot();
     let mine = asked.parts(&call.list.parts).next();
     let mine = |at| mine.is_some_and(|(_, part)| part.all.has(at));
     let taken = match trial::claim(call, scratch, mine, now) {
@@ -57,8 +59,8 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         let rank = pick::best_rank(&pool)?;
         // Each round takes one candidate out of the question at least.
         loop {
-            scratch.throw = Some(Throw { by, dice });
-            let (place, how) = pick::pick(&pool, rank, by, &mut dice)?;
+            scratch.throw = Some(Throw { by, dice, hot });
+            let (place, how) = pick::pick(&pool, rank, (by, hot), &mut dice)?;
             let at = pool[place].at;
             if by == Choosing::RoundRobin && how != How::Ramp {
                 turn::tell(call.list, &pool, pick::Meant::of(&pool, rank), place);
@@ -68,6 +70,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
             }
         }
     });
+    if by == Choosing::Prequal {
+        probe::follow_up(call, scratch, &pool, now, dice);
+    }
     (scratch.pool, scratch.by) = (pool, by);
     match taken {
         Some(attempt) => {

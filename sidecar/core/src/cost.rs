@@ -86,6 +86,11 @@ fn told_apart(own: f32, peers: f32) -> f32 {
     if own > peers { (own / ALIKE).max(peers) } else { (own * ALIKE).min(peers) }
 }
 
+/// The cost where only how fast it works is looked at: `latency` as its sidecar said or as it was seen.
+pub fn time(latency: Option<f32>, success: f32, medians: Medians) -> f32 {
+    latency.or(medians.latency).unwrap_or(1.0) / favour(success)
+}
+
 /// The cost where only what is in flight is looked at.
 pub fn active(load: Load, weight: f32, success: f32) -> f32 {
     (load.known as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) / favour(success)

@@ -4,7 +4,7 @@
 //! list that keeps the endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use api::{Cause, Digest, Instance, Moment, ServiceKey};
@@ -15,6 +15,7 @@ use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
 use crate::idle::IdleLimit;
 use crate::parts::{Parts, Standing, Wants};
+use crate::report::Report;
 use crate::turn::Turn;
 use crate::window::Window;
 
@@ -28,6 +29,8 @@ pub struct EndpointCell {
     in_flight: Gauge,
     /// Requests in flight as its own sidecar said, above; the millisecond of the report, below.
     reported: AtomicU64,
+    /// The latency that its sidecar said, in microseconds; zero for none.
+    speed: AtomicU32,
     /// The latency of its good answers.
     pub ewma: Ewma,
     /// Whether traffic finds it ill.
@@ -87,9 +90,23 @@ impl EndpointCell {
         self.in_flight().max(reported)
     }
 
-    /// Its sidecar says that `in_flight` requests are in flight there, from all hosts.
-    pub fn tell_load(&self, now: Moment, in_flight: u32) {
-        self.reported.store(u64::from(in_flight) << 32 | u64::from(now.as_millis() as u32), Relaxed);
+    /// Its sidecar says this.
+    pub fn tell_load(&self, now: Moment, report: Report) {
+        self.speed.store(report.micros.unwrap_or(0), Relaxed);
+        let word = u64::from(report.in_flight) << 32 | u64::from(now.as_millis() as u32);
+        self.reported.store(word, Relaxed);
+    }
+
+    /// A request goes there by a report that did not know of it.
+    pub fn tell_sent(&self) {
+        let more = |word: u64| word.checked_add(1 << 32).filter(|_| word > 0);
+        let _none_reported = self.reported.fetch_update(Relaxed, Relaxed, more);
+    }
+
+    /// The latency in microseconds that its sidecar said last, at the load it had then.
+    pub fn speed(&self) -> Option<f32> {
+        let micros = self.speed.load(Relaxed);
+        (micros > 0).then_some(micros as f32)
     }
 
     /// Whether its sidecar said that it leaves, and nothing good came since.
@@ -164,6 +181,8 @@ pub struct EndpointList {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Whom of them a request may meet, and who comes first.
     pub parts: Parts,
+    /// Each one's id and place, by id.
+    ids: Vec<(u32, u32)>,
 }
 
 impl EndpointList {
@@ -175,7 +194,15 @@ impl EndpointList {
     /// A list of `endpoints`, all alike.
     pub fn new(service: ServiceKey, revision: u64, digest: Digest, endpoints: Vec<Arc<Endpoint>>) -> Self {
         let parts = Parts::of(&endpoints, &Wants::default(), &Standing::default(), None);
-        Self { service, revision, digest, endpoints, parts }
+        let mut ids: Vec<(u32, u32)> = endpoints.iter().map(|endpoint| endpoint.id).zip(0..).collect();
+        ids.sort_unstable();
+        Self { service, revision, digest, endpoints, parts, ids }
+    }
+
+    /// Where the endpoint `id` stands.
+    pub fn place(&self, id: u32) -> Option<usize> {
+        let found = self.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.ids[found].1 as usize)
     }
 
     /// The same list with the parts that `wants` asks for, seen from `standing`; tables of `before` stay where
@@ -194,7 +221,7 @@ mod tests {
     #[test]
     fn a_report_counts_while_it_is_fresh() {
         let cell = EndpointCell::default();
-        cell.tell_load(Moment::from_millis(100), 7);
+        cell.tell_load(Moment::from_millis(100), Report { in_flight: 7, micros: None });
         assert_eq!(cell.load(Moment::from_millis(1_099)), 7);
         assert_eq!(cell.load(Moment::from_millis(1_100)), 0);
     }

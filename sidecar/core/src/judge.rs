@@ -15,6 +15,7 @@ use crate::choose::Call;
 use crate::cost;
 use crate::endpoint::Endpoint;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
+use crate::probe;
 use crate::scratch::{Effects, How};
 use crate::suspect;
 use crate::window::Counts;
@@ -130,8 +131,8 @@ pub(crate) fn tell(
 ) -> Effects {
     let (cell, memory) = (attempt.endpoint().cell.clone(), call.admission.base().balance.memory.duration());
     attempt.judged = *outcome != Outcome::Cancelled && judged != Judged::Later;
-    if let Outcome::Answer(Answer { load: Some(load), .. }) = outcome {
-        cell.tell_load(now, *load);
+    if let Outcome::Answer(Answer { load: Some(report), .. }) = outcome {
+        probe::told(call, attempt.endpoint(), *report, now, dice);
     }
     let took = now.since(attempt.given());
     match judged {

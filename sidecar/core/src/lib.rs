@@ -22,8 +22,8 @@
 //! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
-//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`], [`latency`]; put
-//! together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
+//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`], [`latency`],
+//! [`probe`], [`speed`]; put together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
 //! [`judge`] and [`evidence`] are the rules between them. [`queue`] is each worker's own, [`conduct`] each
 //! connection's; [`check`], [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
@@ -63,15 +63,18 @@ pub mod outcome;
 pub mod parts;
 mod pick;
 pub mod plan;
+pub mod probe;
 pub mod queue;
 pub mod record;
 pub mod refusal;
+pub mod report;
 pub mod resend;
 pub mod route;
 pub mod scratch;
 pub mod service;
 pub mod share;
 pub mod side;
+pub mod speed;
 mod suspect;
 pub mod traffic;
 mod trial;

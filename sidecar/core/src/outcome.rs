@@ -9,6 +9,8 @@ use api::message::header;
 use crate::deadline::digits;
 use crate::head::{Fields, Known, ResponseHead};
 
+use crate::report::Report;
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -36,8 +38,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// What gRPC's `grpc-retry-pushback-ms` says.
     pub pushback: Option<Pushback>,
-    /// Requests in flight there, as `x-outrigger-load` says.
-    pub load: Option<u32>,
+    /// What its sidecar says of its load.
+    pub load: Option<Report>,
 }
 
 /// What a gRPC server says of another try (gRFC A6, "Pushback").
@@ -158,7 +160,7 @@ impl Answer {
             reason: claimed(header::REASON).and_then(|word| word.parse().ok()),
             retry_after: head.get_str(Known::RetryAfter).and_then(seconds),
             pushback: if grpc { head.find(PUSHBACK).and_then(text).map(pushback) } else { None },
-            load: claimed(header::LOAD).and_then(load),
+            load: claimed(header::LOAD).and_then(Report::read),
         }
     }
 }
@@ -181,11 +183,6 @@ fn pushback(text: &str) -> Pushback {
     digits(text.trim()).map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
 
-/// What `x-outrigger-load` says of requests in flight.
-fn load(value: &str) -> Option<u32> {
-    digits(value.strip_prefix("inflight=")?).and_then(|count| u32::try_from(count).ok())
-}
-
 /// Whole seconds; a date (RFC 9110 §10.2.3) is as if nothing were said, for no clocks need agree.
 fn seconds(value: &str) -> Option<Duration> {
     digits(value.trim()).map(Duration::from_secs)
@@ -203,10 +200,11 @@ mod tests {
     fn only_a_sidecar_is_believed_about_its_app() {
         let mut head = ResponseHead::build(502);
         head.append(header::REASON, "connect_refused");
-        head.append(header::LOAD, "inflight=7");
+        head.append(header::LOAD, "inflight=7;latency=900");
         head.append("retry-after", "3");
         let told = Answer::of(&head, true);
-        assert_eq!((told.reason, told.load), (Some(Reason::ConnectRefused), Some(7)));
+        let load = Report { in_flight: 7, micros: Some(900) };
+        assert_eq!((told.reason, told.load), (Some(Reason::ConnectRefused), Some(load)));
         let claimed = Answer::of(&head, false);
         assert_eq!((claimed.reason, claimed.load), (None, None));
         assert_eq!(claimed.retry_after, Some(Duration::from_secs(3)));

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use api::policy::Choosing;
 
+use crate::dice;
 use crate::endpoint::Endpoint;
 use crate::hash::Tables;
 
@@ -65,6 +66,8 @@ pub struct Group {
     members: Vec<u32>,
     heaviest: u16,
     weight: f32,
+    /// The weight of each with all before it.
+    up_to: Vec<f32>,
     /// The weight of those that can be used, as last measured.
     usable: AtomicU32,
 }
@@ -73,7 +76,11 @@ impl Group {
     fn of(endpoints: &[Arc<Endpoint>], members: Vec<u32>) -> Self {
         let weights = || members.iter().map(|at| endpoints[*at as usize].instance.weight);
         let (heaviest, weight) = (weights().max().unwrap_or(0), weights().map(f32::from).sum());
-        Self { members, heaviest, weight, usable: AtomicU32::new(0) }
+        let up_to = weights().scan(0.0, |sum, weight| {
+            *sum += f32::from(weight);
+            Some(*sum)
+        });
+        Self { up_to: up_to.collect(), members, heaviest, weight, usable: AtomicU32::new(0) }
     }
 
     /// How many they are.
@@ -96,9 +103,23 @@ impl Group {
         u32::try_from(at).is_ok_and(|at| self.members.binary_search(&at).is_ok())
     }
 
-    /// The greatest weight among them.
-    pub(crate) fn heaviest(&self) -> u16 {
-        self.heaviest
+    /// Who has `unit` of the whole weight: where it stands in the list, and how far into its own weight that is.
+    pub(crate) fn cut(&self, unit: f32) -> Option<(usize, f32)> {
+        let point = unit * self.up_to.last().copied().unwrap_or(0.0);
+        let nth = self.up_to.partition_point(|up_to| *up_to <= point);
+        let before = nth.checked_sub(1).map_or(0.0, |nth| self.up_to[nth]);
+        let weight = self.up_to.get(nth)? - before;
+        Some((self.at(nth), (point - before) / weight))
+    }
+
+    /// Somebody, by weight: where he stands in the list. `None` when the throw met who has too little of it.
+    pub(crate) fn throw(&self, endpoints: &[Arc<Endpoint>], dice: &mut u64) -> Option<usize> {
+        if self.members.is_empty() {
+            return None;
+        }
+        let at = self.at(dice::below(dice::next(dice), self.len()));
+        let met = dice::unit(dice::next(dice)) * f64::from(self.heaviest.max(1));
+        (met < f64::from(endpoints[at].instance.weight)).then_some(at)
     }
 
     fn usable(&self) -> f32 {

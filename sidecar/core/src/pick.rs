@@ -39,12 +39,12 @@ impl Meant {
 }
 
 /// Picks one of `rank`; its place in `pool`, and how it came to be taken.
-pub(crate) fn pick(pool: &[Scored], rank: u8, by: Choosing, dice: &mut u64) -> Option<(usize, How)> {
-    if !by.hashes()
-        && let Some(at) = ramping(pool, rank, dice)
-    {
-        return Some((at, How::Ramp));
-    }
+pub(crate) fn pick(
+    pool: &[Scored],
+    rank: u8,
+    (by, hot): (Choosing, f32),
+    dice: &mut u64,
+) -> Option<(usize, How)> {
     let meant = Meant::of(pool, rank);
     let least = pool.iter().filter(|s| meant.has(s)).map(|s| s.cost).fold(f32::INFINITY, f32::min);
     let (taken, how) = match by {
@@ -59,25 +59,21 @@ pub(crate) fn pick(pool: &[Scored], rank: u8, by: Choosing, dice: &mut u64) -> O
             let led = weigh::lead(pool, rank);
             (led, if led == Some(0) { How::Hashed } else { How::Moved })
         }
+        Choosing::Prequal => (by_report(pool, meant, hot, dice), How::Reported),
         Choosing::RoundRobin => (turn::next(pool, meant, dice::next(dice)), How::Turn),
     };
-    taken.map(|at| (at, if rank > TRIED { How::Forced } else { how }))
-}
-
-/// A ramping endpoint gets exactly its share of requests: judged by cost, an idle newcomer would win every
-/// one of them.
-fn ramping(pool: &[Scored], rank: u8, dice: &mut u64) -> Option<usize> {
-    let open = |s: &Scored| s.rank == rank && s.is_open();
-    let whole: f32 = pool.iter().filter(|s| open(s)).map(|s| s.weight).sum();
-    let mut throw = dice::unit(dice::next(dice)) as f32 * whole;
-    let ramping = pool.iter().enumerate().filter(|(_, s)| open(s) && s.ramp < 1.0);
-    for (at, s) in ramping {
-        throw -= s.ramp * s.entitled();
-        if throw < 0.0 {
-            return Some(at);
+    // Who ramps stands there alone: it was its share.
+    let ramps = |at: usize| !by.hashes() && pool.len() == 1 && pool[at].ramp < 1.0;
+    let how = |at| {
+        if rank > TRIED {
+            How::Forced
+        } else if ramps(at) {
+            How::Ramp
+        } else {
+            how
         }
-    }
-    None
+    };
+    taken.map(|at| (at, how(at)))
 }
 
 impl Scored {
@@ -85,10 +81,42 @@ impl Scored {
     pub(crate) fn entitled(&self) -> f32 {
         self.weight * cost::favour(self.success)
     }
+
+    /// What is in flight to it, for its weight and success.
+    fn active(&self) -> f32 {
+        cost::active(cost::Load { own: self.load, known: self.load }, self.weight, self.success)
+    }
+
+    /// Whether more is in flight to it than to most. Who fails is never cold, however idle that makes it.
+    pub(crate) fn is_hot(&self, hot: f32) -> bool {
+        self.active() > hot + 1.0
+    }
 }
 
 fn by_cost(s: &Scored, least: f32) -> f32 {
     s.weight * (least / s.cost).powi(STEEPNESS)
+}
+
+/// Of those that are not hot the fastest, else the one with the least in flight (Prequal's rule of hot and cold);
+/// chance among equals.
+fn by_report(pool: &[Scored], meant: Meant, hot: f32, dice: &mut u64) -> Option<usize> {
+    let cold = pool.iter().any(|s| meant.has(s) && !s.is_hot(hot));
+    let cost = |s: &Scored| match cold {
+        true if s.is_hot(hot) => f32::INFINITY,
+        true => s.cost,
+        false => s.active(),
+    };
+    let least = pool.iter().filter(|s| meant.has(s)).map(cost).fold(f32::INFINITY, f32::min);
+    throw_among(pool, meant, |s| if cost(s) <= least { 1.0 } else { 0.0 }, dice)
+}
+
+/// Whom a pool of reports can best do without: the fullest of the hot, else the slowest.
+pub(crate) fn worst(pool: &[Scored], hot: f32) -> Option<usize> {
+    let by = |key: fn(&Scored) -> f32, hot_only: bool| {
+        let all = pool.iter().enumerate().filter(|(_, s)| !hot_only || s.is_hot(hot));
+        all.max_by(|(_, a), (_, b)| key(a).total_cmp(&key(b))).map(|(at, _)| at)
+    };
+    by(Scored::active, true).or_else(|| by(|s| s.cost, false))
 }
 
 /// One throw among those meant, each one's chance in proportion to its `part`.

@@ -13,6 +13,7 @@ use crate::attempt::Attempt;
 use crate::budget::Balance;
 use crate::evidence::Sign;
 use crate::outcome::{Outcome, Sent};
+use crate::probe::PER_REQUEST;
 use crate::queue::Patience;
 
 mod weighed;
@@ -149,6 +150,8 @@ pub struct Scratch {
     pub among: Among,
     /// By which rule and throw the last choice was made; `None` for a trial request, which nobody picks.
     pub throw: Option<Throw>,
+    /// Where in the list those stand who should be asked for a load report.
+    pub probes: SmallVec<[u32; PER_REQUEST]>,
     /// The attempts.
     pub attempts: SmallVec<[AttemptNote; ATTEMPTS_MAX]>,
     /// How many there were.
@@ -191,9 +194,11 @@ impl Scratch {
     /// Why `scored` was not taken, where the one that was cost `paid`.
     fn why(&self, scored: &Scored, paid: f32) -> Why {
         let by_cost = !self.by.hashes() && !matches!(self.by, Choosing::Random | Choosing::RoundRobin);
+        let hot = self.throw.map_or(f32::INFINITY, |throw| throw.hot);
         match (scored.why, scored.aside) {
             (Why::NotDrawn, Some(aside)) => aside,
             (Why::NotDrawn, None) if !self.by.hashes() && scored.ramp < 1.0 => Why::Ramping,
+            (Why::NotDrawn, None) if self.by == Choosing::Prequal && scored.is_hot(hot) => Why::Hot,
             (Why::NotDrawn, None) if by_cost && scored.cost > paid => Why::HigherCost,
             (why, _) => why,
         }
@@ -210,6 +215,7 @@ impl Scratch {
         self.patience = Patience::default();
         self.pool.clear();
         self.numbers.clear();
+        self.probes.clear();
     }
 
     /// The attempts that count against `retry.attempts`: free resends and a trial request come on top.

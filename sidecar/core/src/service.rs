@@ -12,6 +12,9 @@ use api::Moment;
 use crate::budget::Budget;
 use crate::flight::{Counted, Gauge};
 use crate::health::Tally;
+use crate::probe::Probes;
+use crate::report::Report;
+use crate::speed::Speeds;
 
 /// Medians are worth this long: a request sees the same peers for as long as a host could answer a few.
 const MEDIANS_FOR: Duration = Duration::from_millis(20);
@@ -56,8 +59,15 @@ pub struct ServiceCell {
     medians_until: AtomicU64,
     /// The weight of the endpoints that take requests together.
     weight: AtomicU64,
+    /// Requests that newcomers were drawn for; see [`ServiceCell::newcomers_turn`].
+    turns: AtomicU32,
+    ramping: AtomicBool,
     /// No trial of an ejected endpoint is due before this moment.
     trial_at: AtomicU64,
+    /// Reports of its endpoints' load, where they are asked for.
+    pub probes: Probes,
+    /// How fast it works, where this host stands before it.
+    pub speeds: Option<Box<Speeds>>,
     ejecting: AtomicBool,
     cancelled: AtomicU64,
 }
@@ -66,6 +76,25 @@ impl ServiceCell {
     /// A service nobody has called yet.
     pub fn shared() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// The app of this host.
+    pub fn local() -> Arc<Self> {
+        Arc::new(Self { speeds: Some(Box::default()), ..Self::default() })
+    }
+
+    /// What callers are told of it with an answer: the request that is being answered is not counted.
+    pub fn report(&self) -> Report {
+        self.told(self.in_flight().saturating_sub(1))
+    }
+
+    /// What callers are told of it who ask for nothing else.
+    pub fn now(&self) -> Report {
+        self.told(self.in_flight())
+    }
+
+    fn told(&self, in_flight: u32) -> Report {
+        Report { in_flight, micros: self.speeds.as_ref().and_then(|speeds| speeds.ask(in_flight)) }
     }
 
     /// How many requests are in flight to it.
@@ -114,6 +143,25 @@ impl ServiceCell {
     /// It is this.
     pub fn tell_weight(&self, weight: u64) {
         self.weight.store(weight, Relaxed);
+    }
+
+    /// Whether any endpoint ramps, as last told.
+    pub fn ramping(&self) -> bool {
+        self.ramping.load(Relaxed)
+    }
+
+    /// Whether any does.
+    pub fn tell_ramping(&self, ramping: bool) {
+        self.ramping.store(ramping, Relaxed);
+    }
+
+    /// Where the next request falls between 0 and 1: each as far from those before it as may be (the golden
+    /// ratio's multiples), so that whoever has a part of that line gets it evenly and not in runs of luck.
+    pub fn newcomers_turn(&self) -> f32 {
+        const GOLDEN: u32 = 0x9E37_79B9;
+        let turn = self.turns.fetch_add(1, Relaxed).wrapping_mul(GOLDEN);
+        // 24 bits are what an f32 holds exactly.
+        (turn >> 8) as f32 / (1_u32 << 24) as f32
     }
 
     /// Whether a trial request may be due.

@@ -10,12 +10,11 @@ use api::{Moment, Readiness};
 
 use crate::breaker::Breaker;
 use crate::cost::{self, Load};
-use crate::dice;
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::hash::Tables;
 use crate::parts::Group;
 use crate::scratch::{Scored, Why};
-use crate::service::Medians;
+use crate::service::{Medians, ServiceCell};
 
 mod circles;
 mod keyed;
@@ -48,6 +47,7 @@ pub(crate) struct View<'a> {
     pub(crate) keyed: Keyed,
     pub(crate) medians: Medians,
     pub(crate) tried: &'a [u32],
+    pub(crate) cell: &'a ServiceCell,
 }
 
 impl Scored {
@@ -87,9 +87,12 @@ impl View<'_> {
             Choosing::LeastActive | Choosing::P2c | Choosing::Ring | Choosing::Maglev => {
                 cost::active(both, weight, success)
             }
-            _ => {
+            by => {
                 let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
-                cost::cost(both, weight, latency, success, self.medians)
+                match by {
+                    Choosing::Prequal => cost::time(cell.speed().or(latency), success, self.medians),
+                    _ => cost::cost(both, weight, latency, success, self.medians),
+                }
             }
         };
         let (ramp, credit) = (cell.ramp(self.now, settings), cell.turn.ask());
@@ -127,15 +130,63 @@ impl View<'_> {
             Choosing::RoundRobin | Choosing::LeastActive => true,
             _ => false,
         };
-        if all || !self.sample(list, group, pool, dice) {
-            pool.clear();
-            pool.extend(group.places().map(|at| self.score(at, &list.endpoints[at])));
+        if self.newcomer(list, group, pool) || !all && self.some(list, group, pool, dice) {
+            return;
         }
+        pool.clear();
+        pool.extend(group.places().map(|at| self.score(at, &list.endpoints[at])));
+    }
+
+    /// Whether this request is of the share of one that ramps. Each endpoint has its weight's part of all requests,
+    /// evenly; of this part a newcomer takes as much as it is ready for. So it gets its ramp exactly, however
+    /// many there are: compared with others it would win every request, because it is idle. Its first request it
+    /// takes at once, so that nobody waits for a ramp to begin.
+    fn newcomer(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>) -> bool {
+        if !self.cell.ramping() {
+            return false;
+        }
+        let Some((at, into)) = group.cut(self.cell.newcomers_turn()) else { return false };
+        let endpoint = &list.endpoints[at];
+        let ramp = endpoint.cell.ramp(self.now, self.settings);
+        if ramp >= 1.0 {
+            return false;
+        }
+        let scored = self.score(at, endpoint);
+        let answered = || cost::counts(endpoint, self.now, self.settings).total() > 0;
+        let met = scored.load > 0 || endpoint.cell.ewma.age(self.now).is_some() || answered();
+        let part = if met { ramp * cost::favour(scored.success) } else { 1.0 };
+        let takes = scored.rank == USABLE && scored.is_open() && into < part;
+        if takes {
+            pool.push(scored);
+        }
+        takes
+    }
+
+    /// Some to compare: those with fresh reports where the rule goes by them, or a sample.
+    fn some(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>, dice: &mut u64) -> bool {
+        let reported = self.balance.by == Choosing::Prequal && self.reported(list, group, pool);
+        reported || self.sample(list, group, pool, dice)
+    }
+
+    /// Those with fresh reports. False when fewer than two of them are usable.
+    fn reported(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>) -> bool {
+        let places = self.cell.probes.ask(self.now).filter_map(|id| list.place(id));
+        pool.extend(places.filter(|at| group.has(*at)).map(|at| self.steady(at, &list.endpoints[at])));
+        pool.iter().filter(|scored| scored.rank == USABLE && scored.is_open()).count() >= 2
+    }
+
+    /// Who ramps had its share already.
+    fn steady(&self, at: usize, endpoint: &Endpoint) -> Scored {
+        let mut scored = self.score(at, endpoint);
+        if scored.rank == USABLE && scored.is_open() && scored.ramp < 1.0 {
+            scored.why = Why::Ramping;
+        }
+        scored
     }
 
     /// Draws by weight until enough are usable: two where cost is not what decides, or where the rule says so. False when none was.
     fn sample(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>, dice: &mut u64) -> bool {
-        let heaviest = f64::from(group.heaviest().max(1));
+        pool.clear();
         let mut usable = 0;
         let by_cost = matches!(self.balance.by, Choosing::LeastLoaded | Choosing::Latency);
         let enough = if by_cost { DRAWN } else { 2 };
@@ -143,19 +194,12 @@ impl View<'_> {
             if usable == enough || pool.len() == SAMPLE_MAX.min(group.len()) {
                 break;
             }
-            let at = group.at(dice::below(dice::next(dice), group.len()));
-            let endpoint = &list.endpoints[at];
-            let light = dice::unit(dice::next(dice)) * heaviest >= f64::from(endpoint.instance.weight);
-            if light || pool.iter().any(|scored| scored.at == at) {
+            let Some(at) = group.throw(&list.endpoints, dice) else { continue };
+            if pool.iter().any(|scored| scored.at == at) {
                 continue;
             }
-            let mut scored = self.score(at, endpoint);
             // The draw was by weight already.
-            scored.weight = 1.0;
-            if scored.rank == USABLE && dice::unit(dice::next(dice)) >= f64::from(scored.ramp) {
-                scored.why = Why::Ramping;
-            }
-            scored.ramp = 1.0;
+            let scored = Scored { weight: 1.0, ..self.steady(at, &list.endpoints[at]) };
             usable += usize::from(scored.rank == USABLE && scored.is_open());
             pool.push(scored);
         }

@@ -113,6 +113,8 @@ families! {
         "Connections dialled to endpoints; result is ok or failed.";
     CONNECTIONS_REUSED = "outrigger_connections_reused_total", Counter, "", [],
         "Attempts that rode on a pooled connection.";
+    LOAD_PROBES = "outrigger_load_probes_total", Counter, "", ["result"],
+        "Load probes sent to the sidecars before endpoints; result is ok or failed.";
     ACCEPT_FAILURES = "outrigger_accept_failures_total", Counter, "", [],
         "Connections that the kernel did not hand over, most often for want of descriptors.";
     TLS_HANDSHAKES = "outrigger_tls_handshakes_total", Counter, "", ["result"],

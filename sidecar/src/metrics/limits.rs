@@ -43,6 +43,12 @@ choice! {
         Hedges = "hedges",
         /// Free resends of one request.
         FreeResends = "free-resends",
+        /// Load probes that are out, per worker; `balance.probes` is how many a second.
+        Probes = "probes",
+        /// Load probes answered in a second, per worker.
+        ProbesAnswered = "probes-answered",
+        /// Subsets of one list that are told apart.
+        Subsets = "subsets",
         /// `retry.keep_body`: bytes of a body kept for another try.
         KeptBody = "kept-body",
         /// `limits.queued`: bytes that wait to be written to slow readers, per worker.
@@ -76,6 +82,7 @@ impl Limit {
             Reason::ConcurrencyLimited => Some(Self::Concurrency),
             Reason::QueueTimeout => Some(Self::Queue),
             Reason::RateLimited => Some(Self::Bucket),
+            Reason::ProbeLimited => Some(Self::ProbesAnswered),
             _ => None,
         }
     }

@@ -42,6 +42,8 @@ pub(super) struct WorkerCells {
     opened: Count,
     not_opened: Count,
     reused: Count,
+    probes_ok: Count,
+    probes_failed: Count,
     hits: [Count; Limit::ALL.len()],
     services_overflow: Count,
     endpoints_overflow: Count,
@@ -200,6 +202,11 @@ impl WorkerMeters {
         count.add(1);
     }
 
+    /// A load probe was answered, or was not.
+    pub fn probed(&self, answered: bool) {
+        if answered { &self.cells.probes_ok } else { &self.cells.probes_failed }.add(1);
+    }
+
     /// A limit acted.
     pub fn limit_hit(&self, limit: Limit) {
         self.cells.hits[limit as usize].add(1);
@@ -220,6 +227,8 @@ impl WorkerCells {
             (&c::CONNECTIONS, &["idle"], &self.idle),
             (&c::KEPT_BODY, &[], &self.kept_body),
             (&c::QUEUED, &[], &self.queued),
+            (&c::LOAD_PROBES, &["ok"], &self.probes_ok),
+            (&c::LOAD_PROBES, &["failed"], &self.probes_failed),
             (&c::CONNECTIONS_OPENED, &["ok"], &self.opened),
             (&c::CONNECTIONS_OPENED, &["failed"], &self.not_opened),
             (&c::CONNECTIONS_REUSED, &[], &self.reused),

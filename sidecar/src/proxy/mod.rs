@@ -5,6 +5,7 @@
 //! attempt. The request ends when its answer's *body* ends; dropping is an outcome like any other.
 
 mod arrive;
+mod ask_load;
 mod attempt;
 mod beside;
 mod connect;
@@ -17,6 +18,7 @@ mod last_hop;
 mod learn;
 mod open;
 mod outcome;
+mod own_load;
 mod raw;
 mod reply;
 mod say;
@@ -53,6 +55,8 @@ use crate::wheel::Timer;
 use crate::wire::{Broken, Downstream};
 use crate::worker::World;
 
+pub(crate) use ask_load::{Asked, PROBES_MAX, drive as ask_loads};
+pub(crate) use own_load::PROBES_PER_SECOND;
 pub(crate) use raw::carry;
 pub(crate) use streams::greet;
 

@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::task::Poll;
 
 use api::Reason;
-use sidecar_core::head::{Decimal, Known};
+use sidecar_core::head::Known;
 use sidecar_core::outcome::{End, grpc_status};
 use sidecar_core::refusal::Refusal;
 
 use super::download::Download;
 use super::say::say;
-use super::{Answered, Ended, Ongoing};
+use super::{Answered, Ended, Ongoing, own_load};
 use crate::accept::Way;
 use crate::wire::{Downstream, Upstream};
 use crate::worker::World;
@@ -36,8 +36,7 @@ pub(super) async fn answer<D: Downstream>(
     }
     answered.head.put(Known::RequestId, &[&ongoing.exchange.id.text()]);
     if let Way::Inbound(_) = way {
-        let in_flight = Decimal::from(u64::from(world.host.in_flight()));
-        answered.head.add(Known::OutriggerLoad, &[b"inflight=", in_flight.as_ref()]);
+        own_load::report(world, answered);
     }
     if world.closing() {
         ongoing.client.close_after();

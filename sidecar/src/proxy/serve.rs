@@ -15,7 +15,7 @@ use sidecar_core::refusal::Refusal;
 use super::arrive::arrive;
 use super::finish::finish;
 use super::say::say;
-use super::{Answered, Ended, last_hop, line, reply, tunnel};
+use super::{Answered, Ended, last_hop, line, own_load, reply, tunnel};
 use crate::accept::Way;
 use crate::wheel::Timer;
 use crate::wire::h1::Tunnel;
@@ -50,6 +50,10 @@ async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
         let after = match next_head(world, &mut client, &mut idle).await {
             Ok(Some(head)) if last_hop::is_here(&head) => {
                 Box::pin(last_hop::answer(world, &mut client, &head)).await;
+                if client.persistent() { After::Next } else { After::Close }
+            }
+            Ok(Some(head)) if own_load::is_asked(way, &head) => {
+                Box::pin(own_load::answer(world, way, &mut client)).await;
                 if client.persistent() { After::Next } else { After::Close }
             }
             // Boxed while it runs, so that a connection between two exchanges is small.

@@ -16,7 +16,7 @@ use sidecar_core::queue::Verdict;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::Route;
 
-use super::Ongoing;
+use super::{Ongoing, ask_load};
 use crate::accept::Way;
 use crate::publish::ServiceView;
 use crate::wire::Downstream;
@@ -81,7 +81,10 @@ pub(super) async fn attempt<D: Downstream>(
         let (now, dice) = (world.clock.fresh(), world.dice.draw());
         let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
         match choose(&call, &mut ongoing.scratch, now, dice) {
-            Verdict::Now(attempt) => return Ok(attempt),
+            Verdict::Now(attempt) => {
+                ask_load::ask(world, view, &ongoing.scratch.probes);
+                return Ok(attempt);
+            }
             Verdict::Refuse(refusal) => return Err(refusal),
             Verdict::Wait { until, .. } => room(world, ongoing, until).await?,
         }

@@ -71,6 +71,9 @@ choice! {
         P2c = "p2c",
         /// The smaller (load + 1) × peak EWMA of two drawn by weight (Finagle).
         Latency = "latency",
+        /// By load reports of the sidecars before the hosts: of those with few requests in flight the fastest, else
+        /// the one with the fewest (Prequal, NSDI 2024). Without reports, of two drawn by weight.
+        Prequal = "prequal",
         /// The host that the request's key leads to on a hash ring (Karger 1997, ketama), its load bounded.
         Ring = "ring",
         /// The host that the request's key leads to in a Maglev table (Eisenbud, NSDI 2016), its load bounded.
@@ -115,6 +118,8 @@ settings! {
         leaf scan: u32 = 16, because "a full scan halves p99 on small sets, and eight draws cost the same on any size";
         /// How long a host that joins a warm set takes to its full share.
         leaf slow_start: Span = Span::secs(30), because "caches and compilers warm in about that time";
+        /// Load probes that `prequal` may send to a service from this host; each answer carries a report too.
+        leaf probes: Rate = Rate::per_second(100), because "two for each request of a quiet service; a busy one hears enough from its answers";
         /// Which instances a request may meet, by one label. Those of a lane are met only by requests that ask
         /// for it, as long as there are others.
         leaf subset: Switch<Subset> = Switch::Off, because "instances of one service are alike unless said otherwise";

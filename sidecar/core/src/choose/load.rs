@@ -12,7 +12,12 @@ use crate::queue::Verdict;
 
 /// Sends `n` requests at `rate` per second to hosts that answer `behave(place, request)` = (status, µs)
 /// whatever their load; each host's share in percent.
-fn shares(bench: &mut Bench, n: usize, rate: u64, behave: impl Fn(usize, usize) -> (u16, u64)) -> Vec<f64> {
+fn shares(
+    bench: &mut Bench,
+    n: usize,
+    rate: u64,
+    mut behave: impl FnMut(usize, usize) -> (u16, u64),
+) -> Vec<f64> {
     let exchange = bench.exchange(true);
     let mut hits = vec![0; bench.list.endpoints.len()];
     let mut ends: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
@@ -68,7 +73,7 @@ fn one_failure_costs_a_part_of_the_traffic_and_not_all() {
         false => (200, 20_000),
     };
     let found = shares(&mut bench, 2_000, 400, once);
-    assert!((18.0..32.0).contains(&found[0]), "{found:?}");
+    assert!((18.0..35.0).contains(&found[0]), "{found:?}");
 }
 
 #[test]
@@ -89,5 +94,44 @@ fn with_the_defaults_a_failing_host_is_hit_a_few_times() {
         let found = shares(&mut bench, 8_000, 400, failing);
         let hits = found[0] * 80.0;
         assert!(hits <= 9.5, "{hits} hits in 20 s with {hosts} hosts: 4 at most and a trial each 4 s");
+    }
+}
+
+/// How far newcomers are from their ramp, in percent of a fair share: over each second of the ramp, on average;
+/// and when the first of them was met, in milliseconds.
+fn distance(hosts: u16, newcomers: usize, by: &str, rate: u64, seed: u64) -> (f64, u64) {
+    const RAMP: u64 = 30;
+    let mut bench = Bench { dice: seed, ..Bench::new(hosts, &format!("balance: {{ by: {by} }}")) };
+    let warm = |_, n: usize| (200, 20_000 + n as u64 % 7 * 3_000);
+    shares(&mut bench, 2_000, rate, warm);
+    (0..newcomers).for_each(|at| bench.cell(at).join(bench.now));
+    let joined = bench.now;
+    let fair = newcomers as f64 * rate as f64 / f64::from(hosts);
+    let (mut sum, mut first) = (0.0, None);
+    for second in 0..RAMP {
+        let found = shares(&mut bench, rate as usize, rate, |at, n| {
+            if at < newcomers && first.is_none() {
+                first = Some(second * 1_000 + n as u64 * 1_000 / rate);
+            }
+            warm(at, n)
+        });
+        let hits: f64 = found[..newcomers].iter().sum::<f64>() * rate as f64 / 100.0;
+        let wanted = fair * (second as f64 + 0.5) / RAMP as f64;
+        sum += (hits - wanted).abs() / fair;
+    }
+    assert!(bench.now.since(joined).as_secs() >= RAMP - 1);
+    (100.0 * sum / RAMP as f64, first.unwrap_or(u64::MAX))
+}
+
+#[test]
+fn newcomers_follow_their_ramp_closely_and_are_met_within_a_second() {
+    for by in ["least-loaded", "random", "round-robin", "least-active", "p2c", "latency", "prequal"] {
+        for (hosts, newcomers) in [(11, 1), (62, 2)] {
+            let (distance, first) = distance(hosts, newcomers, by, 500, u64::from(hosts));
+            assert!(
+                distance <= 6.0 && first <= 1_000,
+                "{by}, {newcomers} of {hosts}: {distance} %, {first} ms"
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ impl Record {
     /// The id of the endpoint that the last choice takes. `None` when nobody was taken, when it was a trial
     /// request, which health gives and nobody picks, or when more were looked at than the record keeps.
     pub fn replay(&self) -> Option<u32> {
-        let Throw { by, mut dice } = self.throw?;
+        let Throw { by, mut dice, hot } = self.throw?;
         let seen: usize = self.counts.iter().map(|count| usize::from(*count)).sum();
         let mut pool = [Scored::NOBODY; crate::scratch::CANDIDATES_MAX];
         let pool = pool.get_mut(..seen).filter(|_| seen == self.candidates.len())?;
@@ -19,7 +19,7 @@ impl Record {
             *pool.get_mut(usize::from(candidate.inputs.place))? = weighed(candidate);
         }
         let rank = pick::best_rank(pool)?;
-        let (place, _) = pick::pick(pool, rank, by, &mut dice)?;
+        let (place, _) = pick::pick(pool, rank, (by, hot), &mut dice)?;
         self.candidates.iter().find(|c| usize::from(c.inputs.place) == place).map(|c| c.id)
     }
 }
@@ -39,10 +39,20 @@ mod tests {
     use crate::outcome::{Answer, Body, Outcome};
     use crate::queue::Verdict;
     use crate::record::{Finish, Record};
+    use crate::report::Report;
     use crate::scratch::How;
 
-    const RULES: [&str; 8] =
-        ["least-loaded", "random", "round-robin", "least-active", "p2c", "latency", "ring", "maglev"];
+    const RULES: [&str; 9] = [
+        "least-loaded",
+        "random",
+        "round-robin",
+        "least-active",
+        "p2c",
+        "latency",
+        "prequal",
+        "ring",
+        "maglev",
+    ];
 
     /// Runs `n` requests that overlap, fail and are tried again; calls `each` with how each endpoint was taken,
     /// its id and the record as it then stands.
@@ -65,7 +75,8 @@ mod tests {
             while running.len() > 6 {
                 let (mut attempt, admission) = running.pop_front().unwrap();
                 let status = if attempt.endpoint().id == 1 && request % 3 > 0 { 500 } else { 200 };
-                let outcome = Outcome::Answer(Answer { status, ..Answer::default() });
+                let load = Report { in_flight: gap as u32 % 9, micros: Some(1 + gap as u32 * 100) };
+                let outcome = Outcome::Answer(Answer { status, load: Some(load), ..Answer::default() });
                 bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Gone);
             }
         }
@@ -108,5 +119,16 @@ mod tests {
             moved += usize::from(how == How::Drawn && dearer.replay() != Some(id));
         });
         assert!(moved > 100, "{moved} picks followed the cost");
+        let mut moved = (0, 0);
+        records(40, "prequal", 400, |how, id, record| {
+            let (mut slower, mut hotter) = (record.clone(), record);
+            slower.candidates[0].cost *= 1_000.0;
+            hotter.candidates[0].load += 1_000;
+            if how == How::Reported {
+                moved.0 += usize::from(slower.replay() != Some(id));
+                moved.1 += usize::from(hotter.replay() != Some(id));
+            }
+        });
+        assert!(moved.0 > 100 && moved.1 > 100, "{moved:?} picks followed latency and load of reports");
     }
 }

@@ -127,6 +127,7 @@ fn told(how: How) -> &'static str {
         How::Turn => "in its turn",
         How::Hashed => "where its key leads",
         How::Moved => "where its key leads next",
+        How::Reported => "by its load report",
         How::Ramp => "drawn as its share of a ramp",
         How::Trial => "as its trial request",
         How::Forced => "for want of a better one",

@@ -52,12 +52,14 @@ pub struct Among {
 }
 
 /// By which rule and which throw the last choice was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Throw {
     /// The rule.
     pub by: Choosing,
     /// The dice as they were before the pick.
     pub dice: u64,
+    /// The load above which a host was hot, where the rule asks.
+    pub hot: f32,
 }
 
 /// An endpoint while a choice weighs it.

@@ -33,6 +33,8 @@ choice! {
         WeightZero = "weight-zero",
         /// Its load is above the bound for hosts that keys lead to.
         OverBound = "over-bound",
+        /// More is in flight to it than to most.
+        Hot = "hot",
         /// It ramps or fails, and this key is of the part that passes it by.
         PassedBy = "passed-by",
     }
@@ -55,6 +57,8 @@ choice! {
         Hashed = "hashed",
         /// Where its key leads next: the first one could not take it.
         Moved = "moved",
+        /// By its load report.
+        Reported = "reported",
         /// As the share of one that ramps.
         Ramp = "ramp",
         /// As its trial request.

@@ -12,6 +12,7 @@ use sidecar_core::endpoint::EndpointCell;
 use sidecar_core::exchange::RequestId;
 use sidecar_core::head::{Fields, Known, RequestHead, ResponseHead};
 use sidecar_core::outcome::{Answer, keep_alive};
+use sidecar_core::report::Report;
 
 use crate::dice::{self, Dice};
 use crate::reader::{Line, listed};
@@ -63,8 +64,13 @@ fn facts(input: &[u8], now: Moment) -> String {
     assert_eq!((apps.reason, apps.load), (None, None), "an app is believed about its sidecar");
     let seconds = first("retry-after").and_then(|value| number(value.trim()));
     assert_eq!(theirs.retry_after, seconds.map(Duration::from_secs));
-    let load = first("x-outrigger-load").and_then(|value| number(value.strip_prefix("inflight=")?));
-    assert_eq!(theirs.load, load.and_then(|load| u32::try_from(load).ok()));
+    let load = first("x-outrigger-load").and_then(|value| {
+        let (mut parts, small) = (value.split(';'), |n| u32::try_from(n).ok());
+        let in_flight = number(parts.next()?.strip_prefix("inflight=")?).and_then(small)?;
+        let micros = parts.find_map(|part| number(part.strip_prefix("latency=")?).and_then(small));
+        Some(Report { in_flight, micros: micros.filter(|micros| *micros > 0) })
+    });
+    assert_eq!(theirs.load, load);
     let grpc = first("grpc-status").and_then(|value| number(value.trim()));
     assert_eq!(theirs.grpc_status, grpc.and_then(|status| u8::try_from(status).ok()));
     let idle = keep_alive(&head);
