@@ -107,7 +107,7 @@ impl Apply {
             if verdicts.silent.is_empty() || Instant::now() >= give_up {
                 return Ok(verdicts);
             }
-            std::thread::sleep(rollout::LOOK);
+            super::pause(rollout::LOOK);
         }
     }
 }

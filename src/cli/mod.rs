@@ -97,6 +97,12 @@ impl Cli {
     }
 }
 
+/// Waits between two looks at something that takes its time.
+#[expect(clippy::disallowed_methods, reason = "a verb does one thing: nothing else could run meanwhile")]
+fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// Says what a verb was asked for. A reader that has seen enough (`| head`) is no failure.
 fn say(text: &str) -> Result<(), Failed> {
     match io::stdout().write_all(text.as_bytes()) {

@@ -119,7 +119,7 @@ impl Staged {
             if view.state.is_over() {
                 break;
             }
-            std::thread::sleep(LOOK);
+            super::pause(LOOK);
             view = by.control.ask(NO_CONTROL, ("GET", &path), &[], "")?.json()?;
         }
         super::say(&measured(&view))?;

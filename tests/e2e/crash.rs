@@ -51,7 +51,7 @@ fn a_kill_in_the_middle_of_writing_loses_nothing_that_was_acknowledged() {
         // Writes are under way; then any moment is as good as another.
         let before = kept.lock().unwrap().len();
         until("a write was acknowledged", || (kept.lock().unwrap().len() > before).then_some(()));
-        thread::sleep(Duration::from_micros(roll(&mut dice) % 20_000));
+        thread::park_timeout(Duration::from_micros(roll(&mut dice) % 20_000));
         plane.kill();
         stop.store(true, Relaxed);
         writers.into_iter().for_each(|writer| writer.join().unwrap());

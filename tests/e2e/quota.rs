@@ -34,7 +34,7 @@ fn two_hosts_share_one_limit_and_keep_their_parts_when_the_control_plane_is_gone
                     if consumer.get("app", "/").status == 200 {
                         admitted.fetch_add(1, Ordering::Relaxed);
                     }
-                    thread::sleep(Duration::from_millis(5));
+                    thread::park_timeout(Duration::from_millis(5));
                 }
             });
         }

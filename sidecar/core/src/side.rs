@@ -20,8 +20,7 @@ pub fn outbound(settings: ServiceSettings) -> ServiceSettings {
 #[must_use]
 pub fn inbound(settings: ServiceSettings) -> ServiceSettings {
     each(settings, |settings| {
-        let mut own = Settings::default();
-        own.limits = std::mem::take(&mut settings.limits);
+        let mut own = Settings { limits: std::mem::take(&mut settings.limits), ..Settings::default() };
         own.limits.retain(|limit| limit.scope == LimitScope::Instance);
         own.strategy.kind = StrategyKind::Failfast;
         (own.timeout.total, own.timeout.idle) = (INBOUND_TOTAL, settings.timeout.idle);

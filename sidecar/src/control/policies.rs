@@ -337,7 +337,7 @@ mod tests {
             let running = policies.running()[&Namespace::default()];
             assert_eq!(running == trial.digest, runs == Span::secs(9));
             assert_eq!(policies.heard(&Namespace::default()), Some(digest), "it is not asked for again");
-            assert_eq!(policies.rejected().get(&Namespace::default()).is_some(), verdict == "Refused");
+            assert_eq!(policies.rejected().contains_key(&Namespace::default()), verdict == "Refused");
             assert_eq!(policies.tell(&news("a", 5, "2s")), Verdict::Taken, "the trial is over");
             assert_eq!(super::tests::total(&policies), Span::secs(2));
             assert_eq!((policies.rejected().len(), policies.report_every()), (0, None));

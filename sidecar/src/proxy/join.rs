@@ -28,7 +28,7 @@ pub(super) async fn join(
     loop {
         if let Some((stream, reused)) = world.shared.take(place) {
             return Ok(Conn {
-                wire: UpstreamConn::H2(stream),
+                wire: UpstreamConn::H2(Box::new(stream)),
                 place,
                 reused,
                 idled: std::time::Duration::ZERO,

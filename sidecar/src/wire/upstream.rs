@@ -17,8 +17,8 @@ use super::{BodyKind, Broken, Link, Piece, Sent, Socket, Trailers, Upstream, h1,
 pub enum UpstreamConn {
     /// A connection of its own; boxed, because it moves from the pool to the line and back with every exchange.
     H1(Box<h1::Client<Link>>),
-    /// A stream of a shared one.
-    H2(h2::ClientStream),
+    /// A stream of a shared one; boxed like the other, which is smaller by now.
+    H2(Box<h2::ClientStream>),
 }
 
 /// What is left of it when HTTP ends.

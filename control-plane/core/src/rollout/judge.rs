@@ -39,10 +39,13 @@ pub(crate) struct Row<'a> {
     pub(crate) now: &'a Sums,
 }
 
+/// What is counted of some sums.
+type Count<'a> = &'a dyn Fn(&Sums) -> Part;
+
 /// What one round says of one service: each comparison, and whether it is bad.
 pub(crate) fn judge(service: &str, rows: &[Row<'_>]) -> Vec<(Measured, bool)> {
     let limit = usual_limit(rows);
-    let counts: [(&str, &dyn Fn(&Sums) -> Part); 2] = [
+    let counts: [(&str, Count<'_>); 2] = [
         ("failed", &|sums| Part { some: sums.failed, all: sums.requests }),
         ("slow", &|sums| Part { some: sums.took[limit..].iter().sum(), all: sums.requests }),
     ];
