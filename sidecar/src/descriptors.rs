@@ -30,7 +30,7 @@ pub fn now() -> u64 {
 /// `listeners`. Each may need another one towards an endpoint; nine for ten clients are enough, as some are always
 /// between two requests, and so the default of 10,000 clients fits the usual limit of 20,000.
 pub fn clients(limit: u64, listeners: usize, asked: u32) -> u32 {
-    let left = limit.saturating_sub(RESERVED).saturating_sub(listeners as u64) / 19 * 10;
+    let left = limit.saturating_sub(RESERVED).saturating_sub(listeners as u64).saturating_mul(10) / 19;
     // One at least: who is started with nothing should say so by being slow, not by being dead.
     asked.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
 }
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn clients_leave_descriptors_for_their_requests() {
         for (limit, listeners, asked, wanted) in [
-            (1_024, 4, 10_000, 500),
+            (1_024, 4, 10_000, 503),
             (20_000, 4, 10_000, 10_000),
             (1_048_576, 4, 10_000, 10_000),
             (u64::MAX, 4, u32::MAX, u32::MAX),

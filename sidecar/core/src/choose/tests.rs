@@ -60,15 +60,20 @@ fn a_host_that_always_fails_gets_next_to_nothing_even_without_ejection() {
 
 #[test]
 fn one_of_three_that_fails_is_out_after_three_and_back_after_one_trial() {
-    let mut bench = Bench::new(3, "balance: { by: random }");
-    let failing = |at: usize| if at == 0 { 500 } else { 200 };
-    let bad = (0..600).filter(|_| bench.run(true, failing) == 0).count();
-    assert_eq!(bad, 3, "hits in 3 s");
-    bench.after(4_000);
-    let bad = (0..400).filter(|_| bench.run(true, failing) == 0).count();
-    assert_eq!(bad, 1, "one trial, and it failed");
-    bench.after(4_000);
-    assert!(shares(&mut bench, 2_000, |_| 200)[0] >= 25, "healed");
+    let mut hits = Vec::new();
+    for seed in 1..=9 {
+        let mut bench = Bench { dice: seed, ..Bench::new(3, "balance: { by: random }") };
+        let failing = |at: usize| if at == 0 { 500 } else { 200 };
+        hits.push((0..600).filter(|_| bench.run(true, failing) == 0).count());
+        bench.after(4_000);
+        let bad = (0..400).filter(|_| bench.run(true, failing) == 0).count();
+        assert_eq!(bad, 1, "one trial, and it failed; seed {seed}");
+        bench.after(4_000);
+        assert!(shares(&mut bench, 2_000, |_| 200)[0] >= 25, "healed; seed {seed}");
+    }
+    hits.sort_unstable();
+    // Where chance sends the first requests to the ill one alone, there is nobody yet to judge it against.
+    assert!(hits[4] == 3 && hits[8] <= 7, "hits in 3 s: {hits:?}");
 }
 
 #[test]

