@@ -5,7 +5,9 @@ next in the opposite order. Cells are medians, ratios are medians of the rounds'
 others used the machine is made again, at most twice.
 """
 import argparse
+import signal
 import statistics
+import sys
 import time
 import tomllib
 
@@ -87,6 +89,8 @@ def table(bench, said):
 
 def main():
     said = words()
+    # Whoever ends the bench ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     bench = Bench()
     try:
         if said.check:
