@@ -17,22 +17,7 @@ impl Authority {
     pub fn new(dir: &Path, name: &str) -> Self {
         let authority = Self { dir: dir.to_owned(), name: name.to_owned() };
         let (key, certificate) = (authority.path(name, "key"), authority.file());
-        openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", &format!("/CN={name}"), "-keyout"])
-        .arg(key)
-        .arg("-out")
-        .arg(certificate)
-        .well();
+        vouching_for_itself(name, &[], &certificate, &key);
         authority
     }
 
@@ -70,28 +55,35 @@ impl Authority {
     /// A certificate for `dns` that vouches for itself, as `openssl req -x509` makes it. Returns certificate and key.
     pub fn itself(dir: &Path, name: &str, dns: &str) -> (PathBuf, PathBuf) {
         let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
-        openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", &format!("/CN={dns}"), "-addext", &format!("subjectAltName=DNS:{dns}"), "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .well();
+        vouching_for_itself(dns, &["-addext", &format!("subjectAltName=DNS:{dns}")], &certificate, &key);
         (certificate, key)
     }
 
     fn path(&self, name: &str, kind: &str) -> PathBuf {
         self.dir.join(format!("{name}.{kind}"))
     }
+}
+
+/// Makes a certificate for `subject` that its own key signed, for two days, with what `more` asks for.
+fn vouching_for_itself(subject: &str, more: &[&str], certificate: &Path, key: &Path) {
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ])
+    .args(["-subj", format!("/CN={subject}").as_str()])
+    .args(more.iter().copied())
+    .arg("-keyout")
+    .arg(key)
+    .arg("-out")
+    .arg(certificate)
+    .well();
 }
 
 fn openssl(args: &[&str]) -> Openssl {
