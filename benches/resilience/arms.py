@@ -95,9 +95,9 @@ class Fleet:
                 raise RuntimeError(f"a sidecar does not know its {wanted} hosts")
         return started
 
-    def join(self, place, number):
-        """One more host comes; its sidecar."""
-        return self.provider(place, number)
+    def join(self, place, started, number):
+        """One more host comes, with its sidecar."""
+        started.append(self.provider(place, number))
 
 
 def write(place, name, text):

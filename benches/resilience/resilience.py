@@ -4,6 +4,7 @@ Every arm meets the same callers, hosts and seeds. Arms stand beside each other 
 their load; a run in which requests left late is done again alone, and fails the bench when that does not help.
 """
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -14,11 +15,13 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from arms import TOOLS, Ours, answers, start, stop
+from arms import TOOLS, answers, stop
 from figures import Story, median
-from rows import ROWS
 
 WORLD = TOOLS / "resilience-world"
+# Every module beside this one that holds rows, `rows.py` first.
+MODULES = sorted(path.stem for path in Path(__file__).parent.glob("rows*.py"))
+ROWS = {row.name: row for module in MODULES for row in importlib.import_module(module).ROWS}
 # Requests per second that the machine carries in all without being what is measured, and how late they may leave.
 ROOM, LATE = 2800, 0.015
 PORTS = 20000
@@ -35,6 +38,7 @@ class Place:
     control: int
     folder: Path
     core: str
+    scenario: dict
 
 
 def placed(scenario, seed, hosts, listens):
@@ -73,7 +77,7 @@ def measure(row, arm, seed, number, folder):
     folder = folder / str(number)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    place = Place(listens, ports, late, base + 100, base + 300, folder, os.environ.get("RESILIENCE_PROXY_CORE", "0"))
+    place = Place(listens, ports, late, base + 100, base + 300, folder, os.environ.get("RESILIENCE_PROXY_CORE", "0"), scenario)
     (folder / "world.json").write_text(json.dumps(scenario))
     words = ["taskset", "-c", "1", str(WORLD), str(folder / "world.json")]
     app = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -85,10 +89,21 @@ def measure(row, arm, seed, number, folder):
             raise RuntimeError(f"{row.name}: an arm does not answer:\n{logs}")
         app.stdin.write("go\n")
         app.stdin.flush()
-        comers = [threading.Timer(scenario["hosts"][n]["joins_ms"] / 1e3, lambda n=n: started.append(arm.join(place, n))) for n in late]
-        [comer.start() for comer in comers]
+        joins = [(scenario["hosts"][n]["joins_ms"] / 1e3, "join", n) for n in late]
+        failed = []
+
+        def do(verb, words):
+            try:
+                getattr(arm, verb)(place, started, *words)
+            except Exception as why:  # told below: a deed left undone fails the bench
+                failed.append(why)
+
+        deeds = [threading.Timer(at, do, (verb, words)) for at, verb, *words in joins + row.deeds]
+        [deed.start() for deed in deeds]
         told, why = app.communicate(timeout=scenario["millis"] / 1e3 + 60)
-        [comer.join() for comer in comers]
+        [deed.join() for deed in deeds]
+        if failed:
+            raise RuntimeError(f"{row.name}: {failed}")
         if app.returncode:
             raise RuntimeError(f"{row.name}: the world failed: {why}")
         return Story(json.loads(told), scenario)
@@ -168,8 +183,8 @@ def main():
     try:
         for name in rows:
             row = ROWS[name]
-            told = {"simulated": [simulated(row, seed) for seed in seeds]}
-            if row.providers:
+            told = {"simulated": [simulated(row, seed) for seed in seeds]} if row.simulated else {}
+            if row.providers and row.simulated:
                 told["simulated ⇄"] = [simulated(row, seed, True) for seed in seeds]
             if not said.simulate:
                 arms = {label: arm for label, arm in row.arms(workers).items() if said.arm in label}

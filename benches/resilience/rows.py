@@ -3,76 +3,11 @@
 Every number here is a parameter of an experiment, none of a decision: ours has one configuration, its defaults.
 `no_retry` and `bare` take something away from it where a row asks what is left then.
 """
-from dataclasses import dataclass
-from typing import Callable
-
-from arms import Envoy, Fleet, HAProxy, Ours
+from arms import Envoy, HAProxy
+from row import Goal, Row, against, bad, flat, hosts, run
 
 BARE = "kind: Policy\nname: bare\nmatch: { service: app }\nretry: { attempts: 1 }\nhealth: { consecutive: 1000000, minimum: 1000000 }\n"
 NO_RETRY = "kind: Policy\nname: no-retry\nmatch: { service: app }\nretry: { attempts: 1 }\n"
-
-
-@dataclass
-class Goal:
-    """One figure with the most or the least it may be; the bound may depend on the peers' figures."""
-
-    what: str
-    figure: Callable
-    bound: Callable
-    least: bool = False
-    digits: int = 1
-
-    def met(self, found, bound):
-        if bound is None:
-            return True
-        found, bound = round(found, 3), round(bound, 3)
-        return found >= bound if self.least else found <= bound
-
-
-@dataclass
-class Row:
-    """An experiment."""
-
-    name: str
-    about: str
-    scenario: Callable
-    goals: list
-    peers: dict
-    policy: str = ""
-    providers: bool = False  # measured also with sidecars before the hosts
-    listed: bool = False  # needs a control plane, because the list changes
-
-    def arms(self, workers):
-        own = {f"ours ×{n}": Fleet(n, inbound=False) if self.listed else Ours(n, self.policy) for n in workers}
-        ways = {f"ours ⇄ ×{n}": Fleet(n) for n in workers if self.providers}
-        return {**own, **ways, **self.peers}
-
-
-def flat(number):
-    """A bound that is a number."""
-    return lambda _: number
-
-
-def against(arm, times):
-    """A bound that is a peer's median of the same figure, times something; none when that peer was left out."""
-    return lambda peers: peers[arm] * times if arm in peers else None
-
-
-def hosts(count, slots, work, exponential=False, turns=None):
-    """`count` hosts; `turns` by place."""
-    return [{"slots": slots, "work_ms": work, "exponential": exponential, "turns": (turns or {}).get(n, [])} for n in range(count)]
-
-
-def run(seconds, rate, hosts, patience=5.0, callers=1):
-    return {"millis": int(seconds * 1e3), "patience_ms": int(patience * 1e3), "hosts": hosts,
-            "callers": [{"rate": rate / callers} for _ in range(callers)]}
-
-
-def bad(share=1.0, begin=0.0, end=None):
-    """Fails this share of requests from `begin` on."""
-    turns = [{"at_ms": int(begin * 1e3), "fail": share}]
-    return turns + ([{"at_ms": int(end * 1e3), "fail": 0.0}] if end else [])
-
 
 LEAST = {"lb_policy": "LEAST_REQUEST"}
 FULL_SCAN = {"lb_policy": "LEAST_REQUEST", "load_balancing_policy": {"policies": [{"typed_extension_config": {
@@ -160,7 +95,7 @@ HEDGE = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 1
               "hedge_policy": {"hedge_on_per_try_timeout": True}})
 RETRIES = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 3, "per_try_timeout": "0.3s"}})
 
-ROWS = {row.name: row for row in [
+ROWS = [
     Row("sinkhole-bare", "1 of 5 hosts answers 500 in 1 ms; no ejection, no retry", sinkhole,
         [Goal("its share, %", lambda s: s.share([0]), flat(2.0))],
         {"envoy round robin": ROUND, "envoy P2C": P2C, "haproxy leastconn": LEASTCONN}, policy=BARE),
@@ -195,4 +130,4 @@ ROWS = {row.name: row for row in [
         [Goal("ok % meanwhile", lambda s: 100 - s.error_share(5, 15), flat(94), least=True),
          Goal("worst upstream:offered", lambda s: s.worst_ratio(), flat(1.2), digits=2)],
         {"envoy P2C": P2C, "envoy 3 retries": RETRIES, "envoy hedge": HEDGE}),
-]}
+]
