@@ -314,7 +314,7 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
 fn conditions(status: &control::StatusView) -> Vec<Condition> {
     let status = status.get();
     let control = status.control.as_ref();
-    let heard = control.is_none_or(|control| control.heard_at.is_some());
+    let heard = control.is_none() || status.heard();
     let restored = status.snapshot.as_ref().is_some_and(|snapshot| snapshot.restored_from.is_some());
     let informed = match (control, heard, restored) {
         (None, ..) => "by its file",

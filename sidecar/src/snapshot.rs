@@ -4,6 +4,7 @@
 //! plane answers serves from here. The file is disposable: one that is torn or foreign is set aside with a
 //! warning and never half believed.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,27 @@ pub struct Snapshot {
     pub lists: Vec<List>,
     /// The policies in force of each namespace, with the store they came from.
     pub policies: Vec<PolicyNews>,
+    /// The same of each cluster of control planes beside the first, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<String, Kept>,
+}
+
+/// What is kept of what one cluster told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Its lists.
+    pub lists: Vec<List>,
+    /// The policies in force of the namespaces that it leads.
+    pub policies: Vec<PolicyNews>,
+}
+
+impl Snapshot {
+    /// What each cluster told, that of the first, which is called `first`, first.
+    pub(crate) fn by_cluster(self, first: &str) -> impl Iterator<Item = (String, Kept)> {
+        let own = Kept { lists: self.lists, policies: self.policies };
+        [(first.to_owned(), own)].into_iter().chain(self.also)
+    }
 }
 
 /// A file that is not a whole snapshot.
@@ -146,7 +168,12 @@ mod tests {
     fn snapshot() -> Snapshot {
         let service: api::ServiceKey = "checkout".parse().unwrap();
         let instance = Instance::at(service.clone(), ([10, 0, 0, 1], 80).into());
-        Snapshot { saved_at: 7, lists: vec![List::new(service, 3, vec![instance])], policies: Vec::new() }
+        Snapshot {
+            saved_at: 7,
+            lists: vec![List::new(service, 3, vec![instance])],
+            policies: Vec::new(),
+            also: BTreeMap::new(),
+        }
     }
 
     /// What `load` says after `spoil` touched a good file's bytes.

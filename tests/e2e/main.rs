@@ -9,6 +9,7 @@ mod apps;
 mod bounds;
 mod choosing;
 mod clients;
+mod clusters;
 mod commands;
 mod crash;
 mod dead_app;

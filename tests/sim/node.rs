@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::policy::PolicySet;
 use api::{Delta, InstanceKey, List, Moment, Namespace, ServiceKey};
-use sidecar_core::directory::{Changes, Directory};
+use sidecar_core::directory::{Changes, Directory, Teller};
 use sidecar_core::endpoint::EndpointList;
 use sidecar_core::flight::HostCell;
 use sidecar_core::parts::Standing;
@@ -215,7 +215,7 @@ impl World {
         if !delta.known {
             return true;
         }
-        let Ok(changes) = entry.directory.tell(local, delta) else { return false };
+        let Ok(changes) = entry.directory.tell(local, Teller::FIRST, delta) else { return false };
         for removal in delta.remove.iter().filter(|removal| removal.cause.willed()) {
             entry.gone.insert(removal.key.clone());
         }

@@ -11,6 +11,9 @@ use crate::http::{Answer, get, request};
 use crate::poll::until;
 use crate::process::Process;
 
+/// Disks that one control plane may lose in a test.
+const DISKS: u32 = 100;
+
 /// A port on loopback that nobody listens on now.
 pub fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -56,8 +59,13 @@ impl Fleet {
     /// Starts a control plane whose file says `text`.
     pub fn control_plane_with(&self, text: &str) -> ControlPlane<'_> {
         self.file("control-plane.yaml", text);
-        let mut control =
-            ControlPlane { fleet: self, listen: free_port(), admin: free_port(), disk: 0, process: None };
+        self.control_plane_again(0)
+    }
+
+    /// Starts a control plane from the file of the one that was started before; `number` tells their disks apart.
+    pub fn control_plane_again(&self, number: u32) -> ControlPlane<'_> {
+        let (listen, admin, disk) = (free_port(), free_port(), number * DISKS);
+        let mut control = ControlPlane { fleet: self, listen, admin, disk, process: None };
         control.start();
         control
     }

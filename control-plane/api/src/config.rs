@@ -2,10 +2,12 @@
 //!
 //! The file owns bootstrap and the control plane owns policy; no key stands in both.
 
+mod clusters;
 mod control_plane;
 mod sidecar;
 mod tls;
 
+pub use clusters::{CLUSTERS_MAX, ClusterConfig, FIRST_CLUSTER};
 pub use control_plane::{
     ControlPlaneConfig, ControlPlaneConfigWords, LeaseConfig, LeaseConfigWords, ProtectionConfig,
     ProtectionConfigWords, PushConfig, PushConfigWords,

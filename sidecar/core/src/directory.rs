@@ -15,6 +15,12 @@ use api::{Cause, Delta, Instance, InstanceKey, List, Moment, ServiceKey, Share};
 use crate::endpoint::{Endpoint, EndpointCell, EndpointList};
 use crate::parts::{Standing, Wants};
 
+mod told;
+
+use told::Told;
+
+pub use told::Teller;
+
 /// Up to this share of a list, and one in any case, may go without anybody's will in one change; the control
 /// plane's sweep has the same cap. More at once is a fault of the teller until traffic says otherwise.
 const BLAST: Share = Share::percent(15);
@@ -41,7 +47,9 @@ pub struct Changes {
 /// One service's endpoints.
 #[derive(Debug)]
 pub struct Directory {
-    told: List,
+    told: Told,
+    /// What all tell together.
+    listed: Arc<List>,
     current: Arc<EndpointList>,
     own: Vec<SocketAddr>,
     next_id: u32,
@@ -55,7 +63,8 @@ impl Directory {
     pub fn new(service: ServiceKey, own: Vec<SocketAddr>) -> Self {
         let current = Arc::new(EndpointList::empty(service.clone()));
         Self {
-            told: List::empty(service),
+            listed: Arc::new(List::empty(service.clone())),
+            told: Told::new(service),
             current,
             own,
             next_id: 0,
@@ -79,9 +88,14 @@ impl Directory {
         Arc::new(fewer.arranged(&self.wants, &self.standing, &current.parts))
     }
 
-    /// What the control plane last said, held endpoints apart; its digest goes into the next question.
+    /// What was told last, by all tellers together and held endpoints apart.
     pub fn told(&self) -> &List {
-        &self.told
+        &self.listed
+    }
+
+    /// What `teller` told last; its digest goes into the next question. `None` where it never told anything.
+    pub fn told_by(&self, teller: Teller) -> Option<&List> {
+        self.told.by(teller).map(|list| &**list)
     }
 
     /// The plan of the service asks this of its lists from now on.
@@ -107,34 +121,50 @@ impl Directory {
         self.current = Arc::new(list.arranged(&self.wants, &self.standing, &self.current.parts));
     }
 
-    /// A change came.
+    /// A change came from `teller`.
     ///
     /// # Errors
     /// [`Resync`] when it is a change of another list.
-    pub fn tell(&mut self, now: Moment, delta: &Delta) -> Result<Changes, Resync> {
+    pub fn tell(&mut self, now: Moment, teller: Teller, delta: &Delta) -> Result<Changes, Resync> {
         let causes = delta.remove.iter().map(|removal| (removal.key.clone(), removal.cause)).collect();
-        let told = if delta.complete {
-            delta.apply(&self.told).ok_or(Resync)?
+        let nothing = || Arc::new(List::empty(self.listed.service.clone()));
+        let before = self.told.by(teller).cloned().unwrap_or_else(nothing);
+        let list = if delta.complete {
+            delta.apply(&before).ok_or(Resync)?
         } else {
             // A control plane that warms up knows a part: what it adds is true, what it leaves out says nothing.
             let known: BTreeSet<_> = delta.upsert.iter().map(|instance| &instance.key).collect();
-            let others = self.told.instances.iter().filter(|instance| !known.contains(&instance.key));
+            let others = before.instances.iter().filter(|instance| !known.contains(&instance.key));
             let instances = others.chain(&delta.upsert).cloned().collect();
-            List::new(self.told.service.clone(), delta.revision, instances)
+            List::new(before.service.clone(), delta.revision, instances)
         };
-        Ok(self.settle(now, told, &causes))
+        self.told.say(teller, list, &causes);
+        Ok(self.settle(now, &causes))
+    }
+
+    /// These tellers are lost and the others are not; `None` where that changes nothing.
+    pub fn lose(&mut self, now: Moment, lost: &BTreeSet<Teller>) -> Option<Changes> {
+        let news = self.told.lose(lost) && self.told.together().digest != self.listed.digest;
+        news.then(|| self.settle(now, &BTreeMap::new()))
     }
 
     /// The whole list is `list`, from a snapshot or a query: who is missing from it may still serve.
     pub fn replace(&mut self, now: Moment, list: List) -> Changes {
-        self.settle(now, list, &BTreeMap::new())
+        self.replace_of(now, Teller::FIRST, list)
+    }
+
+    /// The same of what `teller` tells.
+    pub fn replace_of(&mut self, now: Moment, teller: Teller, list: List) -> Changes {
+        self.told.say(teller, list, &BTreeMap::new());
+        self.settle(now, &BTreeMap::new())
     }
 
     /// The whole list is `list`, as an operator wrote it: who is missing from it was taken out.
     pub fn configure(&mut self, now: Moment, list: List) -> Changes {
         let keys = self.current.endpoints.iter().map(|endpoint| endpoint.instance.key.clone());
         let causes = keys.map(|key| (key, Cause::Deregistered)).collect();
-        self.settle(now, list, &causes)
+        self.told.say(Teller::FIRST, list, &causes);
+        self.settle(now, &causes)
     }
 
     /// Lets go of held endpoints that failed meanwhile or say themselves that they leave; `None` when nothing
@@ -167,7 +197,9 @@ impl Directory {
         self.review_at
     }
 
-    fn settle(&mut self, now: Moment, told: List, causes: &BTreeMap<InstanceKey, Cause>) -> Changes {
+    fn settle(&mut self, now: Moment, causes: &BTreeMap<InstanceKey, Cause>) -> Changes {
+        self.listed = self.told.together();
+        let told = self.listed.clone();
         let mut before: BTreeMap<InstanceKey, Arc<Endpoint>> =
             self.current.endpoints.iter().map(|e| (e.instance.key.clone(), e.clone())).collect();
         let warm = !before.is_empty();
@@ -207,7 +239,6 @@ impl Directory {
                 changes.gone.push((endpoint, cause));
             }
         }
-        self.told = told;
         self.plan_review(now, &endpoints);
         self.publish(endpoints);
         changes
@@ -230,7 +261,7 @@ impl Directory {
 
     fn publish(&mut self, mut endpoints: Vec<Arc<Endpoint>>) {
         endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
-        let told = &self.told;
+        let told = &self.listed;
         let list = EndpointList::new(told.service.clone(), told.revision, told.digest, endpoints);
         self.current = Arc::new(list.arranged(&self.wants, &self.standing, &self.current.parts));
     }

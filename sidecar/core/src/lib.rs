@@ -38,6 +38,7 @@ pub mod callers;
 pub mod check;
 pub mod choose;
 pub mod classify;
+pub mod clusters;
 pub mod conduct;
 pub mod cost;
 pub mod deadline;

@@ -107,9 +107,11 @@ impl Orders {
         })
     }
 
-    /// What to say of each command: nothing where it is obeyed on `node`, else why it cannot be.
-    pub fn said(&self, node: &NodeName) -> BTreeMap<u64, String> {
-        let mine = self.held.iter().filter(|(_, held)| held.command.is_for(node));
+    /// What to say of each command of the namespaces for which `of` says so: nothing where it is obeyed on `node`,
+    /// else why it cannot be.
+    pub fn said(&self, node: &NodeName, of: impl Fn(&Namespace) -> bool) -> BTreeMap<u64, String> {
+        let mine =
+            self.held.iter().filter(|((namespace, _), held)| of(namespace) && held.command.is_for(node));
         mine.map(|((_, id), held)| (*id, held.against.clone())).collect()
     }
 
@@ -208,7 +210,7 @@ mod tests {
             }
             told.join(", ")
         };
-        let said = orders.said(&node()).remove(&7).unwrap_or("not for us".into());
+        let said = orders.said(&node(), |_| true).remove(&7).unwrap_or("not for us".into());
         assert_eq!([told(0), told(1), said], wanted.map(str::to_owned), "{words}");
     }
 

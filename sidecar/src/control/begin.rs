@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use api::config::SidecarConfig;
 use api::{Instance, List, Moment, Policy, Problem};
+use sidecar_core::clusters::Clusters;
+use sidecar_core::directory::Teller;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::client::Client;
+use super::cluster::Cluster;
 use super::hub::{Hub, HubParts};
 use super::policies::Policies;
 use super::session::Boot;
@@ -26,10 +29,9 @@ use crate::tls::Tls;
 /// What stands in the way of a start: the node's name, the authority's file, the policy file.
 pub(crate) fn check(config: &SidecarConfig) -> Result<(), Vec<Problem>> {
     let mut problems: Vec<Problem> = place::node(config).err().into_iter().collect();
-    if !config.control.urls.is_empty()
-        && let Err(why) = Client::new(&config.control, Clock::start(), Rc::new(Dice::seeded(Clock::start())))
-    {
-        problems.push(Problem::at("control", why));
+    let clock = Clock::start();
+    if let Err(why) = clusters(config, clock, &Rc::new(Dice::seeded(clock))) {
+        problems.push(why);
     }
     if let Err(told) = policies_of(config) {
         problems.extend(told);
@@ -52,19 +54,22 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
     let Parts { config, clock, apps, own, gate, in_flight, inbound, publisher, tls, asks } = parts;
     let dice = Rc::new(Dice::seeded(clock));
     let node = place::node(&config).map_err(|why| io::Error::other(why.to_string()))?;
-    let client = match config.control.urls.is_empty() {
-        true => None,
-        false => Some(Client::new(&config.control, clock, dice.clone()).map_err(io::Error::other)?),
+    let clusters = clusters(&config, clock, &dice).map_err(|why| io::Error::other(why.to_string()))?;
+    let named = config.control.clusters().into_iter().map(|words| (words.name.to_string(), words.serves));
+    let told_by = match clusters.is_empty() {
+        true => Clusters::default(),
+        false => Clusters::new(named),
     };
     let policies = policies_of(&config).map_err(|told| io::Error::other(joined(&told)))?;
     let policies = policies.unwrap_or_else(|| Policies::of_node(node.clone()));
-    let state = State::new((node.clone(), own), policies, inbound).in_zone(config.zone.clone());
+    let state =
+        State::new((node.clone(), own), policies, inbound).in_zone(config.zone.clone()).told_by(told_by);
     // Without a control plane the file is the whole truth, and nothing needs to be kept.
-    let file = client.is_some().then(|| SnapshotFile::within(&place::state_dir(&config)));
+    let file = (!clusters.is_empty()).then(|| SnapshotFile::within(&place::state_dir(&config)));
     let boot =
         Boot { id: format!("{:016x}{:016x}", dice.draw(), dice.draw()), epoch: clock.wall(clock.now()) };
     let hub =
-        Hub::new(HubParts { config, node, clock, dice, gate, client, apps, drain, state, publisher, view });
+        Hub::new(HubParts { config, node, clock, dice, gate, clusters, apps, drain, state, publisher, view });
     let now = clock.now();
     fixed(&hub, now);
     if let Some(file) = &file {
@@ -74,6 +79,17 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
     hub.publish(&inbound);
     show::write(&hub);
     Ok(Prepared { hub, boot, file, in_flight, tls, asks })
+}
+
+/// The clusters of control planes that the file names; nothing is dialled yet.
+fn clusters(config: &SidecarConfig, clock: Clock, dice: &Rc<Dice>) -> Result<Vec<Cluster>, Problem> {
+    let control = &config.control;
+    let each = (0u8..).zip(control.clusters()).map(|(at, words)| {
+        let client = Client::new(&words, control, clock, dice.clone())
+            .map_err(|why| Problem::at("control", format!("cluster {}: {why}", words.name)))?;
+        Ok(Cluster::new(Teller(at), words.name.to_string(), client, clock.now()))
+    });
+    each.collect()
 }
 
 /// The policies of the `--policy` file; `None` where there is none.

@@ -98,6 +98,6 @@ fn end(hub: &Hub, done: Done) {
         }
         _ => return,
     }
-    hub.say.notify_one();
+    hub.clusters_of(&service).for_each(|cluster| cluster.say.notify_one());
     hub.touched.notify_one();
 }

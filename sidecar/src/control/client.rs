@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use api::Moment;
-use api::config::ControlConfig;
+use api::config::{ClusterConfig, ControlConfig};
 use api::message::{News, Watch};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -36,7 +36,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 type Stack = ConcurrencyLimit<Retry<Again, Timeout<Wire>>>;
 
-/// Speaks to the control planes of one file.
+/// Speaks to the control planes of one cluster.
 pub(crate) struct Client {
     stack: Stack,
     wire: Wire,
@@ -48,17 +48,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client for `config`, which has at least one URL; nothing is dialled yet.
+    /// A client for `cluster`, which has at least one URL, in the time that `config` gives; nothing is dialled yet.
     ///
     /// # Errors
     /// What is wrong with a URL or the authority's file.
-    pub(crate) fn new(config: &ControlConfig, clock: Clock, dice: Rc<Dice>) -> Result<Self, String> {
-        let urls = config.urls.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn new(
+        cluster: &ClusterConfig,
+        config: &ControlConfig,
+        clock: Clock,
+        dice: Rc<Dice>,
+    ) -> Result<Self, String> {
+        let urls = cluster.urls.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>()?;
         let tls = match urls.iter().any(|url| url.tls) {
-            true if config.ca_file.as_os_str().is_empty() => {
+            true if cluster.ca_file.as_os_str().is_empty() => {
                 return Err("https URLs need control.ca_file".into());
             }
-            true => Some(super::tls::trusting(&config.ca_file)?),
+            true => Some(super::tls::trusting(&cluster.ca_file)?),
             false => None,
         };
         let wire = Wire(Rc::new(Dialler::new(urls, tls)));

@@ -10,7 +10,7 @@ use api::message::{CallerReport, DigestCheck, Digests, WatchMode};
 use api::{Digest, Namespace, ServiceKey};
 use hyper::Method;
 
-use super::client::Client;
+use super::cluster::Cluster;
 use super::hub::Hub;
 use super::wire::Trouble;
 
@@ -54,43 +54,43 @@ impl Differences {
 }
 
 /// Checks for as long as the process lives.
-pub(crate) async fn run(hub: &Hub, client: &Client, pace: Pace) {
+pub(crate) async fn run(hub: &Hub, cluster: &Cluster, pace: Pace) {
     let mut wait = if hub.config.zone.is_empty() { pace.every } else { FIRST.min(pace.every) };
     loop {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(pace.every);
-        if !hub.control.borrow().connected {
+        if !cluster.control.borrow().connected {
             continue;
         }
-        if let Err(trouble) = once(hub, client, pace.settle).await {
+        if let Err(trouble) = once(hub, cluster, pace.settle).await {
             // The watch and the session notice by themselves, and they decide what to do about it.
             tracing::debug!(%trouble, "no digest check");
         }
     }
 }
 
-async fn once(hub: &Hub, client: &Client, settle: Duration) -> Result<(), Trouble> {
-    let first = ask(hub, client).await?;
+async fn once(hub: &Hub, cluster: &Cluster, settle: Duration) -> Result<(), Trouble> {
+    let first = ask(hub, cluster).await?;
     if first.is_empty() {
         return Ok(());
     }
     tokio::time::sleep(settle).await;
-    let lasting = first.lasting(&ask(hub, client).await?);
+    let lasting = first.lasting(&ask(hub, cluster).await?);
     let waiting = |namespace: &Namespace| hub.state.borrow().policies().waiting(namespace);
     if !lasting.lists.is_empty() || lasting.policies.keys().any(|namespace| !waiting(namespace)) {
         let names = lasting.lists.keys().map(ToString::to_string);
         let names: Vec<_> =
             names.chain(lasting.policies.keys().map(|n| format!("policies of {n}"))).collect();
-        hub.resync(&format!("digests differ: {}", names.join(", ")));
+        hub.resync(cluster, &format!("digests differ: {}", names.join(", ")));
     } else if !lasting.is_empty() {
         // Somebody may have adopted the store meanwhile; only a new watch tells.
-        hub.rewatch.notify_one();
+        cluster.rewatch.notify_one();
     }
     Ok(())
 }
 
-async fn ask(hub: &Hub, client: &Client) -> Result<Differences, Trouble> {
-    let held = hub.watch(WatchMode::Poll);
+async fn ask(hub: &Hub, cluster: &Cluster) -> Result<Differences, Trouble> {
+    let held = hub.watch(cluster, WatchMode::Poll);
     if held.lists.is_empty() && held.policies.is_empty() {
         return Ok(Differences::default());
     }
@@ -99,13 +99,13 @@ async fn ask(hub: &Hub, client: &Client) -> Result<Differences, Trouble> {
         policies: held.policies.keys().cloned().collect(),
         caller: caller(hub),
     };
-    let there: Digests = client.call(Method::POST, "/v1/digests", &check).await?;
+    let there: Digests = cluster.client.call(Method::POST, "/v1/digests", &check).await?;
     // What changed here while the answer was on its way is compared as it is now.
-    let held = hub.watch(WatchMode::Poll);
+    let held = hub.watch(cluster, WatchMode::Poll);
     let checked = |key: &ServiceKey| check.lists.contains(key);
     let lists = differing(held.lists.into_iter().filter(|(key, _)| checked(key)), &there.lists);
     let policies = differing(held.policies.into_iter(), &there.policies);
-    let updates = hub.state.borrow_mut().tell_callers(there.callers);
+    let updates = hub.state.borrow_mut().tell_callers(cluster.teller, there.callers);
     hub.publish(&updates);
     let agreed = check.lists.iter().filter(|key| !lists.contains_key(*key));
     hub.state.borrow_mut().agreed(agreed, hub.clock.now());

@@ -12,9 +12,9 @@ use std::time::Duration;
 use api::ServiceKey;
 use api::message::WatchMode;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::spawn_local;
+use tokio::task::{JoinSet, spawn_local};
 
-use super::client::Client;
+use super::cluster::Cluster;
 use super::hub::Hub;
 use super::wire::Trouble;
 use crate::publish::Ask;
@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub(crate) async fn run(hub: Rc<Hub>, mut asks: UnboundedReceiver<Ask>) {
     let looking: Rc<RefCell<BTreeSet<ServiceKey>>> = Rc::default();
     while let Some(Ask::Service(service)) = asks.recv().await {
-        if hub.client.is_none() {
+        if hub.clusters.is_empty() {
             answer_alone(&hub, service);
             continue;
         }
@@ -59,34 +59,40 @@ fn answer_alone(hub: &Hub, service: ServiceKey) {
     }
 }
 
-async fn look(hub: &Hub, service: &ServiceKey) {
-    let Some(client) = &hub.client else { return };
+async fn look(hub: &Rc<Hub>, service: &ServiceKey) {
     let within = hub.config.outbound.first_call.duration();
-    if tokio::time::timeout(within, hear_of(hub, client, service)).await.is_err() {
+    // Whoever is first with an answer; the others are dropped.
+    let mut asked = JoinSet::new();
+    for Cluster { teller, .. } in hub.clusters_of(service) {
+        let (hub, teller, service) = (hub.clone(), usize::from(teller.0), service.clone());
+        asked.spawn_local(async move { hear_of(&hub, &hub.clusters[teller], &service).await });
+    }
+    if tokio::time::timeout(within, asked.join_next()).await.is_err() {
         tracing::warn!(%service, "no control plane said in time whether this service is");
         let updates = hub.state.borrow_mut().unanswered(service);
         hub.publish(&updates);
     }
-    hub.rewatch.notify_one();
+    hub.clusters_of(service).for_each(|cluster| cluster.rewatch.notify_one());
 }
 
 /// Returns once the workers were told something.
-async fn hear_of(hub: &Hub, client: &Client, service: &ServiceKey) {
-    while let Err(why) = ask(hub, client, service).await {
+async fn hear_of(hub: &Hub, cluster: &Cluster, service: &ServiceKey) {
+    while let Err(why) = ask(hub, cluster, service).await {
         tracing::debug!(%why, %service, "a first call is asked for again");
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn ask(hub: &Hub, client: &Client, service: &ServiceKey) -> Result<(), Trouble> {
-    let mut watch = hub.watch(WatchMode::Stream);
+async fn ask(hub: &Hub, cluster: &Cluster, service: &ServiceKey) -> Result<(), Trouble> {
+    let client = &cluster.client;
+    let mut watch = hub.watch(cluster, WatchMode::Stream);
     watch.lists.retain(|watched, _| watched == service);
     watch.policies.retain(|namespace, _| *namespace == service.namespace);
     let mut lines = client.watch(&watch).await?;
     while hub.state.borrow().again(service).is_none() {
         let foreign = |why| Trouble::Foreign { url: client.url().authority.clone(), why };
         let news = lines.next().await.map_err(|cut| foreign(cut.to_string()))?;
-        hub.hear(&news.map_err(foreign)?);
+        hub.hear(cluster, &news.map_err(foreign)?);
     }
     Ok(())
 }

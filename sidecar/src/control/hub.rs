@@ -12,15 +12,14 @@ use api::config::SidecarConfig;
 use api::message::{News, SharedChecks, Watch, WatchMode};
 use api::{Instance, InstanceKey, Moment, Namespace, NodeName, ServiceKey, Span};
 use sidecar_core::check::Checks;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
-use super::client::Client;
+use super::cluster::Cluster;
 use super::policies::Verdict;
 use super::state::State;
-use super::status::{ControlStatus, SnapshotStatus, StatusView};
+use super::status::{SnapshotStatus, StatusView};
 use crate::clock::{Clock, Dice};
 use crate::gate::Gate;
-use crate::local::asserted::Asserted;
 use crate::local::{BoundApp, Drain};
 use crate::publish::{Publisher, Update};
 
@@ -41,13 +40,11 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) dice: Rc<Dice>,
     pub(crate) gate: Gate,
-    /// `None` where the file names no control plane.
-    pub(crate) client: Option<Client>,
+    /// By their tellers; empty where the file names no control plane.
+    pub(crate) clusters: Vec<Cluster>,
     pub(crate) apps: Vec<BoundApp>,
     pub(crate) drain: Drain,
     pub(crate) state: RefCell<State>,
-    pub(crate) asserted: RefCell<Asserted>,
-    pub(crate) control: RefCell<ControlStatus>,
     pub(crate) kept: RefCell<Option<SnapshotStatus>>,
     pub(crate) view: StatusView,
     lines: RefCell<Vec<AppLine>>,
@@ -58,12 +55,6 @@ pub(crate) struct Hub {
     /// How many checks were bad and good.
     pub(crate) checked: RefCell<BTreeMap<ServiceKey, [u64; 2]>>,
     publisher: Publisher,
-    /// There is something to say about this host's instances.
-    pub(crate) say: Notify,
-    /// Something that was said was confirmed.
-    pub(crate) confirmed: watch::Sender<()>,
-    /// The watch must be opened anew: its set changed, or what is held is not what there is.
-    pub(crate) rewatch: Notify,
     /// The state changed: the snapshot is behind.
     pub(crate) dirty: Notify,
     /// Something the status page shows changed.
@@ -77,7 +68,7 @@ pub(crate) struct HubParts {
     pub(crate) clock: Clock,
     pub(crate) dice: Rc<Dice>,
     pub(crate) gate: Gate,
-    pub(crate) client: Option<Client>,
+    pub(crate) clusters: Vec<Cluster>,
     pub(crate) apps: Vec<BoundApp>,
     pub(crate) drain: Drain,
     pub(crate) state: State,
@@ -94,12 +85,10 @@ impl Hub {
             clock: parts.clock,
             dice: parts.dice,
             gate: parts.gate,
-            client: parts.client,
+            clusters: parts.clusters,
             apps: parts.apps,
             drain: parts.drain,
             state: RefCell::new(parts.state),
-            asserted: RefCell::default(),
-            control: RefCell::default(),
             kept: RefCell::default(),
             view: parts.view,
             lines: RefCell::new(lines),
@@ -107,9 +96,6 @@ impl Hub {
             shared: RefCell::default(),
             checked: RefCell::default(),
             publisher: parts.publisher,
-            say: Notify::new(),
-            confirmed: watch::Sender::new(()),
-            rewatch: Notify::new(),
             dirty: Notify::new(),
             touched: Notify::new(),
         })
@@ -128,51 +114,66 @@ impl Hub {
         }
     }
 
-    /// Hears a piece of news: into the state, out to the workers.
-    pub(crate) fn hear(&self, news: &News) {
+    /// Hears a piece of news from `cluster`: into the state, out to the workers.
+    pub(crate) fn hear(&self, cluster: &Cluster, news: &News) {
         let now = self.clock.now();
-        self.control.borrow_mut().heard_at = Some(self.clock.wall(now));
+        cluster.tell_heard(now, self.clock.wall(now));
         match news {
             News::Ping => return,
             News::List(delta) => {
-                self.control.borrow_mut().store.clone_from(&delta.store);
-                let told = self.state.borrow_mut().tell_list(delta, now);
+                cluster.control.borrow_mut().store.clone_from(&delta.store);
+                let told = self.state.borrow_mut().tell_list(cluster.teller, delta, now);
                 match told {
                     Ok(updates) => self.publish(&updates),
-                    Err(_) => self.resync(&format!("a change of {} is of another list", delta.service)),
+                    Err(_) => {
+                        self.resync(cluster, &format!("a change of {} is of another list", delta.service))
+                    }
                 }
             }
+            // Another cluster's policies count there.
+            News::Policies(news) if self.state.borrow().lead(&news.namespace) != cluster.teller => {}
             News::Policies(news) => {
                 let (verdict, updates) = self.state.borrow_mut().tell_policies(news, now);
                 self.obey();
                 self.publish(&updates);
-                self.tell_verdict(&news.namespace, news.revision, &verdict);
+                self.tell_verdict(cluster, &news.namespace, news.revision, &verdict);
             }
         }
         self.dirty.notify_one();
         self.touched.notify_one();
     }
 
+    /// `cluster` told which checks are shared how; it is believed of the services it is asked about first.
+    pub(crate) fn share_checks(&self, cluster: &Cluster, checks: BTreeMap<ServiceKey, SharedChecks>) {
+        let state = self.state.borrow();
+        let its = |service: &ServiceKey| state.tellers(service).first() == Some(&cluster.teller);
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|service, _| !its(service));
+        shared.extend(checks.into_iter().filter(|(service, _)| its(service)));
+    }
+
     /// What commands want of the instances of this host.
     pub(crate) fn obey(&self) {
         let state = self.state.borrow();
         let drains = |service: &ServiceKey| state.orders().drains(service, state.node());
-        if self.asserted.borrow_mut().order(drains) {
-            self.touched.notify_one();
-            self.say.notify_one();
+        for cluster in &self.clusters {
+            if cluster.asserted.borrow_mut().order(drains) {
+                self.touched.notify_one();
+                cluster.say.notify_one();
+            }
         }
     }
 
-    fn tell_verdict(&self, namespace: &Namespace, revision: u64, verdict: &Verdict) {
+    fn tell_verdict(&self, cluster: &Cluster, namespace: &Namespace, revision: u64, verdict: &Verdict) {
         match verdict {
             Verdict::Taken => {
                 tracing::info!(%namespace, revision, "policies in force");
                 // The next beat says so; a policy that was pushed should not look unheard for a third of a lease.
-                self.say.notify_one();
+                cluster.say.notify_one();
             }
             Verdict::Refused(why) => {
                 tracing::error!(%namespace, revision, why, "policies refused; the old ones stay in force");
-                self.say.notify_one();
+                cluster.say.notify_one();
             }
             Verdict::Unadopted => {
                 tracing::warn!(%namespace, revision, "policies of a store nobody adopted; the old ones stay in force");
@@ -182,20 +183,26 @@ impl Hub {
     }
 
     /// What is held is not what there is: everything that differs is asked for again.
-    pub(crate) fn resync(&self, why: &str) {
-        tracing::warn!(why, "asking for everything that differs");
-        self.control.borrow_mut().resyncs += 1;
-        self.rewatch.notify_one();
+    pub(crate) fn resync(&self, cluster: &Cluster, why: &str) {
+        tracing::warn!(cluster = cluster.name, why, "asking for everything that differs");
+        cluster.control.borrow_mut().resyncs += 1;
+        cluster.rewatch.notify_one();
     }
 
-    /// What to watch, with what is held of it.
-    pub(crate) fn watch(&self, mode: WatchMode) -> Watch {
+    /// What to watch at `cluster`, with what is held of it.
+    pub(crate) fn watch(&self, cluster: &Cluster, mode: WatchMode) -> Watch {
         let state = self.state.borrow();
         let policies = match state.policies().fixed() {
             true => Default::default(),
-            false => state.namespaces(self.namespaces()),
+            false => state.namespaces(cluster.teller, self.namespaces()),
         };
-        Watch { node: Some(self.node.clone()), lists: state.lists(), policies, mode, hold: HOLD }
+        Watch {
+            node: Some(self.node.clone()),
+            lists: state.lists(cluster.teller),
+            policies,
+            mode,
+            hold: HOLD,
+        }
     }
 
     /// Namespaces that matter here whatever is called.
@@ -204,16 +211,22 @@ impl Hub {
         apps.chain([&self.config.namespace])
     }
 
-    /// The connection to the control plane works, or does not.
-    pub(crate) fn connected(&self, connected: bool, mode: &'static str, trouble: &str) {
-        let mut control = self.control.borrow_mut();
+    /// The connection to `cluster` works, or does not.
+    pub(crate) fn connected(&self, cluster: &Cluster, connected: bool, mode: &'static str, trouble: &str) {
+        if connected {
+            cluster.tell_heard(self.clock.now(), self.wall());
+        }
+        let mut control = cluster.control.borrow_mut();
         if control.connected != connected || control.since == 0 {
             control.since = self.wall();
+            let cluster = &cluster.name;
             match connected {
-                true => tracing::info!(mode, "news arrive from the control plane"),
-                false => {
-                    tracing::warn!(trouble, "no news from the control plane; what is known stays in use")
-                }
+                true => tracing::info!(cluster, mode, "news arrive from the control plane"),
+                false => tracing::warn!(
+                    cluster,
+                    trouble,
+                    "no news from the control plane; what is known stays in use"
+                ),
             }
         }
         (control.connected, control.mode) = (connected, mode);
@@ -221,10 +234,18 @@ impl Hub {
         self.touched.notify_one();
     }
 
-    /// `instance` is to be listed as it is written here.
-    pub(crate) fn assert(&self, instance: Instance) {
-        self.asserted.borrow_mut().want(instance);
-        self.say.notify_one();
+    /// The clusters that tell the list of `service`, the first one first.
+    pub(crate) fn clusters_of(&self, service: &ServiceKey) -> impl Iterator<Item = &Cluster> {
+        let tellers = self.state.borrow().tellers(service);
+        tellers.into_iter().filter_map(|teller| self.clusters.get(usize::from(teller.0)))
+    }
+
+    /// `instance` is to be listed as it is written here, by every cluster that serves it.
+    pub(crate) fn assert(&self, instance: &Instance) {
+        for cluster in self.clusters_of(&instance.key.service) {
+            cluster.asserted.borrow_mut().want(instance.clone());
+            cluster.say.notify_one();
+        }
         self.touched.notify_one();
     }
 

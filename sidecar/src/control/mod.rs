@@ -6,12 +6,14 @@
 mod begin;
 mod checks;
 mod client;
+pub(crate) mod cluster;
 mod dialler;
 mod digests;
 mod first;
 pub(crate) mod hub;
 mod keep;
 mod lines;
+mod lost;
 mod place;
 mod policies;
 mod quotas;

@@ -11,7 +11,7 @@ use api::{Label, Moment, ServiceKey};
 use hyper::Method;
 use sidecar_core::plan::LimitWords;
 
-use super::client::Client;
+use super::cluster::Cluster;
 use super::hub::Hub;
 
 /// How often. Demand that moved is followed within two reports.
@@ -21,12 +21,12 @@ const EVERY: Duration = Duration::from_secs(1);
 type Reported = BTreeMap<(ServiceKey, Label), (u64, Moment)>;
 
 /// Reports for as long as the process lives.
-pub(crate) async fn run(hub: &Hub, client: &Client) {
+pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
     let mut reported = Reported::new();
     loop {
         tokio::time::sleep(EVERY).await;
-        let limits = hub.state.borrow().fleet_limits();
-        let session = hub.control.borrow().session.clone();
+        let limits = hub.state.borrow().fleet_limits(cluster.teller);
+        let session = cluster.control.borrow().session.clone();
         if limits.is_empty() || session.is_empty() {
             continue;
         }
@@ -34,7 +34,7 @@ pub(crate) async fn run(hub: &Hub, client: &Client) {
         let reports: Vec<QuotaReport> =
             limits.iter().map(|(service, limit)| report(&mut reported, service, limit, now)).collect();
         let path = format!("/v1/sessions/{session}/quotas");
-        match client.call::<Vec<QuotaGrant>>(Method::PUT, &path, &reports).await {
+        match cluster.client.call::<Vec<QuotaGrant>>(Method::PUT, &path, &reports).await {
             Ok(grants) => spend(&limits, &grants),
             Err(trouble) => tracing::debug!(%trouble, "parts of fleet-wide limits stay as they are"),
         }

@@ -10,7 +10,7 @@ use super::begin::Prepared;
 use super::digests::{self, Pace};
 use super::hub::Hub;
 use super::session::{self, Boot};
-use super::{Ended, checks, first, keep, quotas, show, watch};
+use super::{Ended, checks, first, keep, lost, quotas, show, watch};
 use crate::local::register::CannotRegister;
 use crate::local::{drain, register};
 use crate::snapshot::SnapshotFile;
@@ -32,8 +32,8 @@ pub(crate) async fn run(
     tasks.spawn_local(first::run(hub.clone(), asks));
     tasks.spawn_local(checks::run(hub.clone()));
     tasks.spawn_local(tls::reload(tls, hub.clock));
-    if hub.client.is_some() {
-        tasks.spawn_local(with_client(hub.clone(), boot, pace));
+    for index in 0..hub.clusters.len() {
+        tasks.spawn_local(with_cluster(hub.clone(), index, boot.clone(), pace));
     }
     if let Some(file) = file.clone() {
         let hub = hub.clone();
@@ -42,7 +42,7 @@ pub(crate) async fn run(
     let mut apps = JoinSet::new();
     for index in 0..hub.apps.len() {
         // Without a control plane there is nobody to register with.
-        if hub.client.is_some() {
+        if !hub.clusters.is_empty() {
             apps.spawn_local(register::run(hub.clone(), index));
         }
     }
@@ -67,10 +67,14 @@ pub(crate) async fn run(
 
 /// The last words, each for a bounded time.
 async fn finish(hub: &Rc<Hub>, file: Option<&SnapshotFile>) {
-    if let Some(client) = &hub.client
-        && tokio::time::timeout(CLOSE_WITHIN, session::close(hub, client)).await.is_err()
-    {
-        tracing::info!("the session could not be closed in time; its lease will run out");
+    let mut closing = JoinSet::new();
+    for index in 0..hub.clusters.len() {
+        let hub = hub.clone();
+        closing.spawn_local(async move { session::close(&hub.clusters[index]).await });
+    }
+    let closed = async { while closing.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSE_WITHIN, closed).await.is_err() {
+        tracing::info!("a session could not be closed in time; its lease will run out");
     }
     if let Some(file) = file
         && tokio::time::timeout(CLOSE_WITHIN, keep::save(hub, file)).await.is_err()
@@ -80,14 +84,14 @@ async fn finish(hub: &Rc<Hub>, file: Option<&SnapshotFile>) {
     show::write(hub);
 }
 
-/// What is done with a control plane, side by side.
-async fn with_client(hub: Rc<Hub>, boot: Boot, pace: Pace) {
-    let Some(client) = &hub.client else { return };
+/// What is done with each cluster of control planes, side by side.
+async fn with_cluster(hub: Rc<Hub>, index: usize, boot: Boot, pace: Pace) {
+    let cluster = &hub.clusters[index];
     tokio::join!(
-        session::run(&hub, client, &boot),
-        watch::run(&hub, client),
-        digests::run(&hub, client, pace),
-        quotas::run(&hub, client)
+        session::run(&hub, cluster, &boot),
+        watch::run(&hub, cluster),
+        digests::run(&hub, cluster, pace),
+        quotas::run(&hub, cluster)
     );
 }
 
@@ -110,7 +114,7 @@ async fn tend(hub: Rc<Hub>) {
             hub.publish(&updates);
         }
     };
-    tokio::join!(show::run(&hub), review);
+    tokio::join!(show::run(&hub), review, lost::run(&hub));
 }
 
 /// How often it is looked whether endpoints are held at all.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use api::message::{Beat, BeatHeard, OpenSession, Registered, SessionOpened};
 use api::traffic::Traffic;
-use api::{InstanceKey, Label, Moment, Policy, ServiceKey};
+use api::{InstanceKey, Label, Moment, Namespace, Policy, ServiceKey};
 use hyper::Method;
 use sidecar_core::heart::{Freshness, Heart, Reconnect};
 
-use super::client::Client;
+use super::cluster::Cluster;
 use super::hub::Hub;
 use super::wire::Trouble;
 use crate::local::asserted::Deed;
@@ -41,19 +41,20 @@ enum Over {
 }
 
 /// Keeps a session open for as long as the process lives.
-pub(crate) async fn run(hub: &Hub, client: &Client, boot: &Boot) {
+pub(crate) async fn run(hub: &Hub, cluster: &Cluster, boot: &Boot) {
+    let client = &cluster.client;
     let mut reconnect = client.reconnect();
     loop {
-        match open(hub, client, boot).await {
+        match open(hub, cluster, boot).await {
             Ok(opened) => {
-                if !live(hub, client, opened, &mut reconnect).await {
+                if !live(hub, cluster, opened, &mut reconnect).await {
                     // Opened here and unknown there: replicas that share nothing. Opening at once would spin.
                     let now = hub.clock.now();
                     hub.sleep_until(reconnect.tell_failed(now, Some(SPIN), hub.dice.draw())).await;
                 }
             }
             Err(trouble) => {
-                missed(hub, &trouble);
+                missed(hub, cluster, &trouble);
                 hub.sleep_until(client.failed(&mut reconnect, &trouble)).await;
             }
         }
@@ -61,8 +62,8 @@ pub(crate) async fn run(hub: &Hub, client: &Client, boot: &Boot) {
 }
 
 /// Ends the session: whatever is still listed leaves as deregistered.
-pub(crate) async fn close(hub: &Hub, client: &Client) {
-    let id = hub.control.borrow().session.clone();
+pub(crate) async fn close(cluster: &Cluster) {
+    let (id, client) = (cluster.control.borrow().session.clone(), &cluster.client);
     if !id.is_empty()
         && let Err(why) = client.tell(Method::DELETE, &format!("/v1/sessions/{id}"), &()).await
     {
@@ -70,8 +71,8 @@ pub(crate) async fn close(hub: &Hub, client: &Client) {
     }
 }
 
-async fn open(hub: &Hub, client: &Client, boot: &Boot) -> Result<SessionOpened, Trouble> {
-    let instances = hub.asserted.borrow().all();
+async fn open(hub: &Hub, cluster: &Cluster, boot: &Boot) -> Result<SessionOpened, Trouble> {
+    let instances = cluster.asserted.borrow().all();
     let words = OpenSession {
         node: hub.node.clone(),
         boot: boot.id.clone(),
@@ -79,14 +80,19 @@ async fn open(hub: &Hub, client: &Client, boot: &Boot) -> Result<SessionOpened, 
         capabilities: capabilities(),
         instances: instances.clone(),
     };
-    let opened: SessionOpened = client.call(Method::POST, "/v1/sessions", &words).await?;
-    hub.asserted.borrow_mut().opened_with(&instances);
-    hub.confirmed.send_replace(());
+    let opened: SessionOpened = cluster.client.call(Method::POST, "/v1/sessions", &words).await?;
+    cluster.asserted.borrow_mut().opened_with(&instances);
+    cluster.confirmed.send_replace(());
     {
-        let mut control = hub.control.borrow_mut();
+        let mut control = cluster.control.borrow_mut();
         (control.session, control.store) = (opened.session.clone(), opened.store.clone());
     }
-    tracing::info!(session = opened.session, instances = instances.len(), "session open");
+    tracing::info!(
+        cluster = cluster.name,
+        session = opened.session,
+        instances = instances.len(),
+        "session open"
+    );
     Ok(opened)
 }
 
@@ -95,26 +101,27 @@ fn capabilities() -> BTreeSet<String> {
 }
 
 /// Beats and says what changed until the control plane no longer knows the session. Returns whether it ever did.
-async fn live(hub: &Hub, client: &Client, opened: SessionOpened, reconnect: &mut Reconnect) -> bool {
+async fn live(hub: &Hub, cluster: &Cluster, opened: SessionOpened, reconnect: &mut Reconnect) -> bool {
+    let client = &cluster.client;
     let SessionOpened { session, beat_every, .. } = opened;
     let mut heart = Heart::new(hub.clock.now(), beat_every.duration() * 3);
     heart.tell_heard(hub.clock.now(), beat_every.duration(), hub.dice.draw());
     let (mut said, mut known) = (Said::default(), false);
     loop {
-        let step = step(hub, client, &session, &mut heart, &mut said).await;
-        hub.control.borrow_mut().lease = word(heart.freshness(hub.clock.now()));
+        let step = step(hub, cluster, &session, &mut heart, &mut said).await;
+        cluster.control.borrow_mut().lease = word(heart.freshness(hub.clock.now()));
         known |= step.is_ok();
         match step {
             // A beat may be heard while what there is to say is not.
-            Ok(()) if hub.asserted.borrow().next().is_none() => reconnect.tell_opened(),
+            Ok(()) if cluster.asserted.borrow().next().is_none() => reconnect.tell_opened(),
             Ok(()) => {}
             Err(Over::Unknown) => {
                 tracing::warn!(session, "the control plane does not know this session; opening a new one");
-                hub.control.borrow_mut().session.clear();
+                cluster.control.borrow_mut().session.clear();
                 return known;
             }
             Err(Over::Trouble(trouble)) => {
-                missed(hub, &trouble);
+                missed(hub, cluster, &trouble);
                 heart.tell_missed(hub.clock.now(), hub.dice.draw());
                 hub.sleep_until(client.failed(reconnect, &trouble)).await;
             }
@@ -138,64 +145,64 @@ struct Said {
 /// One call, or a wait for the reason of the next one.
 async fn step(
     hub: &Hub,
-    client: &Client,
+    cluster: &Cluster,
     session: &str,
     heart: &mut Heart,
     said: &mut Said,
 ) -> Result<(), Over> {
     let now = hub.clock.now();
-    let words = beat(hub);
+    let words = beat(hub, cluster);
     let report_every = hub.state.borrow().policies().report_every();
     let report_at = report_every.map(|every| said.at + every.duration());
     // Policies that were taken or refused are told at once, not at the next beat's time.
     let due = heart.ask(now) || report_at.is_some_and(|at| at <= now);
     if due || said.beat.as_ref() != Some(&words) {
         let path = format!("/v1/sessions/{session}");
-        let counted = hub.state.borrow().traffic(now);
-        let (serve, fail) = hub.state.borrow().testimony(&said.doubted, now);
+        let counted = hub.state.borrow().traffic(cluster.teller, now);
+        let (serve, fail) = hub.state.borrow().testimony(cluster.teller, &said.doubted, now);
         let told = Beat { serve, fail, traffic: said.news(&counted), ..words.clone() };
-        let heard: BeatHeard = client.call(Method::PUT, &path, &told).await.map_err(over)?;
+        let heard: BeatHeard = cluster.client.call(Method::PUT, &path, &told).await.map_err(over)?;
         heart.tell_heard(now, heard.beat_every.duration(), hub.dice.draw());
-        let (knows, _) = hub.state.borrow().testimony(&heard.doubted, now);
+        let (knows, _) = hub.state.borrow().testimony(cluster.teller, &heard.doubted, now);
         // Who can speak for a doubted instance does so at once: the sweep may be near.
         said.heard(now, knows.is_subset(&told.serve).then_some(words), &counted);
         said.doubted = heard.doubted;
-        *hub.shared.borrow_mut() = heard.checks;
-        let mut asserted = hub.asserted.borrow_mut();
+        hub.share_checks(cluster, heard.checks);
+        let mut asserted = cluster.asserted.borrow_mut();
         if heard.instances < asserted.confirmed_count() {
             asserted.doubt();
         }
         return Ok(());
     }
-    let deed = hub.asserted.borrow().next();
+    let deed = cluster.asserted.borrow().next();
     match deed {
-        Some(deed) => say(hub, client, session, said, &deed).await,
+        Some(deed) => say(hub, cluster, session, said, &deed).await,
         None => {
-            wait(hub, report_at.map_or(heart.wake_at(), |at| at.min(heart.wake_at()))).await;
+            wait(hub, cluster, report_at.map_or(heart.wake_at(), |at| at.min(heart.wake_at()))).await;
             Ok(())
         }
     }
 }
 
-async fn say(hub: &Hub, client: &Client, session: &str, said: &mut Said, deed: &Deed) -> Result<(), Over> {
+async fn say(hub: &Hub, cluster: &Cluster, session: &str, said: &mut Said, deed: &Deed) -> Result<(), Over> {
     let path = format!("/v1/sessions/{session}/instances");
     let told = match deed {
-        Deed::Deregister(out) => client.tell(Method::DELETE, &path, out).await,
+        Deed::Deregister(out) => cluster.client.tell(Method::DELETE, &path, out).await,
         Deed::Register(instance) => {
             // Its expiry may be shorter than the others': the next beat comes at once and tells how often.
             said.beat = None;
-            client.call::<Registered>(Method::PUT, &path, instance).await.map(drop)
+            cluster.client.call::<Registered>(Method::PUT, &path, instance).await.map(drop)
         }
     };
     match told {
-        Ok(()) => hub.asserted.borrow_mut().done(deed),
+        Ok(()) => cluster.asserted.borrow_mut().done(deed),
         Err(trouble) if !trouble.is_status(404) && trouble.is_final() => {
-            tracing::error!(%trouble, "the control plane refuses an instance");
-            hub.asserted.borrow_mut().refused(deed, &trouble.to_string());
+            tracing::error!(cluster = cluster.name, %trouble, "the control plane refuses an instance");
+            cluster.asserted.borrow_mut().refused(deed, &trouble.to_string());
         }
         Err(trouble) => return Err(over(trouble)),
     }
-    hub.confirmed.send_replace(());
+    cluster.confirmed.send_replace(());
     hub.touched.notify_one();
     Ok(())
 }
@@ -224,18 +231,26 @@ fn key(traffic: &Traffic) -> (ServiceKey, Option<Label>, Option<Label>) {
     (traffic.service.clone(), traffic.route.clone(), traffic.caller.clone())
 }
 
-fn beat(hub: &Hub) -> Beat {
+/// What `cluster` is to hear: of what it leads, and of the services it is asked about first.
+fn beat(hub: &Hub, cluster: &Cluster) -> Beat {
     let state = hub.state.borrow();
-    let (policies, rejected) = (state.policies().running(), state.policies().rejected());
-    let commands = state.orders().said(state.node());
-    let checks =
-        hub.checks.borrow().iter().map(|(service, checks)| (service.clone(), checks.verdicts())).collect();
+    let leads = |namespace: &Namespace| state.lead(namespace) == cluster.teller;
+    let (mut policies, mut rejected) = (state.policies().running(), state.policies().rejected());
+    policies.retain(|namespace, _| leads(namespace));
+    rejected.retain(|namespace, _| leads(namespace));
+    let commands = state.orders().said(state.node(), leads);
+    let first = |service: &ServiceKey| state.tellers(service).first() == Some(&cluster.teller);
+    let (checks, mut verdicts) = (hub.checks.borrow(), BTreeMap::new());
+    for (service, checks) in checks.iter().filter(|(service, _)| first(service)) {
+        verdicts.insert(service.clone(), checks.verdicts());
+    }
+    let checks = verdicts;
     Beat { policies, rejected, commands, checks, ..Beat::default() }
 }
 
-async fn wait(hub: &Hub, until: Moment) {
+async fn wait(hub: &Hub, cluster: &Cluster, until: Moment) {
     tokio::select! {
-        () = hub.say.notified() => {}
+        () = cluster.say.notified() => {}
         () = hub.sleep_until(until) => {}
     }
 }
@@ -244,8 +259,8 @@ fn over(trouble: Trouble) -> Over {
     if trouble.is_status(404) { Over::Unknown } else { Over::Trouble(trouble) }
 }
 
-fn missed(hub: &Hub, trouble: &Trouble) {
-    let mut control = hub.control.borrow_mut();
+fn missed(hub: &Hub, cluster: &Cluster, trouble: &Trouble) {
+    let mut control = cluster.control.borrow_mut();
     control.beats_missed += 1;
     control.trouble = trouble.to_string();
     tracing::debug!(%trouble, "the control plane did not hear this sidecar");

@@ -6,9 +6,10 @@ use api::Moment;
 use sidecar_core::endpoint::Endpoint;
 use sidecar_core::health::Condition;
 
+use super::cluster::Cluster;
 use super::hub::Hub;
 use super::state::ServiceLine;
-use super::status::{ControlStatus, EndpointStatus, InstanceStatus, PolicyStatus, ServiceStatus, Status};
+use super::status::{EndpointStatus, InstanceStatus, PolicyStatus, ServiceStatus, Status};
 
 /// Ages and counts move on also while nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,13 +39,11 @@ pub(crate) fn write(hub: &Hub) {
         store: news.store.clone(),
         rejected: rejected.get(&news.namespace).map(|no| no.why.clone()).unwrap_or_default(),
     });
-    let control = hub
-        .client
-        .as_ref()
-        .map(|client| ControlStatus { url: client.url().authority.clone(), ..hub.control.borrow().clone() });
+    let mut clusters = hub.clusters.iter().map(Cluster::status);
     hub.view.set(Status {
         node: hub.node.to_string(),
-        control,
+        control: clusters.next(),
+        also: clusters.collect(),
         snapshot: hub.kept.borrow().clone(),
         policies: policies.collect(),
         services: state.each().map(|line| service(hub, line)).collect(),
@@ -103,13 +102,15 @@ fn endpoint(endpoint: &Endpoint, asked: bool) -> EndpointStatus {
 
 fn instance(hub: &Hub, index: usize) -> InstanceStatus {
     let (app, line) = (&hub.apps[index], hub.line(index));
-    let asserted = hub.asserted.borrow();
-    let said = line.key.as_ref().and_then(|key| asserted.line(key));
-    let refused = said.and_then(|(_, refused)| refused).map(ToOwned::to_owned);
+    let service = &app.config.service;
+    let asserted: Vec<_> = hub.clusters_of(service).map(|cluster| cluster.asserted.borrow()).collect();
+    let said = || line.key.iter().flat_map(|key| asserted.iter().filter_map(|asserted| asserted.line(key)));
+    let refused = said().find_map(|(_, refused)| refused).map(ToOwned::to_owned);
+    let readiness = said().next().map(|(readiness, _)| readiness);
     InstanceStatus {
         service: app.config.service.clone(),
-        readiness: said.map(|(readiness, _)| readiness),
-        registered: line.key.as_ref().is_some_and(|key| asserted.confirmed(key)),
+        readiness,
+        registered: line.key.as_ref().is_some_and(|key| asserted.iter().any(|each| each.confirmed(key))),
         key: line.key,
         waits_for: refused.unwrap_or(line.waits_for),
     }

@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::config::FIRST_CLUSTER;
 use api::message::PolicyNews;
 use api::policy::{PolicySet, ServiceSettings};
 use api::traffic::Traffic;
 use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
-use sidecar_core::directory::{Changes, Directory};
+use sidecar_core::clusters::Clusters;
+use sidecar_core::directory::{Changes, Directory, Teller};
 use sidecar_core::orders::Orders;
 use sidecar_core::parts::Standing;
 use sidecar_core::plan::{LimitWords, ServicePlan};
@@ -22,7 +24,7 @@ use sidecar_core::side;
 
 use super::policies::{Policies, Verdict};
 use crate::publish::{SERVICES_MAX, ServiceView, Update};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Kept, Snapshot};
 
 /// What the digest of "nothing was ever told" is: no list says it, so the first answer is always whole, also
 /// when it says that nobody is there.
@@ -42,6 +44,10 @@ struct Known {
     heard: Option<Moment>,
     /// Whether anybody ever told its list: the file, the snapshot or the control plane.
     told: bool,
+    /// Who tells its list.
+    tellers: Vec<Teller>,
+    /// Who of them said that there is no such service.
+    denied: BTreeSet<Teller>,
     /// What the workers were told in its place.
     missing: Option<Reason>,
     /// Since when its list waits for the policies of its namespace.
@@ -73,6 +79,9 @@ pub(crate) struct State {
     /// Where this host stands; empty when nobody said.
     zone: String,
     services: BTreeMap<ServiceKey, Known>,
+    clusters: Clusters,
+    /// Clusters that fell silent.
+    lost: BTreeSet<Teller>,
     /// The lines before the local apps, with what their plans were compiled from.
     inbound: BTreeMap<ServiceKey, (ServiceView, ServiceSettings)>,
     policies: Policies,
@@ -93,7 +102,8 @@ impl State {
         };
         let inbound = inbound.into_iter().map(plain).collect();
         let (zone, orders) = (String::new(), Orders::default());
-        Self { own, node, zone, services: BTreeMap::new(), inbound, policies, orders }
+        let (services, clusters, lost) = (BTreeMap::new(), Clusters::default(), BTreeSet::new());
+        Self { own, node, zone, services, clusters, lost, inbound, policies, orders }
     }
 
     /// The lines before the local apps as policies and commands want them; empty where nothing changed.
@@ -162,6 +172,36 @@ impl State {
         Self { zone, ..self }
     }
 
+    /// These clusters tell lists and policies.
+    pub(crate) fn told_by(self, clusters: Clusters) -> Self {
+        Self { clusters, ..self }
+    }
+
+    /// Who tells the list of `service`, the first one first.
+    pub(crate) fn tellers(&self, service: &ServiceKey) -> Vec<Teller> {
+        self.clusters.of(service)
+    }
+
+    /// Whose policies count in `namespace`.
+    pub(crate) fn lead(&self, namespace: &Namespace) -> Teller {
+        self.clusters.lead(namespace)
+    }
+
+    /// These clusters fell silent and the others did not.
+    pub(crate) fn lose(&mut self, lost: &BTreeSet<Teller>, now: Moment) -> Vec<Update> {
+        self.lost.clone_from(lost);
+        let mut updates = Vec::new();
+        for (service, known) in &mut self.services {
+            let mine = known.tellers.iter().filter(|teller| lost.contains(teller)).copied().collect();
+            if known.directory.lose(now, &mine).is_some() && known.told && known.waits.is_none() {
+                updates.push(known.view(&self.orders));
+            } else if !known.told {
+                updates.extend(known.denied(service, lost));
+            }
+        }
+        updates
+    }
+
     /// Takes `service` into the watch. False when too many are watched already.
     pub(crate) fn want(&mut self, service: &ServiceKey) -> bool {
         if self.services.len() >= SERVICES_MAX && !self.services.contains_key(service) {
@@ -181,30 +221,41 @@ impl State {
 
     /// Starts from what a snapshot holds.
     pub(crate) fn restore(&mut self, snapshot: Snapshot, now: Moment) -> Vec<Update> {
-        for news in &snapshot.policies {
-            self.policies.tell(news);
-        }
-        let mut updates = Vec::new();
-        for list in snapshot.lists {
-            let (known, orders) = self.known(&list.service.clone());
-            if !known.fixed {
-                known.told = true;
-                known.directory.replace(now, list);
-                updates.push(known.view(orders));
+        let mut restored = BTreeSet::new();
+        for (name, kept) in snapshot.by_cluster(FIRST_CLUSTER) {
+            // What a cluster said that the file names no more is not to be heard any longer.
+            let Some(teller) = self.clusters.named(&name) else { continue };
+            for news in kept.policies.iter().filter(|news| self.clusters.lead(&news.namespace) == teller) {
+                self.policies.tell(news);
+            }
+            for list in kept.lists {
+                let (known, _) = self.known(&list.service.clone());
+                if !known.fixed && known.tellers.contains(&teller) {
+                    known.told = true;
+                    restored.insert(list.service.clone());
+                    known.directory.replace_of(now, teller, list);
+                }
             }
         }
-        updates
+        let restored = restored.iter().filter_map(|service| self.services.get(service));
+        restored.map(|known| known.view(&self.orders)).collect()
     }
 
     /// The control plane told a change of a list.
     ///
     /// # Errors
     /// When the change is of another list than the one held: everything must be asked for again.
-    pub(crate) fn tell_list(&mut self, delta: &Delta, now: Moment) -> Result<Vec<Update>, Resync> {
-        let Some(known) = self.services.get_mut(&delta.service).filter(|known| !known.fixed) else {
+    pub(crate) fn tell_list(
+        &mut self,
+        teller: Teller,
+        delta: &Delta,
+        now: Moment,
+    ) -> Result<Vec<Update>, Resync> {
+        let known = self.services.get_mut(&delta.service);
+        let Some(known) = known.filter(|known| !known.fixed && known.tellers.contains(&teller)) else {
             return Ok(Vec::new());
         };
-        let Ok(Changes { gone, .. }) = known.directory.tell(now, delta) else {
+        let Ok(Changes { gone, .. }) = known.directory.tell(now, teller, delta) else {
             return Err(Resync);
         };
         for (endpoint, cause) in gone {
@@ -213,12 +264,12 @@ impl State {
         known.heard = Some(now);
         let empty = known.directory.current().endpoints.is_empty();
         // A control plane that is warming up has not said no yet.
+        if delta.known {
+            known.denied.remove(&teller);
+        }
         if !delta.known && empty {
-            return Ok(if delta.complete {
-                known.lack(&delta.service, Reason::NoSuchService)
-            } else {
-                Vec::new()
-            });
+            known.denied.extend(delta.complete.then_some(teller));
+            return Ok(known.denied(&delta.service, &self.lost));
         }
         (known.told, known.missing) = (true, None);
         if self.policies.unheard(&delta.service.namespace) {
@@ -273,20 +324,26 @@ impl State {
         held.chain(self.orders.wake_at()).min()
     }
 
-    /// Every service that the control plane is asked about, with the digest of what it told of it.
-    pub(crate) fn lists(&self) -> BTreeMap<ServiceKey, Digest> {
-        let watched = self.services.iter().filter(|(_, known)| !known.fixed);
-        watched.map(|(service, known)| (service.clone(), known.digest())).collect()
+    /// The services whose lists `teller` tells.
+    fn of(&self, teller: Teller) -> impl Iterator<Item = (&ServiceKey, &Known)> {
+        self.services.iter().filter(move |(_, known)| !known.fixed && known.tellers.contains(&teller))
     }
 
-    /// Every namespace whose policies matter here, with the digest to hold against the control plane's.
+    /// Every service that `teller` is asked about, with the digest of what it told of it.
+    pub(crate) fn lists(&self, teller: Teller) -> BTreeMap<ServiceKey, Digest> {
+        self.of(teller).map(|(service, known)| (service.clone(), known.digest(teller))).collect()
+    }
+
+    /// Every namespace whose policies matter here and are `teller`'s, with the digest to hold against the control plane's.
     pub(crate) fn namespaces<'a>(
         &'a self,
+        teller: Teller,
         more: impl Iterator<Item = &'a Namespace>,
     ) -> BTreeMap<Namespace, Digest> {
         let own = self.services.keys().map(|service| &service.namespace);
+        let its = |namespace: &&Namespace| self.lead(namespace) == teller;
         let digest = |namespace: &Namespace| self.policies.heard(namespace).unwrap_or_else(never_told);
-        own.chain(more).map(|namespace| (namespace.clone(), digest(namespace))).collect()
+        own.chain(more).filter(its).map(|namespace| (namespace.clone(), digest(namespace))).collect()
     }
 
     /// The control plane said that these lists are what it has.
@@ -299,14 +356,15 @@ impl State {
     }
 
     /// What this host's traffic shows: which of the `doubted` instances serve, and which it had ejected. At most
-    /// [`SPOKEN_OF_MAX`] of each.
+    /// [`SPOKEN_OF_MAX`] of each, of the services that `teller` tells of.
     pub(crate) fn testimony(
         &self,
+        teller: Teller,
         doubted: &BTreeSet<InstanceKey>,
         now: Moment,
     ) -> (BTreeSet<InstanceKey>, BTreeSet<InstanceKey>) {
         let (mut serve, mut fail) = (BTreeSet::new(), BTreeSet::new());
-        for known in self.services.values().filter(|known| !known.fixed) {
+        for (_, known) in self.of(teller) {
             for endpoint in &known.directory.current().endpoints {
                 let key = &endpoint.instance.key;
                 if endpoint.cell.health.ask().is_out() {
@@ -328,15 +386,18 @@ impl State {
         watched.map(|(service, known)| (service.clone(), known.cell.budget.asked(now))).collect()
     }
 
-    /// The control plane told how much is asked of services from each zone. One it leaves out is as it was.
+    /// `teller` told how much is asked of services from each zone. One it leaves out is as it was, and so is one that
+    /// another is asked about first.
     pub(crate) fn tell_callers(
         &mut self,
+        teller: Teller,
         callers: BTreeMap<ServiceKey, BTreeMap<String, u64>>,
     ) -> Vec<Update> {
         let mut updates = Vec::new();
         for (service, zones) in callers {
             let Self { services, zone, orders, .. } = self;
-            let Some(known) = services.get_mut(&service) else { continue };
+            let known = services.get_mut(&service).filter(|known| known.tellers.first() == Some(&teller));
+            let Some(known) = known else { continue };
             let standing = Standing { zone: zone.clone(), callers: parts_of(&zones) };
             if known.directory.stand(standing) && known.told && known.waits.is_none() {
                 updates.push(known.view(orders));
@@ -350,30 +411,37 @@ impl State {
         &self.policies
     }
 
-    /// What was counted of every service's requests since the process's start.
-    pub(crate) fn traffic(&self, now: Moment) -> Vec<Traffic> {
-        self.services.values().flat_map(|known| known.plan.traffic(now)).collect()
+    /// What was counted since the process's start of the requests of every service whose policies are `teller`'s.
+    pub(crate) fn traffic(&self, teller: Teller, now: Moment) -> Vec<Traffic> {
+        let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
+        its.flat_map(|(_, known)| known.plan.traffic(now)).collect()
     }
 
-    /// The limits of which this host spends a part.
-    pub(crate) fn fleet_limits(&self) -> Vec<(ServiceKey, Arc<LimitWords>)> {
+    /// The limits of which this host spends a part that `teller` grants.
+    pub(crate) fn fleet_limits(&self, teller: Teller) -> Vec<(ServiceKey, Arc<LimitWords>)> {
         let of = |(service, known): (&ServiceKey, &Known)| {
             let limits = known.plan.fleet_limits().into_iter();
             limits.map(|limit| (service.clone(), limit)).collect::<Vec<_>>()
         };
-        self.services.iter().flat_map(of).collect()
+        let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
+        its.flat_map(of).collect()
     }
 
     /// What to keep on disk: all but what the file says anyway. Held endpoints are kept too: they serve.
     pub(crate) fn snapshot(&self, saved_at: u64) -> Snapshot {
-        let kept = self.services.values().filter(|known| known.told && !known.fixed);
-        let lists = kept.map(|known| {
-            let current = known.directory.current();
-            let instances = current.endpoints.iter().map(|endpoint| endpoint.instance.clone()).collect();
-            List::new(current.service.clone(), current.revision, instances)
-        });
-        let policies = self.policies.each().filter(|_| !self.policies.fixed()).map(PolicyNews::lasting);
-        Snapshot { saved_at, lists: lists.collect(), policies: policies.collect() }
+        let mut kept: BTreeMap<Teller, Kept> = BTreeMap::new();
+        for known in self.services.values().filter(|known| known.told && !known.fixed) {
+            for (teller, list) in known.kept() {
+                kept.entry(teller).or_default().lists.push(list);
+            }
+        }
+        for news in self.policies.each().filter(|_| !self.policies.fixed()) {
+            let lead = self.clusters.lead(&news.namespace);
+            kept.entry(lead).or_default().policies.push(news.lasting());
+        }
+        let Kept { lists, policies } = kept.remove(&Teller::FIRST).unwrap_or_default();
+        let named = |(teller, kept)| Some((self.clusters.name(teller)?.to_owned(), kept));
+        Snapshot { saved_at, lists, policies, also: kept.into_iter().filter_map(named).collect() }
     }
 
     /// Each service.
@@ -390,11 +458,11 @@ impl State {
     }
 
     fn known(&mut self, service: &ServiceKey) -> (&mut Known, &Orders) {
-        let Self { services, policies, own, orders, node, zone, .. } = self;
+        let Self { services, policies, own, orders, node, zone, clusters, .. } = self;
         let known = services.entry(service.clone()).or_insert_with(|| {
             let mut settings = side::outbound(policies.settle(service));
             orders.lay(service, &mut settings, node, false);
-            let mut known = Known::new(service, settings, own.clone());
+            let mut known = Known::new(service, settings, own.clone(), clusters.of(service));
             known.directory.stand(Standing { zone: zone.clone(), ..Standing::default() });
             known
         });
@@ -414,7 +482,12 @@ fn parts_of(zones: &BTreeMap<String, u64>) -> BTreeMap<String, f32> {
 pub(crate) struct Resync;
 
 impl Known {
-    fn new(service: &ServiceKey, settings: ServiceSettings, own: Vec<SocketAddr>) -> Self {
+    fn new(
+        service: &ServiceKey,
+        settings: ServiceSettings,
+        own: Vec<SocketAddr>,
+        tellers: Vec<Teller>,
+    ) -> Self {
         let cell = ServiceCell::shared();
         let plan = Arc::new(ServicePlan::compile(service, &settings, cell.clone(), None));
         let mut directory = Directory::new(service.clone(), own);
@@ -427,6 +500,8 @@ impl Known {
             fixed: false,
             heard: None,
             told: false,
+            tellers,
+            denied: BTreeSet::new(),
             missing: None,
             waits: None,
         }
@@ -441,6 +516,25 @@ impl Known {
         Update::Service(ServiceView { key: list.service.clone(), plan, list, cell })
     }
 
+    /// What to keep of its lists, by who told them: who is held is the first's.
+    fn kept(&self) -> Vec<(Teller, List)> {
+        let mut others: Vec<(Teller, List)> = Vec::new();
+        for teller in self.tellers.iter().skip(1) {
+            others.extend(self.directory.told_by(*teller).map(|list| (*teller, list.clone())));
+        }
+        let Some(first) = self.tellers.first().copied() else { return others };
+        let own = self.directory.told_by(first);
+        let has = |list: &List, key: &InstanceKey| list.instances.iter().any(|i| i.key == *key);
+        let anothers = |key: &InstanceKey| {
+            others.iter().any(|(_, list)| has(list, key)) && !own.is_some_and(|list| has(list, key))
+        };
+        let current = self.directory.current();
+        let instances = current.endpoints.iter().map(|endpoint| &endpoint.instance);
+        let instances = instances.filter(|instance| !anothers(&instance.key)).cloned().collect();
+        others.insert(0, (first, List::new(current.service.clone(), current.revision, instances)));
+        others
+    }
+
     /// The workers hear that it is missing, unless they did.
     fn lack(&mut self, service: &ServiceKey, reason: Reason) -> Vec<Update> {
         if self.missing.replace(reason) == Some(reason) {
@@ -449,7 +543,17 @@ impl Known {
         vec![Update::Missing { service: service.clone(), reason }]
     }
 
-    fn digest(&self) -> Digest {
-        if self.heard.is_none() && !self.told { never_told() } else { self.directory.told().digest }
+    /// Whether all who can be asked have said that there is no such service; who is lost cannot be, and makes it unsure.
+    fn denied(&mut self, service: &ServiceKey, lost: &BTreeSet<Teller>) -> Vec<Update> {
+        let (away, asked): (Vec<&Teller>, Vec<_>) =
+            self.tellers.iter().partition(|teller| lost.contains(teller) && !self.denied.contains(teller));
+        if self.denied.is_empty() || !asked.iter().all(|teller| self.denied.contains(teller)) {
+            return Vec::new();
+        }
+        self.lack(service, if away.is_empty() { Reason::NoSuchService } else { Reason::NoSnapshot })
+    }
+
+    fn digest(&self, teller: Teller) -> Digest {
+        self.directory.told_by(teller).map_or_else(never_told, |list| list.digest)
     }
 }

@@ -15,8 +15,10 @@ use crate::local::{Progress, Step};
 pub struct Status {
     /// The node.
     pub node: String,
-    /// The control plane; `None` where the file names none.
+    /// The control plane, the first cluster of those the file names; `None` where it names none.
     pub control: Option<ControlStatus>,
+    /// The clusters beside it.
+    pub also: Vec<ControlStatus>,
     /// The snapshot; `None` where none is kept.
     pub snapshot: Option<SnapshotStatus>,
     /// The policies of each namespace.
@@ -32,12 +34,16 @@ pub struct Status {
 /// The connection to the control plane.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ControlStatus {
+    /// What the cluster is called.
+    pub cluster: String,
     /// The one spoken to.
     pub url: String,
     /// Whether news arrive.
     pub connected: bool,
     /// Since when that is so.
     pub since: u64,
+    /// Whether it was silent for longer than `control.alert_after`.
+    pub lost: bool,
     /// How news travel: `stream` or `poll`.
     pub mode: &'static str,
     /// The session's id; empty while there is none.
@@ -151,13 +157,14 @@ impl Status {
     /// Whether what is to be known is known: from the control plane, from the snapshot, or from the file where
     /// there is no control plane.
     pub fn informed(&self) -> bool {
-        let heard = |control: &ControlStatus| control.connected || control.heard_at.is_some();
-        self.control.as_ref().is_none_or(heard) || self.restored()
+        self.control.is_none() || self.heard() || self.restored()
     }
 
     /// From where it is known, or why it is not.
     pub fn informed_by(&self) -> String {
-        match &self.control {
+        let connected = self.clusters().find(|control| control.connected);
+        let heard = self.clusters().find(|control| control.heard_at.is_some());
+        match connected.or(heard).or(self.control.as_ref()) {
             None => "by its file; there is no control plane".into(),
             Some(control) if control.connected => format!("by the control plane {}", control.url),
             Some(control) if control.heard_at.is_some() => {
@@ -168,6 +175,16 @@ impl Status {
                 format!("no control plane has answered and there is no snapshot: {}", control.trouble)
             }
         }
+    }
+
+    /// Every cluster of control planes, the first one first.
+    pub fn clusters(&self) -> impl Iterator<Item = &ControlStatus> {
+        self.control.iter().chain(&self.also)
+    }
+
+    /// Whether any control plane was ever heard.
+    pub fn heard(&self) -> bool {
+        self.clusters().any(|control| control.connected || control.heard_at.is_some())
     }
 
     /// Whether it is on its way out.
@@ -201,7 +218,7 @@ impl StatusView {
         for service in &mut status.services {
             service.age = age(service.heard_at);
         }
-        if let Some(control) = &mut status.control {
+        for control in status.control.iter_mut().chain(&mut status.also) {
             control.age = age(control.heard_at);
         }
         status

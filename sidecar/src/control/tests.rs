@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod clusters;
 mod fake;
 
 use std::net::SocketAddr;

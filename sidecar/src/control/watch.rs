@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::message::{News, WatchMode};
 use sidecar_core::heart::Reconnect;
 
-use super::client::Client;
+use super::cluster::Cluster;
 use super::hub::Hub;
 use super::lines::Lines;
 use super::way::Way;
@@ -22,18 +22,19 @@ const GATHER: Duration = Duration::from_millis(100);
 const POLL_REST: Duration = Duration::from_millis(500);
 
 /// Watches for as long as the process lives.
-pub(crate) async fn run(hub: &Hub, client: &Client) {
+pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
+    let client = &cluster.client;
     let (mut way, mut reconnect) = (Way::default(), client.reconnect());
     loop {
         let mode = way.ask(hub.clock.now());
         let trouble = match mode {
-            WatchMode::Stream => stream(hub, client, &mut way, &mut reconnect).await,
-            WatchMode::Poll => poll(hub, client, &mut reconnect).await,
+            WatchMode::Stream => stream(hub, cluster, &mut way, &mut reconnect).await,
+            WatchMode::Poll => poll(hub, cluster, &mut reconnect).await,
         };
         match trouble {
             Ok(()) => tokio::time::sleep(GATHER).await,
             Err(why) => {
-                hub.connected(false, word(mode), &why.to_string());
+                hub.connected(cluster, false, word(mode), &why.to_string());
                 hub.sleep_until(client.failed(&mut reconnect, &why)).await;
             }
         }
@@ -41,8 +42,14 @@ pub(crate) async fn run(hub: &Hub, client: &Client) {
 }
 
 /// One held stream; `Ok` when it must be opened anew.
-async fn stream(hub: &Hub, client: &Client, way: &mut Way, reconnect: &mut Reconnect) -> Result<(), Trouble> {
-    let mut lines = match client.watch(&hub.watch(WatchMode::Stream)).await {
+async fn stream(
+    hub: &Hub,
+    cluster: &Cluster,
+    way: &mut Way,
+    reconnect: &mut Reconnect,
+) -> Result<(), Trouble> {
+    let client = &cluster.client;
+    let mut lines = match client.watch(&hub.watch(cluster, WatchMode::Stream)).await {
         Ok(lines) => lines,
         Err(why) => {
             if why.is_final() {
@@ -52,17 +59,17 @@ async fn stream(hub: &Hub, client: &Client, way: &mut Way, reconnect: &mut Recon
         }
     };
     let url = client.url().authority.clone();
-    hub.connected(true, word(WatchMode::Stream), "");
+    hub.connected(cluster, true, word(WatchMode::Stream), "");
     let mut count = 0;
     let ended = loop {
         tokio::select! {
-            () = hub.rewatch.notified() => return Ok(()),
+            () = cluster.rewatch.notified() => return Ok(()),
             line = next(&mut lines) => match line {
                 Ok(news) => {
                     count += 1;
                     // Only what says something has opened: a gateway may answer and stay dumb.
                     reconnect.tell_opened();
-                    heard(hub, news);
+                    heard(hub, cluster, news);
                 }
                 Err(why) => break why,
             },
@@ -79,27 +86,27 @@ async fn next(lines: &mut Lines) -> Result<Result<News, String>, String> {
     }
 }
 
-fn heard(hub: &Hub, news: Result<News, String>) {
+fn heard(hub: &Hub, cluster: &Cluster, news: Result<News, String>) {
     match news {
-        Ok(news) => hub.hear(&news),
+        Ok(news) => hub.hear(cluster, &news),
         Err(why) => {
             tracing::warn!(why, "a piece of news cannot be read; the digest check will find what it said");
-            hub.control.borrow_mut().unreadable += 1;
+            cluster.control.borrow_mut().unreadable += 1;
         }
     }
 }
 
 /// One long poll.
-async fn poll(hub: &Hub, client: &Client, reconnect: &mut Reconnect) -> Result<(), Trouble> {
-    let watch = hub.watch(WatchMode::Poll);
+async fn poll(hub: &Hub, cluster: &Cluster, reconnect: &mut Reconnect) -> Result<(), Trouble> {
+    let watch = hub.watch(cluster, WatchMode::Poll);
     let news = tokio::select! {
-        () = hub.rewatch.notified() => return Ok(()),
-        news = client.poll(&watch) => news?,
+        () = cluster.rewatch.notified() => return Ok(()),
+        news = cluster.client.poll(&watch) => news?,
     };
     reconnect.tell_opened();
-    hub.connected(true, word(WatchMode::Poll), "");
-    news.iter().for_each(|news| hub.hear(news));
-    if hub.watch(WatchMode::Poll) == watch {
+    hub.connected(cluster, true, word(WatchMode::Poll), "");
+    news.iter().for_each(|news| hub.hear(cluster, news));
+    if hub.watch(cluster, WatchMode::Poll) == watch {
         tokio::time::sleep(POLL_REST).await;
     }
     Ok(())

@@ -10,6 +10,8 @@ use api::{Cause, Moment};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::asserted::Asserted;
+use crate::control::cluster::Cluster;
 use crate::control::hub::Hub;
 
 /// How long telling may take: a control plane that does not answer must not hold up leaving.
@@ -112,17 +114,21 @@ pub(crate) async fn run(hub: &Rc<Hub>, drain: &Drain, in_flight: &(dyn Fn() -> u
 /// Tells the control plane: first that what is listed takes nothing new, which also a control plane that warms
 /// up passes on, then that it is gone. False when there was nobody to tell of.
 async fn tell(hub: &Hub) -> bool {
-    if hub.asserted.borrow().is_empty() {
+    if hub.clusters.iter().all(|cluster| cluster.asserted.borrow().is_empty()) {
         return false;
     }
+    let each = |deed: fn(&mut Asserted)| {
+        hub.clusters.iter().for_each(|cluster| deed(&mut cluster.asserted.borrow_mut()));
+    };
+    let leave: fn(&mut Asserted) = |asserted| asserted.leave(Cause::Drained);
     let told = async {
-        hub.asserted.borrow_mut().drain();
+        each(Asserted::drain);
         said(hub).await;
-        hub.asserted.borrow_mut().leave(Cause::Drained);
+        each(leave);
         said(hub).await;
     };
     if tokio::time::timeout(TELL_WITHIN, told).await.is_err() {
-        hub.asserted.borrow_mut().leave(Cause::Drained);
+        each(leave);
         tracing::warn!(
             "the control plane did not hear that this instance leaves; callers find out by refusals"
         );
@@ -130,13 +136,18 @@ async fn tell(hub: &Hub) -> bool {
     true
 }
 
-/// Waits until there is nothing left to say.
+/// Waits until there is nothing left to say to any cluster that listens; to those that do not it is said when they
+/// do. Where none listens, all are waited for.
 async fn said(hub: &Hub) {
-    let mut confirmed = hub.confirmed.subscribe();
-    hub.say.notify_one();
-    while hub.asserted.borrow().next().is_some() {
-        // The sender is the hub's own: it outlives the wait.
-        _ = confirmed.changed().await;
+    let listens = |cluster: &&Cluster| cluster.control.borrow().connected;
+    let none = !hub.clusters.iter().any(|cluster| listens(&cluster));
+    hub.clusters.iter().for_each(|cluster| cluster.say.notify_one());
+    for cluster in hub.clusters.iter().filter(|cluster| none || listens(cluster)) {
+        let mut confirmed = cluster.confirmed.subscribe();
+        while cluster.asserted.borrow().next().is_some() {
+            // The sender is the cluster's own: it outlives the wait.
+            _ = confirmed.changed().await;
+        }
     }
 }
 

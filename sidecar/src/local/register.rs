@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use api::config::OnRegisterFailure;
 use api::{Instance, Readiness};
+use tokio::task::JoinSet;
 
 use super::address::{self, NoAddress};
 use super::check::{Row, Unwell, check};
 use super::{BoundApp, address::by_route};
+use crate::control::cluster::Cluster;
 use crate::control::hub::Hub;
 
 /// How often an app that is not there yet is looked for: a start should not wait for the ordinary interval.
@@ -57,7 +59,7 @@ async fn wait_until_well(hub: &Hub, index: usize, app: &BoundApp) {
 }
 
 /// Finds the address, asserts the instance and waits until the control plane lists it.
-async fn enter(hub: &Hub, index: usize, app: &BoundApp) -> Instance {
+async fn enter(hub: &Rc<Hub>, index: usize, app: &BoundApp) -> Instance {
     let ip = loop {
         match find(hub, app).await {
             Ok(ip) => break ip,
@@ -70,25 +72,43 @@ async fn enter(hub: &Hub, index: usize, app: &BoundApp) -> Instance {
     let instance = address::instance(app, ip, &hub.config.zone);
     hub.named(index, &instance.key);
     hub.waits_for(index, "the control plane".into());
-    let mut confirmed = hub.confirmed.subscribe();
-    hub.assert(instance.clone());
-    while !hub.asserted.borrow().confirmed(&instance.key) {
-        if confirmed.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+    hub.assert(&instance);
+    listed(hub, &instance).await;
     hub.waits_for(index, String::new());
     instance
 }
 
+/// Waits until any cluster lists it; the others hear of it as they can be reached.
+async fn listed(hub: &Rc<Hub>, instance: &Instance) {
+    let mut waits = JoinSet::new();
+    for Cluster { teller, .. } in hub.clusters_of(&instance.key.service) {
+        let (hub, teller, key) = (hub.clone(), usize::from(teller.0), instance.key.clone());
+        waits.spawn_local(async move {
+            let cluster = &hub.clusters[teller];
+            let mut confirmed = cluster.confirmed.subscribe();
+            while !cluster.asserted.borrow().confirmed(&key) {
+                // The sender is the cluster's own: it outlives the wait.
+                _ = confirmed.changed().await;
+            }
+        });
+    }
+    if waits.join_next().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The address by which the first control plane that can be looked up is reached.
 async fn find(hub: &Hub, app: &BoundApp) -> Result<std::net::IpAddr, NoAddress> {
-    let route = match &hub.client {
-        Some(client) => match client.url().addresses().await {
+    let mut route = Err(std::io::Error::other("no control plane"));
+    for cluster in hub.clusters_of(&app.config.service) {
+        route = match cluster.client.url().addresses().await {
             Ok(found) => by_route(found[0]).await,
             Err(why) => Err(why),
-        },
-        None => Err(std::io::Error::other("no control plane")),
-    };
+        };
+        if route.is_ok() {
+            break;
+        }
+    }
     address::choose(app, route)
 }
 
@@ -110,7 +130,7 @@ async fn watch(hub: &Hub, index: usize, app: &BoundApp, mut instance: Instance) 
                 if readiness == Readiness::Ready { String::new() } else { format!("its app: {why}") },
             );
             if !hub.leaving() {
-                hub.assert(instance.clone());
+                hub.assert(&instance);
             }
         }
     }

@@ -133,15 +133,17 @@ families! {
     QUEUED = "outrigger_queued_bytes", Gauge, "bytes", [],
         "Bytes of bodies that wait to be written to slow readers.";
     // The control plane, as this sidecar sees it.
-    CONTROL_CONNECTED = "outrigger_control_connected", Gauge, "", [],
-        "1 while a session with a control plane is open.";
-    CONTROL_SYNC = "outrigger_control_last_sync_timestamp_seconds", Gauge, "seconds", [],
+    CONTROL_CONNECTED = "outrigger_control_connected", Gauge, "", ["cluster"],
+        "1 while a session with a control plane of the cluster is open.";
+    CONTROL_LOST = "outrigger_control_lost", Gauge, "", ["cluster"],
+        "1 while the cluster has been silent for longer than control.alert_after: what it told stays in use.";
+    CONTROL_SYNC = "outrigger_control_last_sync_timestamp_seconds", Gauge, "seconds", ["cluster"],
         "When the control plane was last heard, as a Unix time.";
-    CONTROL_RESYNCS = "outrigger_control_resyncs_total", Counter, "", [],
+    CONTROL_RESYNCS = "outrigger_control_resyncs_total", Counter, "", ["cluster"],
         "Times that a digest check found a difference and everything was fetched anew.";
-    BEATS_MISSED = "outrigger_control_beats_missed_total", Counter, "", [],
+    BEATS_MISSED = "outrigger_control_beats_missed_total", Counter, "", ["cluster"],
         "Heartbeats and sessions that were not answered.";
-    NEWS_UNREADABLE = "outrigger_control_news_unreadable_total", Counter, "", [],
+    NEWS_UNREADABLE = "outrigger_control_news_unreadable_total", Counter, "", ["cluster"],
         "News from the control plane that nobody could read.";
     POLICIES_REJECTED = "outrigger_control_policies_rejected", Gauge, "", [],
         "Namespaces whose newest policies cannot be run; the ones before are in force.";

@@ -20,10 +20,13 @@ pub fn collect(status: &Status, sheet: &mut Sheet) {
             sheet.set(&c::LIST_AGE, &[&service.service.to_string()], age as f64 / 1e3);
         }
     }
-    let Some(control) = &status.control else { return };
-    sheet.set(&c::CONTROL_CONNECTED, &[], f64::from(u8::from(control.connected)));
-    sheet.set(&c::CONTROL_SYNC, &[], control.heard_at.unwrap_or(0) as f64 / 1e3);
-    sheet.set(&c::CONTROL_RESYNCS, &[], control.resyncs as f64);
-    sheet.set(&c::BEATS_MISSED, &[], control.beats_missed as f64);
-    sheet.set(&c::NEWS_UNREADABLE, &[], control.unreadable as f64);
+    for control in status.clusters() {
+        let cluster = &[control.cluster.as_str()];
+        sheet.set(&c::CONTROL_CONNECTED, cluster, f64::from(u8::from(control.connected)));
+        sheet.set(&c::CONTROL_LOST, cluster, f64::from(u8::from(control.lost)));
+        sheet.set(&c::CONTROL_SYNC, cluster, control.heard_at.unwrap_or(0) as f64 / 1e3);
+        sheet.set(&c::CONTROL_RESYNCS, cluster, control.resyncs as f64);
+        sheet.set(&c::BEATS_MISSED, cluster, control.beats_missed as f64);
+        sheet.set(&c::NEWS_UNREADABLE, cluster, control.unreadable as f64);
+    }
 }

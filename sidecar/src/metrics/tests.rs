@@ -80,12 +80,17 @@ fn services_past_the_cap_count_as_other() {
 fn what_is_looked_at_stands_beside_what_is_counted() {
     let meters = Meters::new(Clock::start());
     meters.watch(|sheet| sheet.set(&catalogue::ACTIVE_REQUESTS, &[], 5.0));
-    let control = ControlStatus { connected: true, heard_at: Some(1_500), ..Default::default() };
+    let control = ControlStatus {
+        cluster: "main".into(),
+        connected: true,
+        heard_at: Some(1_500),
+        ..Default::default()
+    };
     let status = Status { control: Some(control), ..Default::default() };
     meters.watch(move |sheet| control::collect(&status, sheet));
     check(&meters, "outrigger_active_requests 5");
-    check(&meters, "outrigger_control_connected 1");
-    check(&meters, "outrigger_control_last_sync_timestamp_seconds 1.5");
+    check(&meters, "outrigger_control_connected{cluster=\"main\"} 1");
+    check(&meters, "outrigger_control_last_sync_timestamp_seconds{cluster=\"main\"} 1.5");
 }
 
 fn note(number: u8, reason: Option<Reason>, status: u16, then: Then) -> AttemptNote {

@@ -15,6 +15,7 @@ use crate::schema::{
 };
 use crate::unit::{Share, Size, Span};
 
+use super::clusters::ClusterConfig;
 use super::tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 
 fn loopback(port: u16) -> SocketAddr {
@@ -88,6 +89,12 @@ settings! {
         leaf timeout: Span = Span::secs(5), because "longer than a pause, shorter than a beat";
         /// The longest pause between two tries.
         leaf retry_at_most: Span = Span::secs(10), because "a control plane that returns is used within seconds";
+        /// A cluster to which there is no connection and that was silent for this long is *lost*: told in log, status and metric, and its words of an
+        /// instance yield to another cluster's. What it listed stays in use.
+        leaf alert_after: Span = Span::secs(60), because "longer than a restart: then somebody should know";
+        /// Further clusters, which share nothing with this one: beside it for everything (a dual registry), or for
+        /// what they serve (split by business).
+        leaf also: Vec<ClusterConfig> = Vec::new(), because "one cluster knows everything in most places";
     }
 }
 
@@ -228,7 +235,7 @@ pub struct ServiceConfig {
     pub tls: EndpointTls,
 }
 
-fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
+pub(super) fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
     Field { name, doc: doc.into(), default, why: "", schema }
 }
 
@@ -527,13 +534,6 @@ impl SidecarConfig {
                 "policies have one owner: take one out",
             );
         }
-        for (at, url) in self.control.urls.iter().enumerate() {
-            let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            if !rest.is_some_and(|authority| authority.contains(':') && !authority.contains('/')) {
-                let what = format!("{url:?} is not a control plane's URL");
-                tell(&format!("control.urls[{at}]"), what, "write http://HOST:PORT or https://HOST:PORT");
-            }
-        }
         if self.control.urls.is_empty() {
             for (service, config) in &self.services {
                 if config.endpoints.is_empty() {
@@ -546,6 +546,7 @@ impl SidecarConfig {
                 }
             }
         }
+        problems.extend(self.control.check());
         problems.extend(self.check_tls());
         let mut tell =
             |path: &str, what: String, hint: &str| problems.push(Problem::at(path, what).hint(hint));

@@ -111,6 +111,7 @@ text_shape! {
     crate::Namespace = "a namespace",
     crate::ServiceName = "a service's name",
     crate::ServiceKey = "a service: name, or name.namespace",
+    crate::ServicePattern = "services: *, *.NAMESPACE, or a service's name",
     crate::Label = "a name",
     crate::NodeName = "a node's name",
 }

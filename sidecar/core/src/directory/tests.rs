@@ -54,7 +54,7 @@ fn ports(directory: &Directory) -> Vec<u16> {
 
 fn check(serve: &[u16], delta: &Delta, wanted: &[u16], held: usize) {
     let mut directory = serving(&[1, 2, 3, 4], serve);
-    let changes = directory.tell(Moment::from_millis(1), delta).unwrap();
+    let changes = directory.tell(Moment::from_millis(1), Teller::FIRST, delta).unwrap();
     assert_eq!(ports(&directory), wanted, "{delta:?}");
     assert_eq!(changes.held.len(), held, "{delta:?}");
     assert_eq!(directory.told().digest, if delta.complete { delta.digest } else { directory.told().digest });
@@ -78,7 +78,7 @@ fn who_was_taken_out_goes_and_who_may_serve_stays() {
 #[test]
 fn held_ones_go_once_they_fail_and_the_last_one_stays() {
     let mut directory = serving(&[1, 2], &[1, 2]);
-    directory.tell(Moment::ZERO, &whole(&[], true)).unwrap();
+    directory.tell(Moment::ZERO, Teller::FIRST, &whole(&[], true)).unwrap();
     assert!(directory.wake_at().is_some());
     assert!(directory.review(Moment::from_millis(1_000)).is_none());
     let health = Settings::default().health;
@@ -92,7 +92,7 @@ fn held_ones_go_once_they_fail_and_the_last_one_stays() {
 #[test]
 fn a_held_one_that_says_it_leaves_is_let_go() {
     let mut directory = serving(&[1, 2], &[1, 2]);
-    directory.tell(Moment::ZERO, &whole(&[], true)).unwrap();
+    directory.tell(Moment::ZERO, Teller::FIRST, &whole(&[], true)).unwrap();
     let leaves = directory.current().endpoints[1].cell.clone();
     leaves.tell_leaving();
     leaves.tell_staying();
@@ -130,6 +130,9 @@ fn what_an_operator_takes_out_of_the_configuration_goes_at_once() {
 #[test]
 fn a_change_of_another_list_asks_for_the_whole_one() {
     let mut directory = serving(&[1, 2], &[]);
-    assert_eq!(directory.tell(Moment::ZERO, &removal(&[7], &[7], Cause::Expired)).unwrap_err(), Resync);
+    assert_eq!(
+        directory.tell(Moment::ZERO, Teller::FIRST, &removal(&[7], &[7], Cause::Expired)).unwrap_err(),
+        Resync
+    );
     assert_eq!(ports(&directory), [1, 2]);
 }
