@@ -4,21 +4,24 @@
 //! to nothing and being late by a tick must not matter (hashed wheel, Varghese and Lauck, SOSP 1987). The
 //! runtime sees one timer per worker, and only while something is armed.
 
+mod rings;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use api::Moment;
 use tokio::sync::Notify;
 
+use self::rings::{Id, Rings, Stands};
 use crate::clock::Clock;
 
 /// 4 ms: a tenth of the shortest time-out anyone sets, and 250 wake-ups a second at the very most.
 const TICK_NANOS: u64 = 4_000_000;
 /// 4,096 slots: 16 s of ticks, so that an ordinary deadline is looked at once.
-const SLOTS: u64 = 4096;
+const SLOTS: u32 = 4096;
 /// So far ahead the driver looks for something to do; with nothing there it sleeps until then.
 const AHEAD: u64 = 256;
 /// When a timer at rest is due.
@@ -27,9 +30,7 @@ const NEVER: Moment = Moment::from_nanos(u64::MAX);
 /// The wheel of one worker.
 pub struct Wheel {
     clock: Clock,
-    slots: RefCell<Vec<Vec<Rc<Armed>>>>,
-    /// How many timers are in slots; the driver sleeps without a timer while it is none.
-    armed: Cell<usize>,
+    rings: RefCell<Rings>,
     /// The last tick whose slot was looked at.
     done: Cell<u64>,
     /// The tick until which the driver sleeps.
@@ -37,24 +38,12 @@ pub struct Wheel {
     driver: Notify,
 }
 
-/// What a slot holds of a timer.
-struct Armed {
-    /// When it is due; moves while the timer is reset, and the slot is left behind until it is looked at.
-    at: Cell<Moment>,
-    /// Whether it stands in a slot, and the tick of that slot.
-    slot: Cell<Option<u64>>,
-    fired: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
 impl Wheel {
     /// An empty wheel; [`Wheel::drive`] must run beside it.
     pub fn new(clock: Clock) -> Rc<Self> {
-        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
         Rc::new(Self {
             clock,
-            slots: RefCell::new(slots),
-            armed: Cell::new(0),
+            rings: RefCell::new(Rings::new(SLOTS)),
             done: Cell::new(tick(clock.now())),
             asleep_until: Cell::new(u64::MAX),
             driver: Notify::new(),
@@ -90,12 +79,11 @@ impl Wheel {
 
     /// The next tick at which something may be due; `u64::MAX` while nothing is armed.
     fn next(&self) -> u64 {
-        if self.armed.get() == 0 {
+        let (rings, done) = (self.rings.borrow(), self.done.get());
+        if rings.standing() == 0 {
             return u64::MAX;
         }
-        let (slots, done) = (self.slots.borrow(), self.done.get());
-        let due = (done + 1..done + AHEAD).find(|tick| slots.get(slot(*tick)).is_some_and(|s| !s.is_empty()));
-        due.unwrap_or(done + AHEAD)
+        (done + 1..done + AHEAD).find(|tick| !rings.is_empty(*tick)).unwrap_or(done + AHEAD)
     }
 
     /// Looks at every slot whose time has come.
@@ -103,43 +91,44 @@ impl Wheel {
         let now = self.clock.now();
         let (done, tick) = (self.done.get(), tick(now));
         // After a stall every slot is looked at once, not once per tick slept through.
-        for tick in (done + 1)..=tick.min(done + SLOTS) {
+        for tick in (done + 1)..=tick.min(done + u64::from(SLOTS)) {
             self.turn(tick, now);
         }
         self.done.set(tick.max(done));
     }
 
     fn turn(&self, tick: u64, now: Moment) {
-        let take =
-            |slots: &mut Vec<Vec<_>>| slots.get_mut(slot(tick)).map(std::mem::take).unwrap_or_default();
-        let mut due: Vec<Rc<Armed>> = take(&mut self.slots.borrow_mut());
+        self.rings.borrow_mut().due(tick);
         self.done.set(tick);
-        for armed in due.drain(..) {
-            self.armed.set(self.armed.get() - 1);
-            armed.slot.set(None);
-            if Rc::strong_count(&armed) == 1 || armed.at.get() == NEVER {
-                continue;
-            }
-            if armed.at.get() > now {
-                // Of a later round, or reset to a later moment since.
-                self.put(armed);
-                continue;
-            }
-            armed.fired.set(true);
-            if let Some(waker) = armed.waker.borrow_mut().take() {
+        loop {
+            let waker = {
+                let mut rings = self.rings.borrow_mut();
+                let Some(id) = rings.next_due() else { return };
+                match rings.of(id) {
+                    armed if armed.at == NEVER => None,
+                    armed if armed.at <= now => {
+                        armed.stands = Stands::Fired;
+                        armed.waker.take()
+                    }
+                    // Of a later round, or reset to a later moment since.
+                    armed => {
+                        let at = armed.at;
+                        self.put(&mut rings, id, at);
+                        None
+                    }
+                }
+            };
+            // Whoever is woken for the last time drops timers of its own: nothing is borrowed here.
+            if let Some(waker) = waker {
                 waker.wake();
             }
         }
     }
 
-    /// Puts `armed` into the slot after its moment's own tick, so that it is never early.
-    fn put(&self, armed: Rc<Armed>) {
-        let tick = tick(armed.at.get()).max(self.done.get()) + 1;
-        armed.slot.set(Some(tick));
-        if let Some(slot) = self.slots.borrow_mut().get_mut(slot(tick)) {
-            slot.push(armed);
-        }
-        self.armed.set(self.armed.get() + 1);
+    /// Puts a timer into the slot after its moment's own tick, so that it is never early.
+    fn put(&self, rings: &mut Rings, id: Id, at: Moment) {
+        let tick = tick(at).max(self.done.get()) + 1;
+        rings.put(id, tick);
         if tick < self.asleep_until.get() {
             self.asleep_until.set(tick);
             self.driver.notify_one();
@@ -151,16 +140,12 @@ fn tick(at: Moment) -> u64 {
     at.as_nanos() / TICK_NANOS
 }
 
-fn slot(tick: u64) -> usize {
-    usize::try_from(tick % SLOTS).unwrap_or_default()
-}
-
 /// Ready at its moment. Costs nothing until it is first polled, and next to nothing when it is reset to a later
-/// one, so a connection keeps its timers from exchange to exchange. A dropped one is swept with its slot.
+/// one, so a connection keeps its timers from exchange to exchange. A dropped one leaves nothing behind.
 pub struct Timer {
     wheel: Rc<Wheel>,
     at: Moment,
-    armed: Option<Rc<Armed>>,
+    armed: Option<Id>,
 }
 
 impl Timer {
@@ -173,13 +158,13 @@ impl Timer {
     /// it comes by; an earlier one takes a new place.
     pub fn reset(&mut self, at: Moment) {
         self.at = at;
-        let Some(armed) = &self.armed else { return };
-        match armed.slot.get() {
-            // Too late: the old place is left to be swept.
-            Some(slot) if slot > tick(at) + 1 => self.armed = None,
-            _ => {
-                armed.at.set(at);
-                armed.fired.set(false);
+        let Some(id) = self.armed else { return };
+        let mut rings = self.wheel.rings.borrow_mut();
+        match rings.of(id) {
+            armed if matches!(armed.stands, Stands::At(slot) if slot <= tick(at) + 1) => armed.at = at,
+            armed => {
+                armed.at = at;
+                rings.step_aside(id);
             }
         }
     }
@@ -188,49 +173,50 @@ impl Timer {
     pub fn rest(&mut self) {
         self.reset(NEVER);
     }
-
-    fn arm(&self) -> Rc<Armed> {
-        let armed = match &self.armed {
-            Some(armed) => Rc::clone(armed),
-            None => Rc::new(Armed {
-                at: Cell::new(self.at),
-                slot: Cell::new(None),
-                fired: Cell::new(false),
-                waker: RefCell::new(None),
-            }),
-        };
-        self.wheel.put(Rc::clone(&armed));
-        armed
-    }
 }
 
 impl Future for Timer {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.at == NEVER {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { wheel, at, armed } = self.get_mut();
+        if *at == NEVER {
             return Poll::Pending;
         }
-        if self.armed.as_ref().is_some_and(|armed| armed.fired.get()) {
-            return Poll::Ready(());
+        let mut rings = wheel.rings.borrow_mut();
+        let id = *armed.get_or_insert_with(|| rings.add(*at));
+        match rings.of(id).stands {
+            Stands::Fired => return Poll::Ready(()),
+            Stands::Aside => wheel.put(&mut rings, id, *at),
+            Stands::At(_) => {}
         }
-        if self.armed.as_ref().is_none_or(|armed| armed.slot.get().is_none()) {
-            self.armed = Some(self.arm());
-        }
-        if let Some(armed) = &self.armed {
-            let mut waker = armed.waker.borrow_mut();
-            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
+        let waker = &mut rings.of(id).waker;
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            let before = waker.replace(cx.waker().clone());
+            // It may be the last that holds its task, whose timers go with it: nothing is borrowed here.
+            drop(rings);
+            drop(before);
         }
         Poll::Pending
     }
 }
 
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(id) = self.armed {
+            // As above: let go of once nothing is borrowed.
+            let waker = self.wheel.rings.borrow_mut().remove(id);
+            drop(waker);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::task::Waker;
     use std::time::Duration;
+
+    use super::*;
 
     fn run(test: impl AsyncFnOnce(Clock, Rc<Wheel>)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -280,7 +266,7 @@ mod tests {
             timer.rest();
             tokio::time::sleep(Duration::from_millis(30)).await;
             assert!(futures_now(&mut timer).is_pending());
-            assert_eq!(wheel.armed.get(), 0, "nothing is looked at for it");
+            assert_eq!(wheel.rings.borrow().standing(), 0, "nothing is looked at for it");
             let at = clock.now() + Duration::from_millis(8);
             timer.reset(at);
             timer.await;
@@ -295,8 +281,7 @@ mod tests {
                 let mut timer = wheel.at(clock.now() + Duration::from_millis(5));
                 assert!(futures_now(&mut timer).is_pending());
             }
-            wheel.at(clock.now() + Duration::from_millis(20)).await;
-            assert_eq!(wheel.armed.get(), 0);
+            assert_eq!(wheel.rings.borrow().standing(), 0);
         });
     }
 

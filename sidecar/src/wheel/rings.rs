@@ -1,0 +1,179 @@
+//! Timers in rings: one ring for each slot of the wheel and one for those whose time has come. All links lie in one
+//! table, so that standing in a ring costs no allocation and leaving one takes two writes.
+
+use std::task::Waker;
+
+use api::Moment;
+
+/// A timer or the head of a ring, by its place in the table.
+type Place = u32;
+
+/// Which timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id(Place);
+
+/// What the wheel knows of a timer.
+#[derive(Debug)]
+pub(super) struct Armed {
+    /// When it is due; moves while the timer is reset, and its place is left as it is until that is looked at.
+    pub(super) at: Moment,
+    pub(super) stands: Stands,
+    pub(super) waker: Option<Waker>,
+}
+
+/// Where a timer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// In the slot of this tick.
+    At(u64),
+    /// In no slot, and not due.
+    Aside,
+    /// In no slot: its time has come.
+    Fired,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    before: Place,
+    after: Place,
+}
+
+/// The rings and the timers in them.
+#[derive(Debug)]
+pub(super) struct Rings {
+    /// The heads of the slots, the head of those that are due, then the timers.
+    links: Vec<Link>,
+    timers: Vec<Armed>,
+    /// Timers that nobody has.
+    free: Vec<Id>,
+    slots: Place,
+    standing: usize,
+}
+
+impl Rings {
+    pub(super) fn new(slots: u32) -> Self {
+        let alone = |place| Link { before: place, after: place };
+        Self {
+            links: (0..=slots).map(alone).collect(),
+            timers: Vec::new(),
+            free: Vec::new(),
+            slots,
+            standing: 0,
+        }
+    }
+
+    /// How many timers stand in slots.
+    pub(super) fn standing(&self) -> usize {
+        self.standing
+    }
+
+    /// Whether no timer stands in the slot of `tick`.
+    pub(super) fn is_empty(&self, tick: u64) -> bool {
+        let slot = self.slot(tick);
+        self.links[slot as usize].after == slot
+    }
+
+    /// A timer that stands aside.
+    pub(super) fn add(&mut self, at: Moment) -> Id {
+        let armed = Armed { at, stands: Stands::Aside, waker: None };
+        if let Some(id) = self.free.pop() {
+            *self.of(id) = armed;
+            return id;
+        }
+        // A worker has a few timers for each descriptor, and fewer than 2^32.
+        let place = self.links.len() as Place;
+        self.links.push(Link { before: place, after: place });
+        self.timers.push(armed);
+        Id(place)
+    }
+
+    /// Forgets a timer; whom it would have woken is given back.
+    pub(super) fn remove(&mut self, id: Id) -> Option<Waker> {
+        self.step_aside(id);
+        self.free.push(id);
+        self.of(id).waker.take()
+    }
+
+    pub(super) fn of(&mut self, id: Id) -> &mut Armed {
+        &mut self.timers[(id.0 - self.slots - 1) as usize]
+    }
+
+    /// Puts a timer into the slot of `tick`.
+    pub(super) fn put(&mut self, id: Id, tick: u64) {
+        self.step_aside(id);
+        let slot = self.slot(tick);
+        let last = std::mem::replace(&mut self.links[slot as usize].before, id.0);
+        self.links[last as usize].after = id.0;
+        self.links[id.0 as usize] = Link { before: last, after: slot };
+        self.of(id).stands = Stands::At(tick);
+        self.standing += 1;
+    }
+
+    /// Takes a timer out of its slot, or out of those that are due.
+    pub(super) fn step_aside(&mut self, id: Id) {
+        if matches!(self.of(id).stands, Stands::At(_)) {
+            let Link { before, after } = self.links[id.0 as usize];
+            self.links[before as usize].after = after;
+            self.links[after as usize].before = before;
+            self.standing -= 1;
+        }
+        self.of(id).stands = Stands::Aside;
+    }
+
+    /// Makes all of a slot due, in their order.
+    pub(super) fn due(&mut self, tick: u64) {
+        let (slot, due) = (self.slot(tick), self.slots);
+        let Link { before, after } = self.links[slot as usize];
+        if after == slot {
+            return;
+        }
+        self.links[slot as usize] = Link { before: slot, after: slot };
+        let last = std::mem::replace(&mut self.links[due as usize].before, before);
+        self.links[last as usize].after = after;
+        self.links[after as usize].before = last;
+        self.links[before as usize].after = due;
+    }
+
+    /// Takes the first of those that are due.
+    pub(super) fn next_due(&mut self) -> Option<Id> {
+        let first = self.links[self.slots as usize].after;
+        let id = (first != self.slots).then_some(Id(first))?;
+        self.step_aside(id);
+        Some(id)
+    }
+
+    fn slot(&self, tick: u64) -> Place {
+        // Less than the number of slots, which fits.
+        (tick % u64::from(self.slots)) as Place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(rings: &mut Rings) -> Vec<u32> {
+        std::iter::from_fn(|| rings.next_due()).map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn rings_keep_order_through_every_leaving() {
+        let mut rings = Rings::new(4);
+        let ids: Vec<Id> = (0..4).map(|_| rings.add(Moment::ZERO)).collect();
+        for id in &ids {
+            rings.put(*id, 9);
+        }
+        assert_eq!((rings.standing(), rings.is_empty(1), rings.is_empty(2)), (4, false, true));
+        rings.remove(ids[1]);
+        rings.due(9);
+        // Who leaves or moves on after its slot came due is not due any more.
+        rings.step_aside(ids[3]);
+        rings.put(ids[0], 13);
+        assert_eq!(drain(&mut rings), [ids[2].0]);
+        assert_eq!((rings.standing(), rings.of(ids[0]).stands), (1, Stands::At(13)));
+        rings.due(13);
+        rings.due(13);
+        assert_eq!(drain(&mut rings), [ids[0].0]);
+        assert_eq!(rings.add(Moment::ZERO), ids[1], "a place is used again");
+    }
+}
