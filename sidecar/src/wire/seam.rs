@@ -120,7 +120,7 @@ pub trait Downstream {
     /// Whether another request may follow the current one.
     fn persistent(&self) -> bool;
     /// Flushes, closes our half, and discards what still comes, within a limit, so that the answer isn't lost
-    /// to a reset. Then drop the connection.
+    /// to a reset; where nothing can still come, flushing is all. Then drop the connection.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
     /// Makes the coming drop a reset, so that an unfinished answer never looks whole.
     fn abort(&mut self);

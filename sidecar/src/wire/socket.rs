@@ -18,6 +18,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Whether the kernel holds neither bytes nor an end for us at this moment.
     fn quiet(&self) -> bool;
 
+    /// Whether a drop is all that an orderly end takes. TLS has an alert to send first.
+    fn ends_by_drop(&self) -> bool {
+        false
+    }
+
     /// Who is at the other end; `None` where ends have no addresses. One system call.
     fn peer(&self) -> Option<IpAddr> {
         None
@@ -28,6 +33,10 @@ impl Socket for TcpStream {
     fn reset(&self) {
         // A failure means that the connection is gone already, which is what we want.
         _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn ends_by_drop(&self) -> bool {
+        true
     }
 
     fn quiet(&self) -> bool {
@@ -71,6 +80,10 @@ impl Socket for UnixStream {
     /// A Unix socket has no reset; an answer that needs one has framing of its own, or is told by its length.
     fn reset(&self) {}
 
+    fn ends_by_drop(&self) -> bool {
+        true
+    }
+
     fn quiet(&self) -> bool {
         would_block(&SockRef::from(self))
     }
@@ -85,6 +98,10 @@ impl<S: Socket + ?Sized> Socket for &mut S {
         (**self).quiet()
     }
 
+    fn ends_by_drop(&self) -> bool {
+        (**self).ends_by_drop()
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         (**self).peer()
     }
@@ -97,6 +114,10 @@ impl<S: Socket + ?Sized> Socket for Box<S> {
 
     fn quiet(&self) -> bool {
         (**self).quiet()
+    }
+
+    fn ends_by_drop(&self) -> bool {
+        (**self).ends_by_drop()
     }
 
     fn peer(&self) -> Option<IpAddr> {

@@ -157,6 +157,9 @@ impl<S: Socket> Downstream for Server<S> {
         }
         if !self.shut {
             let flushed = ready!(self.poll_flush(cx)).is_ok();
+            if flushed && self.machine.asked_to_end() && self.io.ends_by_drop() {
+                return Poll::Ready(());
+            }
             let shut = flushed && ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_ok();
             self.shut = true;
             if !shut {

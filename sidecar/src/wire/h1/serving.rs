@@ -35,6 +35,8 @@ pub struct Serving {
     /// Neither side said that the current exchange is the last.
     keeps: bool,
     waits_for_continue: bool,
+    /// The client said that the current exchange is its last, and nothing follows its head.
+    asked_to_end: bool,
     discarded: u64,
 }
 
@@ -48,6 +50,7 @@ impl Default for Serving {
             body: BodyKind::Empty,
             keeps: true,
             waits_for_continue: false,
+            asked_to_end: false,
             discarded: 0,
         }
     }
@@ -173,6 +176,12 @@ impl Serving {
         self.keeps && !(self.inbound.ended() && self.inbound.waiting() == 0)
     }
 
+    /// Whether the client wanted this exchange to be the last and has said all of it. Nothing of it can still be under
+    /// way, which a close would answer with a reset that takes our answer away (RFC 9112 §9.6).
+    pub fn asked_to_end(&self) -> bool {
+        self.asked_to_end && self.inbound.waiting() == 0
+    }
+
     fn read_head(&mut self) -> Result<Option<RequestHead>, Broken> {
         let Some(head) = self.inbound.request()? else { return Ok(None) };
         let body = framing::request_body(&head)?;
@@ -180,6 +189,7 @@ impl Serving {
         self.version = head.version();
         self.body = body;
         self.keeps = head.keep_alive();
+        self.asked_to_end = !self.keeps && matches!(body, BodyKind::Empty | BodyKind::Length(0));
         self.waits_for_continue =
             head.expects_continue() && !matches!(body, BodyKind::Empty | BodyKind::Length(0));
         self.discarded = 0;

@@ -1,6 +1,7 @@
 //! Both shells over pipes in memory, driven as the line drives them.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use sidecar_core::head::{Fields, Known, Method, RequestHead, ResponseHead};
@@ -208,7 +209,7 @@ async fn a_slow_reader_shows_as_queued_bytes() {
     next(&mut server).await.unwrap();
     server.send_head(&ResponseHead::build(200), BodyKind::Chunked);
     server.send(vec![b'x'; 4096].into());
-    let mut asleep = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut asleep = Context::from_waker(Waker::noop());
     assert!(server.poll_flush(&mut asleep).is_pending());
     assert!((3000..4200).contains(&server.queued()), "{}", server.queued());
     server.end(None);
@@ -230,7 +231,7 @@ async fn a_leaving_client_is_noticed_and_a_pipelining_one_is_not_taken_for_it() 
     next(&mut server).await.unwrap();
     far.write_all(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     far.shutdown().await.unwrap();
-    let mut asleep = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut asleep = Context::from_waker(Waker::noop());
     assert!(server.poll_gone(&mut asleep).is_pending());
     answer(&mut server, 200, "").await;
     assert_eq!(next(&mut server).await.unwrap().unwrap().path(), "/2");
@@ -317,14 +318,32 @@ async fn an_aborted_answer_ends_in_a_reset_and_an_orderly_one_does_not() {
         } else {
             server.end(None);
             let mut rest = String::new();
-            let reading = async {
-                near.read_to_string(&mut rest).await.unwrap();
-                drop(near);
-            };
-            tokio::join!(poll_fn(|cx| server.poll_close(cx)), reading);
+            // It asked for the end and has said all: nobody waits until it has read ours.
+            poll_fn(|cx| server.poll_close(cx)).await;
+            drop(server);
+            near.read_to_string(&mut rest).await.unwrap();
             assert!(rest.ends_with("\r\n\r\nhalf"), "{rest}");
         }
     }
+}
+
+#[tokio::test]
+async fn who_did_not_ask_for_the_end_is_listened_to_until_it_closes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut server = Server::new(listener.accept().await.unwrap().0);
+    near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    poll_fn(|cx| server.poll_next_head(cx)).await.unwrap();
+    server.close_after();
+    server.send_head(&ResponseHead::build(200), BodyKind::Length(0));
+    server.end(None);
+    let mut closing = std::pin::pin!(poll_fn(|cx| server.poll_close(cx)));
+    assert!(closing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut answer = String::new();
+    near.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("connection: close"), "{answer}");
+    drop(near);
+    closing.await;
 }
 
 #[tokio::test]
