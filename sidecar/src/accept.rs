@@ -179,6 +179,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait for connections of its predecessor to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Heads and bodies are written whole; waiting for more would only add latency. What is accepted inherits it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -40,7 +40,6 @@ use crate::rooms::Rooms;
 use crate::shared::SharedConns;
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
-use crate::wire::Socket;
 
 /// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
 const FAILURES_KEPT: usize = 4096;
@@ -414,20 +413,18 @@ impl Opened {
         match self {
             Self::Tcp(door) => {
                 let (stream, _) = door.accept().await?;
-                // Heads and bodies are written whole; waiting for more would only add latency.
-                stream.set_nodelay(true)?;
                 let open = world.crowd.enter(worker);
                 let (world, way) = (Rc::clone(world), Rc::clone(way));
-                match shown.cloned() {
-                    None => spawn_local(async move {
-                        attend(world, way, raw, stream).await;
-                        drop(open);
-                    }),
-                    Some(shown) => spawn_local(async move {
-                        if let Some(stream) = Box::pin(secured(&world, &way, &shown, stream)).await {
-                            attend(world, way, raw, stream).await;
+                // Each a task of its own kind, as small as it can be.
+                match (shown.cloned(), raw) {
+                    (None, false) => spawn_local(proxy::greet(world, way, stream, open)),
+                    (None, true) => spawn_local(proxy::carry(world, way, stream, open)),
+                    (Some(shown), raw) => spawn_local(async move {
+                        match secured(&world, &way, &shown, stream).await {
+                            Some(stream) if raw => _ = spawn_local(proxy::carry(world, way, stream, open)),
+                            Some(stream) => _ = spawn_local(proxy::greet(world, way, stream, open)),
+                            None => drop(open),
                         }
-                        drop(open);
                     }),
                 };
             }
@@ -435,23 +432,10 @@ impl Opened {
                 let (stream, _) = door.accept().await?;
                 let open = world.crowd.enter(worker);
                 let (world, way) = (Rc::clone(world), Rc::clone(way));
-                spawn_local(async move {
-                    proxy::greet(world, way, stream).await;
-                    drop(open);
-                });
+                spawn_local(proxy::greet(world, way, stream, open));
             }
         }
         Ok(())
-    }
-}
-
-/// Serves a connection until its end.
-async fn attend<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, raw: bool, stream: S) {
-    if raw {
-        // Boxed, so that the many connections that speak HTTP do not have its size.
-        Box::pin(proxy::carry(world, way, stream)).await;
-    } else {
-        proxy::greet(world, way, stream).await;
     }
 }
 
@@ -472,4 +456,22 @@ async fn secured(
     let ended = ended.await;
     world.tls.accepted(ended.is_ok());
     ended.map(Box::new).inspect_err(|error| tracing::info!(%way, %error, "a TLS handshake failed")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With what the runtime keeps beside it (96 bytes), such a task is one of 384, which it aligns to 128.
+    const SMALL: usize = 288;
+
+    fn size<A, B, C, D, F: Future>(_serves: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_silent_connection_is_a_small_task() {
+        assert!(size(proxy::greet::<TcpStream>) <= SMALL, "{}", size(proxy::greet::<TcpStream>));
+        assert!(size(proxy::greet::<Box<TlsStream<TcpStream>>>) <= SMALL);
+    }
 }

@@ -23,6 +23,7 @@ use super::finish::finish;
 use super::upload::Upload;
 use super::{Ended, Ongoing, Stop, connect, tunnel, wait};
 use crate::accept::Way;
+use crate::crowd::Member;
 use crate::pool::Conn;
 use crate::wire::h1::Tunnel;
 use crate::wire::raw::Raw;
@@ -37,8 +38,9 @@ struct Reached {
     room: InFlight,
 }
 
-/// Carries bytes between `io` and an endpoint of the service that `way` names, until both have said all.
-pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S) {
+/// Carries bytes between `io` and an endpoint of the service that `way` names, until both have said all; `open` counts
+/// the connection until then.
+pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open: Member) {
     let mut client = Raw::new(io);
     let Some(service) = way.service() else { return };
     let Ok(head) = RequestHead::build(Method::Connect, &format!("{service}:0"), &format!("{service}:0"))
@@ -72,6 +74,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S) {
             finish(&world, ongoing, None, &ended(None, Some(refusal.reason), 0));
         }
     }
+    drop(open);
 }
 
 fn exchange(world: &World, way: &Way, service: ServiceKey) -> Exchange {

@@ -37,78 +37,120 @@ enum After {
 
 /// Serves `client` until its connection ends.
 pub(super) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, client: D) {
-    let mut exchanges = pin!(exchanges(&world, &way, client));
-    poll_fn(|cx| world.clock.polling(|| exchanges.as_mut().poll(cx))).await;
-}
-
-async fn exchanges<D: Downstream>(world: &World, way: &Way, mut client: D) {
-    let mut patience = world.limits.head.duration();
-    // Kept from exchange to exchange: arming anew would cost each of them an allocation.
-    let (mut idle, mut answer) = (world.wheel.resting(), world.wheel.resting());
-    loop {
-        idle.reset(world.clock.now() + patience);
-        let after = match next_head(world, &mut client, &mut idle).await {
-            Ok(Some(head)) if last_hop::is_here(&head) => {
-                Box::pin(last_hop::answer(world, &mut client, &head)).await;
-                if client.persistent() { After::Next } else { After::Close }
-            }
-            Ok(Some(head)) if own_load::is_asked(way, &head) => {
-                Box::pin(own_load::answer(world, way, &mut client)).await;
-                if client.persistent() { After::Next } else { After::Close }
-            }
-            // Boxed while it runs, so that a connection between two exchanges is small.
-            Ok(Some(head)) => Box::pin(handle(world, way, &mut client, &mut answer, head)).await,
-            Ok(None) => After::Close,
-            Err(Broken::Request(reason, detail)) => {
-                Box::pin(malformed(world, &mut client, reason, detail)).await;
-                After::Close
-            }
-            // The client went away in the midst of a head: nobody is there to be told.
-            Err(_) => return,
-        };
-        match after {
-            After::Next => patience = world.limits.idle.duration(),
-            After::Close => break,
-            After::Tunnel(answered) => return Box::pin(tunnelled(world, client, *answered)).await,
-        }
+    let mut guest = Guest::new(&world, client);
+    if let Some(answered) = exchanges(&world, &way, &mut guest).await {
+        Box::pin(tunnelled(&world, guest.client, *answered)).await;
     }
-    let mut timer = pin!(world.wheel.at(world.clock.now() + GOODBYE));
-    poll_fn(|cx| match client.poll_close(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => timer.as_mut().poll(cx),
-    })
-    .await;
 }
 
-/// A client may be silent for as long as `idle` runs; from a head's first byte on, the rest has `limits.head`.
-async fn next_head<D: Downstream>(
+/// A client and the times that are kept on it, from exchange to exchange.
+pub(super) struct Guest<D> {
+    pub(super) client: D,
+    /// For how long it may be silent.
+    pub(super) idle: Timer,
+    /// For how long an answer may take.
+    answer: Timer,
+    /// Whether it was answered before.
+    known: bool,
+}
+
+impl<D> Guest<D> {
+    pub(super) fn new(world: &World, client: D) -> Self {
+        Self { client, idle: world.wheel.resting(), answer: world.wheel.resting(), known: false }
+    }
+}
+
+/// Exchange after exchange, until the connection ends, or HTTP does: what answered then has raw bytes to come.
+///
+/// Clients are many and mostly silent, so what lives between two exchanges is small: everything is borrowed, and what
+/// runs for one exchange is boxed.
+#[expect(clippy::manual_async_fn, reason = "an async fn would keep its arguments twice")]
+pub(super) fn exchanges<D: Downstream>(
     world: &World,
-    client: &mut D,
-    idle: &mut Timer,
-) -> Result<Option<RequestHead>, Broken> {
+    way: &Way,
+    guest: &mut Guest<D>,
+) -> impl Future<Output = Option<Box<Answered>>> {
+    async move {
+        let mut exchanges = pin!(async {
+            loop {
+                let after = {
+                    // The head moves into its exchange before anything is awaited: no room is kept for it here.
+                    let due = match next_head(world, guest).await {
+                        Ok(Some(head)) => Ok(Box::pin(handle(world, way, guest, head))),
+                        Ok(None) => break,
+                        Err(Broken::Request(reason, detail)) => {
+                            Err(Box::pin(malformed(world, &mut guest.client, reason, detail)))
+                        }
+                        // The client went away in the midst of a head: nobody is there to be told.
+                        Err(_) => return None,
+                    };
+                    match due {
+                        Ok(exchange) => exchange.await,
+                        Err(answer) => {
+                            answer.await;
+                            After::Close
+                        }
+                    }
+                };
+                match after {
+                    After::Next => guest.known = true,
+                    After::Close => break,
+                    After::Tunnel(answered) => return Some(answered),
+                }
+            }
+            goodbye(world, guest).await;
+            None
+        });
+        poll_fn(|cx| world.clock.polling(|| exchanges.as_mut().poll(cx))).await
+    }
+}
+
+/// A client may be silent for `limits.idle`, `limits.head` before its first request; from a head's first byte on, the
+/// rest has `limits.head`.
+fn next_head<D: Downstream>(
+    world: &World,
+    guest: &mut Guest<D>,
+) -> impl Future<Output = Result<Option<RequestHead>, Broken>> {
+    let patience = if guest.known { world.limits.idle } else { world.limits.head };
+    guest.idle.reset(world.clock.now() + patience.duration());
     let mut begun = false;
-    poll_fn(|cx| {
-        if let Poll::Ready(head) = client.poll_next_head(cx) {
+    poll_fn(move |cx| {
+        if let Poll::Ready(head) = guest.client.poll_next_head(cx) {
             return Poll::Ready(head);
         }
-        if !begun && client.head_begun() {
+        if !begun && guest.client.head_begun() {
             begun = true;
-            idle.reset(world.clock.now() + world.limits.head.duration());
+            guest.idle.reset(world.clock.now() + world.limits.head.duration());
         }
         let late = Broken::Request(Reason::HeadTimeout, "the rest of a head did not come");
-        Pin::new(&mut *idle).poll(cx).map(|()| if begun { Err(late) } else { Ok(None) })
+        Pin::new(&mut guest.idle).poll(cx).map(|()| if begun { Err(late) } else { Ok(None) })
     })
-    .await
+}
+
+/// Ends the connection in order, as far as the client hears it in time.
+fn goodbye<D: Downstream>(world: &World, guest: &mut Guest<D>) -> impl Future<Output = ()> {
+    guest.idle.reset(world.clock.now() + GOODBYE);
+    poll_fn(move |cx| match guest.client.poll_close(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => Pin::new(&mut guest.idle).poll(cx),
+    })
 }
 
 /// The ten steps of one request.
 async fn handle<D: Downstream>(
     world: &World,
     way: &Way,
-    client: &mut D,
-    timer: &mut Timer,
+    Guest { client, answer: timer, .. }: &mut Guest<D>,
     head: RequestHead,
 ) -> After {
+    if last_hop::is_here(&head) {
+        Box::pin(last_hop::answer(world, client, &head)).await;
+        return if client.persistent() { After::Next } else { After::Close };
+    }
+    if own_load::is_asked(way, &head) {
+        Box::pin(own_load::answer(world, way, client)).await;
+        return if client.persistent() { After::Next } else { After::Close };
+    }
     let (mut ongoing, named) = arrive(world, way, client, timer, head);
     world.meters.arrived();
     let outcome = match named.and_then(|()| world.gate.ask(way)) {
@@ -154,7 +196,7 @@ pub(super) async fn malformed<D: Downstream>(
 
 /// Carries bytes both ways until both sides have ended. What was held for the request is held until then: a
 /// tunnel is in flight for as long as it lasts.
-async fn tunnelled<D: Downstream>(world: &World, client: D, answered: Answered) {
+pub(super) async fn tunnelled<D: Downstream>(world: &World, client: D, answered: Answered) {
     let Answered { conn, attempt, admission, room, .. } = answered;
     let mut tunnel = Tunnel::new(client.into_tunnel(), conn.wire.into_tunnel());
     let torn = tunnel::carry(world, &admission, &mut tunnel).await;

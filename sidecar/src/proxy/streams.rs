@@ -15,8 +15,9 @@ use bytes::Bytes;
 use http::Request;
 use tokio::task::spawn_local;
 
-use super::serve::serve;
+use super::serve::{Guest, exchanges, serve, tunnelled};
 use crate::accept::Way;
+use crate::crowd::Member;
 use crate::wheel::Timer;
 use crate::wire::h2::{self, Ahead, Calls, ServerStream, Watched};
 use crate::wire::{Downstream, Socket, h1};
@@ -25,17 +26,42 @@ use crate::worker::World;
 /// A client that was told to open no more streams has this long to end the connection itself.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves whoever connected, by the protocol of its first bytes.
-pub(crate) async fn greet<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: S) {
-    let mut client = h1::Server::new(io);
-    let preface = poll_fn(|cx| client.poll_preface(cx));
-    match in_time(&world, world.limits.head.duration(), preface).await {
-        Some(false) => serve(world, way, client).await,
-        // The state of such a connection is large, and few are.
-        Some(true) => Box::pin(streams(world, way, Ahead::new(client.into_tunnel()))).await,
-        None if client.head_begun() => world.meters.cut(Reason::HeadTimeout),
-        None => {}
+/// Serves whoever connected, by the protocol of its first bytes; `open` counts it until it ends.
+///
+/// No `async fn`, which would keep its arguments twice: clients are many and mostly silent.
+pub(crate) fn greet<S: Socket + 'static>(
+    world: Rc<World>,
+    way: Rc<Way>,
+    io: S,
+    open: Member,
+) -> impl Future<Output = ()> {
+    let mut guest = Guest::new(&world, h1::Server::new(io));
+    async move {
+        match speaks_h2(&world, &mut guest).await {
+            Some(false) => {
+                if let Some(answered) = exchanges(&world, &way, &mut guest).await {
+                    Box::pin(tunnelled(&world, guest.client, *answered)).await;
+                }
+            }
+            // The state of such a connection is large, and few are.
+            Some(true) => Box::pin(streams(world, way, Ahead::new(guest.client.into_tunnel()))).await,
+            None if guest.client.head_begun() => world.meters.cut(Reason::HeadTimeout),
+            None => {}
+        }
+        drop(open);
     }
+}
+
+/// Which protocol the client speaks; `None` when it does not say so in time.
+fn speaks_h2<S: Socket>(
+    world: &World,
+    guest: &mut Guest<h1::Server<S>>,
+) -> impl Future<Output = Option<bool>> {
+    guest.idle.reset(world.clock.now() + world.limits.head.duration());
+    poll_fn(move |cx| match guest.client.poll_preface(cx) {
+        Poll::Ready(speaks) => Poll::Ready(Some(speaks)),
+        Poll::Pending => Pin::new(&mut guest.idle).poll(cx).map(|()| None),
+    })
 }
 
 async fn in_time<T>(world: &World, patience: Duration, what: impl Future<Output = T>) -> Option<T> {
