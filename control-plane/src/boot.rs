@@ -13,6 +13,7 @@ use std::time::Duration;
 use api::config::{ControlPlaneConfig, default_state_dir};
 use api::message::ServiceEdit;
 use api::rollout::RolloutView;
+use api::whitelist::WhitelistView;
 use api::{Label, Policy, Problem, ServiceKey};
 use control_core::{ControlCore, Loaded};
 use tokio::net::TcpListener;
@@ -256,6 +257,7 @@ fn load(stores: &mut Stores) -> Result<Loaded, StartError> {
         rollouts: rollouts(stores)?,
         commands: stores.policies.list(DocumentKind::Command)?.iter().filter_map(commands::left).collect(),
         tokens: stores.policies.list(DocumentKind::Token)?.iter().filter_map(tokens::kept).collect(),
+        whitelists: stores.policies.list(DocumentKind::Whitelist)?.iter().filter_map(whitelist).collect(),
         configs: stores.policies.list(DocumentKind::Config)?.iter().filter_map(appconfig::kept).collect(),
     })
 }
@@ -274,6 +276,11 @@ fn service(document: Document) -> Result<(ServiceKey, ServiceEdit), StartError> 
         Ok((ServiceKey::new(document.key.namespace.clone(), name), edit))
     };
     read().map_err(|why: String| not_understood(&document, &Problem::at("", why)))
+}
+
+fn whitelist(document: &Document) -> Option<WhitelistView> {
+    let words = serde_json::from_str(document.body.as_deref()?).ok()?;
+    Some(WhitelistView { name: document.key.name.clone(), words })
 }
 
 /// What operators said for a time, less what is over.

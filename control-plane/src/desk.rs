@@ -55,6 +55,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A line that belongs to no push.
+    pub(crate) fn plain(bytes: Bytes) -> Self {
+        Self { bytes, push: None }
+    }
+
     /// The line, which is handed to its connection by this.
     pub(crate) fn hand_on(self) -> Bytes {
         if let Some(push) = &self.push {

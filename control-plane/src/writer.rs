@@ -254,6 +254,27 @@ impl Writer {
         Ok(Kept { revision, digest: apply.await??.digest })
     }
 
+    /// Checked by the core, written, then told to the core. Returns the revision.
+    ///
+    /// # Errors
+    /// See [`NotKept`]; nothing changed then.
+    pub(crate) async fn keep_document(
+        &self,
+        check: impl FnOnce(&control_core::ControlCore) -> Result<(), Refusal> + Send + 'static,
+        (key, body, deed): (DocumentKey, Option<String>, Deed),
+        apply: impl FnOnce(&mut control_core::ControlCore) + Send + 'static,
+        by: By,
+    ) -> Result<u64, NotKept> {
+        let writer = self.clone();
+        self.in_turn(async move {
+            writer.desk.ask(move |desk, _| check(&desk.core)).await??;
+            let revision = writer.write(key, body, None, deed, by).await?;
+            writer.desk.ask(move |desk, _| apply(&mut desk.core)).await?;
+            Ok(revision)
+        })
+        .await
+    }
+
     pub(crate) async fn write(
         &self,
         key: DocumentKey,

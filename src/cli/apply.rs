@@ -37,13 +37,13 @@ pub(crate) struct Apply {
 #[derive(Args, Debug)]
 pub(super) struct By {
     /// The control plane's listener for operators.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7401")]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7401")]
     pub(super) control: Peer,
     /// Why, for the history.
-    #[arg(long, short, value_name = "WORDS", default_value = "")]
+    #[arg(long, short, global = true, value_name = "WORDS", default_value = "")]
     pub(super) message: String,
     /// Who, for the history.
-    #[arg(long, value_name = "NAME", env = "USER", default_value = "")]
+    #[arg(long, global = true, value_name = "NAME", env = "USER", default_value = "")]
     pub(super) author: String,
 }
 

@@ -14,6 +14,7 @@ mod demo;
 mod diff;
 mod docs;
 mod drain;
+mod exceptions;
 mod explain;
 mod get;
 mod reasons;
@@ -22,6 +23,7 @@ mod rollout;
 mod schema;
 mod sidecar;
 mod token;
+mod whitelist;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -52,6 +54,10 @@ enum Verb {
     Rollout(rollout::Rollout),
     Command(command::Command),
     Token(token::Token),
+    Whitelist(whitelist::Whitelist),
+    Override(exceptions::Override),
+    DrainPlan(exceptions::DrainPlan),
+    Notify(exceptions::Notify),
     Drain(drain::Drain),
     Config(config::Config),
     Schema(schema::Schema),
@@ -81,6 +87,10 @@ impl Cli {
             Verb::Rollout(verb) => verb.run(),
             Verb::Command(verb) => verb.run(),
             Verb::Token(verb) => verb.run(),
+            Verb::Whitelist(verb) => verb.run(),
+            Verb::Override(verb) => verb.run(),
+            Verb::DrainPlan(verb) => verb.run(),
+            Verb::Notify(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),

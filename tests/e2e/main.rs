@@ -21,6 +21,7 @@ mod hedge;
 mod http2;
 mod idle_race;
 mod limits;
+mod operators;
 mod outage;
 mod policy;
 mod quota;

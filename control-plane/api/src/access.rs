@@ -15,6 +15,8 @@ choice! {
     /// What a token's holder may do; each may do what those before it may.
     #[derive(PartialOrd, Ord)]
     pub enum Role {
+        /// Stand beside apps: what a sidecar shows, so that whitelists know it. Nothing here.
+        Node = "node",
         /// Look.
         Reader = "reader",
         /// Write policies, roll them out, set services, write config, give commands; read the audit.

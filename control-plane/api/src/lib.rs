@@ -25,6 +25,7 @@ pub mod schema;
 pub mod story;
 pub mod traffic;
 pub mod unit;
+pub mod whitelist;
 pub mod yaml;
 
 pub use digest::Digest;

@@ -56,6 +56,9 @@ pub struct SessionOpened {
     pub beat_every: Span,
     /// The store behind this control plane.
     pub store: String,
+    /// Instances that were not registered; registering one says why.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub refused: BTreeSet<InstanceKey>,
 }
 
 /// A heartbeat: one for all instances of a host.

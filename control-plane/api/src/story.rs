@@ -13,6 +13,8 @@ choice! {
     pub enum Why {
         /// Nobody ever registered for or declared the service.
         NoSuchService = "no-such-service",
+        /// A whitelist did not let it register.
+        NotAllowed = "not-allowed",
         /// It never registered, or left so long ago that it is not remembered.
         NotRegistered = "not-registered",
         /// Its owner took it out.
@@ -35,6 +37,8 @@ choice! {
         Unready = "unready",
         /// Its weight is zero.
         ZeroWeight = "zero-weight",
+        /// A whitelist does not let the viewer hear of the service.
+        ViewerNotAllowed = "viewer-not-allowed",
         /// The viewer has no session here.
         ViewerUnknown = "viewer-unknown",
         /// The viewer does not watch the service.

@@ -81,6 +81,12 @@ impl Access {
         }
     }
 
+    /// Whose token `secret` is of; `None` where nobody made it.
+    pub(crate) fn whose(&self, secret: Option<&SecretDigest>) -> Option<Label> {
+        let secret = secret?;
+        self.tokens.values().find(|(_, held)| held == secret).map(|(words, _)| words.name.clone())
+    }
+
     /// Whether such a token may be made.
     pub(crate) fn check(&self, words: &TokenWords) -> Result<(), Refusal> {
         if self.tokens.len() >= TOKENS_MAX {
@@ -152,6 +158,7 @@ mod tests {
             token("root", Role::Admin, &[]),
             token("shop-ed", Role::Editor, &["shop"]),
             token("eye", Role::Reader, &[]),
+            token("web", Role::Node, &[]),
         ] {
             access.check(&words).unwrap();
             let secret = SecretDigest(words.name.to_string());
@@ -181,6 +188,7 @@ mod tests {
         check("shop-ed", Role::Reader, None, Ok("shop-ed"));
         check("eye", Role::Reader, Some("bank"), Ok("eye"));
         check("eye", Role::Editor, Some("bank"), Err("no editor"));
+        check("web", Role::Reader, None, Err("no reader"));
         check("", Role::Reader, None, Err("Bearer"));
         check("guess", Role::Reader, None, Err("Bearer"));
     }
@@ -194,7 +202,7 @@ mod tests {
         let root: Label = "root".parse().unwrap();
         assert!(access.check(&token("root", Role::Admin, &[])).is_err(), "twice");
         assert!(access.check_removal(&root).is_err());
-        for name in ["shop-ed", "eye"] {
+        for name in ["shop-ed", "eye", "web"] {
             access.check_removal(&name.parse().unwrap()).unwrap();
             access.remove(&name.parse().unwrap());
         }

@@ -17,6 +17,7 @@ mod sidecars;
 #[cfg(test)]
 mod tests;
 mod watching;
+mod whitelists;
 mod witnessing;
 
 pub use commands::KeptCommand;
@@ -29,6 +30,7 @@ use api::appconfig::ConfigWords;
 use api::config::ControlPlaneConfig;
 use api::message::ServiceEdit;
 use api::rollout::RolloutView;
+use api::whitelist::WhitelistView;
 use api::{
     Cause, Instance, InstanceKey, Label, Moment, Namespace, NotifyShare, Override, PlannedDrain, Policy,
     Problem, Readiness, ServiceKey, Span,
@@ -54,6 +56,7 @@ use crate::sweep::{Sweeper, Swept};
 use crate::tombstones::Tombstones;
 use crate::watch::{Topic, Watches};
 use crate::watchers::Watchers;
+use crate::whitelists::Whitelists;
 use crate::witness::Witnesses;
 
 /// Events kept for a shell that does not take them; beyond, the oldest are dropped.
@@ -87,6 +90,8 @@ pub struct Loaded {
     pub commands: Vec<KeptCommand>,
     /// Tokens, each with the digest of its secret.
     pub tokens: Vec<(TokenWords, SecretDigest)>,
+    /// Who may register, subscribe and edit.
+    pub whitelists: Vec<WhitelistView>,
     /// Config values for apps, each with its revision.
     pub configs: Vec<(Namespace, Label, ConfigWords, u64)>,
 }
@@ -120,6 +125,7 @@ pub struct ControlCore {
     rollouts: BTreeMap<Namespace, Rollout>,
     commands: Commands,
     access: Access,
+    whitelists: Whitelists,
     quotas: Quotas,
     configs: appconfig::Configs,
     callers: Callers,
@@ -154,6 +160,7 @@ impl ControlCore {
             rollouts: BTreeMap::new(),
             commands: Commands::default(),
             access: Access::default(),
+            whitelists: Whitelists::default(),
             quotas: Quotas::new(now),
             configs: BTreeMap::new(),
             watches: Watches::new(&config.push, now),
@@ -208,6 +215,9 @@ impl ControlCore {
         self.quotas = Quotas::new(now);
         for (namespace, key, words, revision) in loaded.configs {
             self.put_config(namespace, key, Some(words), revision);
+        }
+        for WhitelistView { name, words } in loaded.whitelists {
+            self.whitelists.put(name, words);
         }
         loaded.tokens.into_iter().for_each(|(words, secret)| self.access.put(words, secret));
         loaded.commands.into_iter().for_each(|command| self.remember_command(command, now));

@@ -9,6 +9,7 @@ use api::rollout::RolloutState;
 use api::{Cause, InstanceKey, Label, Namespace, NodeName, ServiceKey};
 
 use crate::leases::LeaseId;
+use crate::whitelists::NotListed;
 
 api::choice::choice! {
     /// Why an instance whose lease ran out is still listed.
@@ -148,6 +149,13 @@ pub enum Event {
         /// The sidecar's words.
         why: String,
     },
+    /// A whitelist did not let somebody do something.
+    NotListed {
+        /// Which sidecar.
+        node: NodeName,
+        /// Who asked for what, and which whitelist said no.
+        why: NotListed,
+    },
     /// An operator said that this store replaces others.
     Adopted,
     /// A command was given, taken back, or is over.
@@ -189,6 +197,7 @@ impl Event {
             Self::ExceptionOver { .. } => "exception-over",
             Self::PolicyApplied { .. } => "policy-applied",
             Self::PolicyRejected { .. } => "policy-rejected",
+            Self::NotListed { .. } => "not-listed",
             Self::Adopted => "adopted",
             Self::RolloutMoved { state: RolloutState::RolledBack, .. } => "rollout-rolled-back",
             Self::RolloutMoved { .. } => "rollout-moved",
@@ -231,6 +240,7 @@ impl fmt::Display for Event {
             Self::PolicyRejected { node, namespace, why } => {
                 write!(f, "node {node} cannot run the policies of namespace {namespace}: {why}")
             }
+            Self::NotListed { node, why } => write!(f, "node {node}: {why}"),
             Self::Adopted => f.write_str("this store replaces others"),
             Self::CommandsChanged { namespace } => write!(f, "commands of namespace {namespace} changed"),
             Self::RolloutMoved { namespace, rollout, state, why } => {

@@ -30,6 +30,7 @@ mod traffic;
 mod validate;
 mod watch;
 mod watchers;
+mod whitelists;
 mod witness;
 
 pub use access::{Denied, Need, SecretDigest};
@@ -42,3 +43,4 @@ pub use refusal::Refusal;
 pub use sessions::SessionView;
 pub use snapshot::{SavedLease, SavedTombstone, Snapshot};
 pub use watch::WatcherId;
+pub use whitelists::{Asker, NotListed};

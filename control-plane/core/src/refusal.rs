@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use api::{InstanceKey, Problem, ServiceKey};
 
+use crate::whitelists::NotListed;
+
 /// A "no" with its reason; the shell turns each into one status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -35,6 +37,10 @@ pub enum Refusal {
     NoRollout,
     /// The words are wrong (422).
     Wrong(Vec<Problem>),
+    /// A whitelist says no (403).
+    NotListed(NotListed),
+    /// No such whitelist (404).
+    NoSuchWhitelist,
     /// No such override or planned drain (404).
     NoSuchException,
     /// More of a service would leave at once than may (409).
@@ -73,6 +79,8 @@ impl fmt::Display for Refusal {
                 let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&texts.join("; "))
             }
+            Self::NotListed(why) => why.fmt(f),
+            Self::NoSuchWhitelist => f.write_str("no whitelist has that name"),
             Self::NoSuchException => f.write_str("nothing of that name is in force"),
             Self::BlastRadius { service, asked, room } => write!(
                 f,

@@ -12,16 +12,22 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use super::problem::Refused;
+use super::whitelists::From;
 use super::{App, body, name};
 
 /// `PUT /v1/sessions/{id}/instances`: registers one instance under the session's lease.
 pub(crate) async fn register(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    from: From,
     body: Body,
 ) -> Result<Json<Registered>, Refused> {
     let instance: Instance = body::message(body).await?;
-    Ok(Json(app.desk.ask(move |desk, now| desk.core.register(&id, instance, now)).await??))
+    let registered = app.desk.ask(move |desk, now| {
+        desk.core.check_registration(&from.asker(&desk.core), &id, &instance, now)?;
+        desk.core.register(&id, instance, now)
+    });
+    Ok(Json(registered.await??))
 }
 
 /// `DELETE /v1/sessions/{id}/instances`: takes one out, with a cause; again is no error.
@@ -39,9 +45,14 @@ pub(crate) async fn deregister(
 pub(crate) async fn query(
     State(app): State<Arc<App>>,
     Path((namespace, service)): Path<(String, String)>,
+    from: From,
 ) -> Result<Json<List>, Refused> {
     let service = ServiceKey::new(name("namespace", &namespace)?, name("service", &service)?);
-    Ok(Json(app.desk.ask(move |desk, _| desk.core.query(&service)).await??))
+    let list = app.desk.ask(move |desk, _| {
+        desk.core.check_query(&from.asker(&desk.core), &service)?;
+        desk.core.query(&service)
+    });
+    Ok(Json(list.await??))
 }
 
 /// Which instance, and in whose view.

@@ -20,6 +20,7 @@ pub(crate) mod services;
 pub(crate) mod sessions;
 pub(crate) mod tokens;
 pub(crate) mod watch;
+pub(crate) mod whitelists;
 
 use std::sync::Arc;
 
@@ -123,6 +124,8 @@ pub(crate) fn admin(app: Arc<App>) -> Router {
         .route("/v1/adopt", post(policies::adopt))
         .route("/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/v1/tokens/{name}", delete(tokens::remove))
+        .route("/v1/whitelists", get(whitelists::list))
+        .route("/v1/whitelists/{name}", put(whitelists::put).delete(whitelists::remove))
         .route("/v1/audit", get(policies::audit));
     let door = middleware::from_fn_with_state(Arc::clone(&app), tokens::door);
     around("admin", app, own).layer(door).layer(middleware::from_fn(own_pages))

@@ -7,7 +7,7 @@ use api::message::ProblemBody;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use control_core::Denied;
+use control_core::{Denied, NotListed};
 
 use crate::desk::{Closed, NotHeld};
 use crate::store::StoreError;
@@ -37,6 +37,8 @@ pub(crate) enum Refused {
     ForeignPage,
     /// Who asks may not do that.
     Denied(Denied),
+    /// A whitelist does not name who asks.
+    NotListed(NotListed),
     /// The route exists and knows other methods.
     WrongMethod,
     /// The body is neither JSON nor YAML.
@@ -84,6 +86,7 @@ impl Refused {
             Self::ForeignPage => (StatusCode::FORBIDDEN, "foreign page", None),
             Self::Denied(Denied::Unknown) => (StatusCode::UNAUTHORIZED, "no token", None),
             Self::Denied(Denied::TooLittle { .. }) => (StatusCode::FORBIDDEN, "not allowed", None),
+            Self::NotListed(_) => (StatusCode::FORBIDDEN, "not on the whitelist", None),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong method", None),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed body", None),
             Self::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "wrong words", None),
@@ -115,6 +118,7 @@ impl Refused {
             Self::ComeBack(_) => "everybody is let in at a rate; what is known stays in use meanwhile".into(),
             Self::BlastRadius(what) | Self::UnderWay(what) => what.clone(),
             Self::Denied(denied) => denied.to_string(),
+            Self::NotListed(why) => why.to_string(),
             Self::Full(what) | Self::StoreAway(what) => what.clone(),
             Self::NoRoute => "this listener has no such path; writes are on the admin listener".into(),
             Self::ForeignPage => {
@@ -132,6 +136,10 @@ impl Refused {
     fn problems(&self) -> Vec<Problem> {
         match self {
             Self::Malformed(problem) => vec![problem.clone()],
+            Self::NotListed(why) => {
+                let hint = "GET /v1/whitelists on the operators' listener says who may";
+                vec![Problem::at(why.services.to_string(), why.to_string()).hint(hint)]
+            }
             Self::Wrong(problems) => problems.clone(),
             _ => Vec::new(),
         }
@@ -150,10 +158,12 @@ impl From<control_core::Refusal> for Refused {
             | Refusal::NoSuchCommand
             | Refusal::NoSuchToken
             | Refusal::NoSuchConfig
+            | Refusal::NoSuchWhitelist
             | Refusal::NoSuchException => Self::NotFound(why.to_string()),
             Refusal::ComeBack(after) => Self::ComeBack(after),
             Refusal::BlastRadius { .. } => Self::BlastRadius(why.to_string()),
             Refusal::RolloutRuns(_) => Self::UnderWay(why.to_string()),
+            Refusal::NotListed(why) => Self::NotListed(why),
             Refusal::NewerBoot(_) => Self::Superseded(why.to_string()),
             Refusal::Conflict { .. } => Self::LostRace(why.to_string()),
             Refusal::Wrong(problems) => Self::Wrong(problems),

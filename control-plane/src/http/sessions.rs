@@ -13,11 +13,20 @@ use control_core::SessionView;
 use super::App;
 use super::body;
 use super::problem::Refused;
+use super::whitelists::From;
 
 /// `POST /v1/sessions`: opens or resumes a session.
-pub(crate) async fn open(State(app): State<Arc<App>>, body: Body) -> Result<Json<SessionOpened>, Refused> {
-    let open: OpenSession = body::message(body).await?;
-    Ok(Json(app.desk.ask(move |desk, now| desk.core.open_session(open, now)).await??))
+pub(crate) async fn open(
+    State(app): State<Arc<App>>,
+    from: From,
+    body: Body,
+) -> Result<Json<SessionOpened>, Refused> {
+    let mut open: OpenSession = body::message(body).await?;
+    let opened = app.desk.ask(move |desk, now| {
+        let refused = desk.core.sift_session(&from.asker(&desk.core), &mut open, now);
+        desk.core.open_session(open, now).map(|opened| SessionOpened { refused, ..opened })
+    });
+    Ok(Json(opened.await??))
 }
 
 /// `PUT /v1/sessions/{id}`: a heartbeat for all instances of the session.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::access::{Role, TokenMade, TokenWords};
-use api::{Label, Namespace};
+use api::{Label, Namespace, ServiceKey, ServicePattern};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header::AUTHORIZATION;
@@ -55,7 +55,15 @@ pub(crate) async fn door(State(app): State<Arc<App>>, mut request: Request, next
     }
     let need = need(request.method(), path);
     let secret = shown(request.headers());
-    let asked = app.desk.ask(move |desk, _| desk.core.allow(secret.as_ref(), &need));
+    let (edits, peer) = (edits(request.method(), path), request.extensions().get::<Peer>().copied());
+    let asked = app.desk.ask(move |desk, _| {
+        let who = desk.core.allow(secret.as_ref(), &need).map_err(Refused::Denied)?;
+        if let (Some(services), Some(peer)) = (edits, peer) {
+            let asker = desk.core.asker(peer.0.ip(), secret.as_ref());
+            desk.core.check_edit(&asker, &services).map_err(Refused::NotListed)?;
+        }
+        Ok::<_, Refused>(who)
+    });
     match asked.await {
         Ok(Ok(who)) => {
             let author = who.and_then(|name| HeaderValue::from_str(name.as_str()).ok());
@@ -64,14 +72,31 @@ pub(crate) async fn door(State(app): State<Arc<App>>, mut request: Request, next
             }
             next.run(request).await
         }
-        Ok(Err(denied)) => Refused::Denied(denied).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
         Err(closed) => Refused::from(closed).into_response(),
     }
 }
 
-fn shown(headers: &HeaderMap) -> Option<SecretDigest> {
+/// The digest of the secret that a request shows.
+pub(crate) fn shown(headers: &HeaderMap) -> Option<SecretDigest> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     value.strip_prefix(b"Bearer ").map(|secret| tokens::digest(secret.trim_ascii()))
+}
+
+/// The services that a request writes about: one that its path names, else those of the namespace that it names.
+fn edits(method: &Method, path: &str) -> Option<ServicePattern> {
+    let rest = path.strip_prefix("/v1/namespaces/").filter(|_| !method.is_safe())?;
+    let mut parts = rest.split('/');
+    let namespace: Namespace = parts.next()?.parse().ok()?;
+    let (noun, name) = (parts.next()?, parts.next());
+    if noun == "config" && method == Method::POST {
+        return None;
+    }
+    let service = name.filter(|_| noun == "services").and_then(|name| name.parse().ok());
+    Some(match service {
+        Some(name) => ServicePattern::Service(ServiceKey::new(namespace, name)),
+        None => ServicePattern::Namespace(namespace),
+    })
 }
 
 /// What a request needs: writes within a namespace need an editor of it, writes to all of them an administrator.

@@ -9,18 +9,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use api::Digest;
 use api::message::{DigestCheck, Digests, News, Watch, WatchMode};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use control_core::WatcherId;
+use control_core::{Refusal, WatcherId};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::problem::Refused;
+use super::whitelists::From;
 use super::{App, body};
 use crate::desk::{self, DeskHandle, Line};
 use crate::pushes::PushView;
@@ -32,13 +34,20 @@ const HOLD_MIN: Duration = Duration::from_secs(1);
 const HOLD_MAX: Duration = Duration::from_secs(60);
 
 /// `POST /v1/digests`: what there is, without moving it.
-pub(crate) async fn digests(State(app): State<Arc<App>>, body: Body) -> Result<Json<Digests>, Refused> {
-    let check: DigestCheck = body::message(body).await?;
+pub(crate) async fn digests(
+    State(app): State<Arc<App>>,
+    from: From,
+    body: Body,
+) -> Result<Json<Digests>, Refused> {
+    let mut check: DigestCheck = body::message(body).await?;
     let told = app.desk.ask(move |desk, now| {
         if let Some(report) = &check.caller {
             desk.core.tell_caller(report.clone(), now);
         }
-        desk.core.digests(&check, now)
+        let left_out = desk.core.sift_digests(&from.asker(&desk.core), &mut check);
+        let mut told = desk.core.digests(&check, now)?;
+        told.lists.extend(left_out.into_iter().map(|service| (service, Digest::EMPTY)));
+        Ok::<_, Refusal>(told)
     });
     Ok(Json(told.await??))
 }
@@ -49,14 +58,16 @@ pub(crate) async fn pushes(State(app): State<Arc<App>>) -> Result<Json<Vec<PushV
 }
 
 /// `POST /v1/watch`: JSON lines of news until the reader leaves, or one JSON array of them.
-pub(crate) async fn watch(State(app): State<Arc<App>>, body: Body) -> Result<Response, Refused> {
+pub(crate) async fn watch(State(app): State<Arc<App>>, from: From, body: Body) -> Result<Response, Refused> {
     let reading = tokio::time::timeout(super::problem::PATIENCE, body::message::<Watch>(body));
-    let watch = reading.await.map_err(|_| Refused::TooSlow)??;
+    let mut watch = reading.await.map_err(|_| Refused::TooSlow)??;
     let (mode, hold) = (watch.mode, watch.hold.duration().clamp(HOLD_MIN, HOLD_MAX));
     let leave = app.desk.clone();
     // The guard is made at the desk: an asker that has gone by then drops it with the answer.
     let held = app.desk.ask(move |desk, now| {
-        let held = desk.hold(&watch, now)?;
+        let sifted = desk.core.sift_watch(&from.asker(&desk.core), &mut watch, now);
+        let mut held = desk.hold(&watch, now)?;
+        held.first.extend(sifted.iter().map(|news| Line::plain(desk::line(news))));
         Ok::<_, desk::NotHeld>((held.first, held.news, Guard { id: held.id, desk: leave }))
     });
     let (first, news, guard) = held.await??;

@@ -34,6 +34,8 @@ choice! {
         Command = "command",
         /// A token's words and the digest of its secret.
         Token = "token",
+        /// Who may register, subscribe and edit.
+        Whitelist = "whitelist",
         /// A config value for apps.
         Config = "config",
     }

@@ -11,3 +11,4 @@ mod registry;
 mod restart;
 mod rules;
 mod watch;
+mod whitelists;

@@ -4,6 +4,7 @@
 //! control planes is spoken to is one thing for all tasks; how long a task waits after its own failures is
 //! its own, in a [`Reconnect`].
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use api::message::{News, Watch};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,7 +68,7 @@ impl Client {
             true => Some(super::tls::trusting(&cluster.ca_file)?),
             false => None,
         };
-        let wire = Wire(Rc::new(Dialler::new(urls, tls)));
+        let wire = Wire(Rc::new(Dialler::new(urls, tls, token(&cluster.token_file)?)));
         let timeout = config.timeout.duration();
         let stack = ServiceBuilder::new()
             .concurrency_limit(CALLS_AT_ONCE)
@@ -171,6 +173,18 @@ impl Client {
     fn foreign(&self, why: String) -> Trouble {
         Trouble::Foreign { url: self.url().authority.clone(), why }
     }
+}
+
+/// What is shown as whose this sidecar is: the secret in `file`, where one is named.
+fn token(file: &Path) -> Result<Option<HeaderValue>, String> {
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let told = |why: &dyn std::fmt::Display| format!("token_file {}: {why}", file.display());
+    let secret = std::fs::read_to_string(file).map_err(|why| told(&why))?;
+    let mut shown = HeaderValue::try_from(format!("Bearer {}", secret.trim())).map_err(|why| told(&why))?;
+    shown.set_sensitive(true);
+    Ok(Some(shown))
 }
 
 /// Repeats a call once when the connection and not the control plane failed.

@@ -14,7 +14,7 @@ use api::message::{API_VERSION, ProblemBody, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response};
 use rustls::ClientConfig;
 use tower::Service;
@@ -42,6 +42,8 @@ pub(crate) struct Wire(pub(crate) Rc<Dialler>);
 pub(crate) struct Dialler {
     urls: Vec<Url>,
     tls: Option<Arc<ClientConfig>>,
+    /// `Bearer SECRET`, where the file names a token.
+    token: Option<HeaderValue>,
     /// Which of the URLs is spoken to.
     current: Cell<usize>,
     /// A connection whose last call is complete, with the URL it leads to.
@@ -65,8 +67,8 @@ impl Service<Call> for Wire {
 
 impl Dialler {
     /// Nothing is dialled yet.
-    pub(crate) fn new(urls: Vec<Url>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { urls, tls, current: Cell::new(0), idle: RefCell::default() }
+    pub(crate) fn new(urls: Vec<Url>, tls: Option<Arc<ClientConfig>>, token: Option<HeaderValue>) -> Self {
+        Self { urls, tls, token, current: Cell::new(0), idle: RefCell::default() }
     }
 
     /// How many control planes there are.
@@ -115,7 +117,7 @@ impl Dialler {
     ) -> Result<Response<Incoming>, Trouble> {
         let url = self.urls[at].authority.clone();
         let broken = |why| Trouble::Broken { url: url.clone(), why };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(call.method.clone())
             .uri(&call.path)
             .header(HOST, &url)
@@ -123,6 +125,9 @@ impl Dialler {
             .header(header::API, API_VERSION)
             .body(Full::new(call.body.clone()))
             .map_err(|why| Trouble::Foreign { url: url.clone(), why: why.to_string() })?;
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
         sender.ready().await.map_err(broken)?;
         let answer = sender.send_request(request).await.map_err(broken)?;
         if answer.status().is_success() {

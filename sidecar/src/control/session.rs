@@ -81,7 +81,7 @@ async fn open(hub: &Hub, cluster: &Cluster, boot: &Boot) -> Result<SessionOpened
         instances: instances.clone(),
     };
     let opened: SessionOpened = cluster.client.call(Method::POST, "/v1/sessions", &words).await?;
-    cluster.asserted.borrow_mut().opened_with(&instances);
+    cluster.asserted.borrow_mut().opened_with(&instances, &opened.refused);
     cluster.confirmed.send_replace(());
     {
         let mut control = cluster.control.borrow_mut();

@@ -95,10 +95,11 @@ impl Asserted {
         self.wanted.is_empty()
     }
 
-    /// A session was opened with `instances`; only they are confirmed.
-    pub(crate) fn opened_with(&mut self, instances: &[Instance]) {
+    /// A session was opened with `instances`, of which some were `refused`; only the others are confirmed.
+    pub(crate) fn opened_with(&mut self, instances: &[Instance], refused: &BTreeSet<InstanceKey>) {
         for wanted in self.wanted.values_mut() {
-            wanted.confirmed = instances.contains(&wanted.instance);
+            wanted.confirmed =
+                instances.contains(&wanted.instance) && !refused.contains(&wanted.instance.key);
             wanted.refused = None;
         }
     }
@@ -169,9 +170,12 @@ mod tests {
         let deed = asserted.next().unwrap();
         asserted.done(&deed);
         assert_eq!(asserted.next(), None);
-        asserted.opened_with(&[]);
+        asserted.opened_with(&[], &BTreeSet::new());
         assert_eq!(asserted.next(), Some(Deed::Register(instance(1))));
-        asserted.opened_with(&[instance(1)]);
+        let refused = BTreeSet::from([instance(1).key]);
+        asserted.opened_with(&[instance(1)], &refused);
+        assert_eq!(asserted.next(), Some(Deed::Register(instance(1))), "to hear why");
+        asserted.opened_with(&[instance(1)], &BTreeSet::new());
         assert_eq!(asserted.next(), None);
     }
 

@@ -25,6 +25,8 @@ pub struct ClusterConfig {
     pub urls: Vec<String>,
     /// The authority of its `https` URLs; that of `control` when empty.
     pub ca_file: PathBuf,
+    /// The file with the secret of a token that it is shown; none when empty.
+    pub token_file: PathBuf,
     /// What is looked for and registered there and not in those that name nothing; when empty it stands beside
     /// `main` for everything that no other names.
     pub serves: Vec<ServicePattern>,
@@ -52,6 +54,12 @@ impl Shape for ClusterConfig {
                 None,
             ),
             field(
+                "token_file",
+                "The file with the secret of a token that it is shown; none is shown when left out.",
+                PathBuf::schema(),
+                None,
+            ),
+            field(
                 "serves",
                 "The services (`checkout.shop`) and namespaces (`*.shop`) that are looked for and registered there and \
                  nowhere else; when left out, it stands beside `main` for all that no other names.",
@@ -66,9 +74,10 @@ impl Shape for ClusterConfig {
         let name = fields.required("name", problems);
         let urls = fields.required("urls", problems);
         let ca_file = fields.optional("ca_file", problems).unwrap_or_default();
+        let token_file = fields.optional("token_file", problems).unwrap_or_default();
         let serves = fields.optional("serves", problems).unwrap_or_default();
         fields.finish(problems);
-        Some(Self { name: name?, urls: urls?, ca_file, serves })
+        Some(Self { name: name?, urls: urls?, ca_file, token_file, serves })
     }
 
     fn write(&self) -> Value {
@@ -76,6 +85,9 @@ impl Shape for ClusterConfig {
             Map::from_iter([("name".to_owned(), self.name.write()), ("urls".to_owned(), self.urls.write())]);
         if !self.ca_file.as_os_str().is_empty() {
             map.insert("ca_file".into(), self.ca_file.write());
+        }
+        if !self.token_file.as_os_str().is_empty() {
+            map.insert("token_file".into(), self.token_file.write());
         }
         if !self.serves.is_empty() {
             map.insert("serves".into(), self.serves.write());
@@ -92,7 +104,8 @@ impl ControlConfig {
         // A constant that is a name.
         let Ok(name) = FIRST_CLUSTER.parse() else { return Vec::new() };
         let (urls, serves) = (self.urls.clone(), Vec::new());
-        let first = ClusterConfig { name, urls, ca_file: self.ca_file.clone(), serves };
+        let (ca_file, token_file) = (self.ca_file.clone(), self.token_file.clone());
+        let first = ClusterConfig { name, urls, ca_file, token_file, serves };
         let own = |cluster: &ClusterConfig| match cluster.ca_file.as_os_str().is_empty() {
             true => ClusterConfig { ca_file: self.ca_file.clone(), ..cluster.clone() },
             false => cluster.clone(),

@@ -85,6 +85,9 @@ settings! {
         leaf urls: Vec<String> = Vec::new(), because "a host without one has fixed endpoints";
         /// The certificate authority of `https` URLs, as PEM; the file must exist.
         leaf ca_file: PathBuf = PathBuf::new(), because "a control plane's authority is private";
+        /// The file with the secret of a token that whitelists know this sidecar by; none is shown when empty. Read at
+        /// the start.
+        leaf token_file: PathBuf = PathBuf::new(), because "without whitelists nobody asks";
         /// How long one call may take.
         leaf timeout: Span = Span::secs(5), because "longer than a pause, shorter than a beat";
         /// The longest pause between two tries.

@@ -58,6 +58,9 @@ impl ControlCore {
 
     fn explain_gone(&self, key: &InstanceKey, story: &mut InstanceStory) {
         let service = &key.service;
+        if let Some(why) = self.whitelists.refused(key) {
+            return story.because(Why::NotAllowed, why.to_string());
+        }
         if !self.registry.knows(service) {
             return story
                 .because(Why::NoSuchService, format!("nobody ever registered or declared {service}"));
@@ -136,6 +139,9 @@ impl ControlCore {
     }
 
     fn explain_view(&self, key: &InstanceKey, viewer: &NodeName, now: Moment, story: &mut InstanceStory) {
+        if let Some(why) = self.whitelists.unseen(viewer, &key.service) {
+            return story.because(Why::ViewerNotAllowed, why.to_string());
+        }
         match self.watches.view(viewer, &key.service) {
             View::Holds(held) if held == self.registry.digest(&key.service) => {}
             View::Holds(held) => {

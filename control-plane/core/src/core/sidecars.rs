@@ -58,7 +58,8 @@ impl ControlCore {
         }
         let beat_every = span(self.interval(id));
         self.told(events, now);
-        Ok(SessionOpened { session: id.to_string(), beat_every, store: self.store.clone() })
+        let (store, refused) = (self.store.clone(), BTreeSet::new());
+        Ok(SessionOpened { session: id.to_string(), beat_every, store, refused })
     }
 
     /// A heartbeat: renews the lease of everything the session holds. Wakes no watcher.

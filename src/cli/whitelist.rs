@@ -1,0 +1,95 @@
+//! `outrigger whitelist`: who may register, subscribe and edit.
+
+use std::process::ExitCode;
+
+use api::whitelist::{Doing, Whitelist as Words, WhitelistView, Who};
+use api::{Label, ServicePattern};
+use clap::{Args, Subcommand};
+
+use super::apply::{By, NO_CONTROL};
+use crate::failed::{Failed, NO};
+
+/// Say who may register, subscribe and edit, by service; or look at what is said.
+#[derive(Args, Debug)]
+pub(crate) struct Whitelist {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Put one in the place of its namesake.
+    Put {
+        /// What it is called.
+        name: Label,
+        /// Which services: `*`, `*.NAMESPACE`, or one by its name.
+        #[arg(long, value_name = "PATTERN")]
+        services: ServicePattern,
+        /// Who may register: token:NAME, address:IP/BITS, * or none; again for more.
+        #[arg(long, value_name = "WHO")]
+        register: Vec<String>,
+        /// Who may hear of their lists.
+        #[arg(long, value_name = "WHO")]
+        subscribe: Vec<String>,
+        /// Who may write what concerns them, beside the role that this needs.
+        #[arg(long, value_name = "WHO")]
+        edit: Vec<String>,
+    },
+    /// Show all.
+    List,
+    /// Take one out.
+    Remove {
+        /// What it is called.
+        name: Label,
+    },
+}
+
+impl Whitelist {
+    /// Puts, lists or takes out.
+    pub(crate) fn run(self) -> Result<ExitCode, Failed> {
+        let control = &self.by.control;
+        match self.what {
+            What::Put { name, services, register, subscribe, edit } => {
+                let [register, subscribe, edit] =
+                    [("register", register), ("subscribe", subscribe), ("edit", edit)].map(whom);
+                let words = Words { services, register: register?, subscribe: subscribe?, edit: edit? };
+                let body = serde_json::to_string(&words).map_err(|why| Failed::new(NO, why))?;
+                let path = format!("/v1/whitelists/{name}");
+                control.ask(NO_CONTROL, ("PUT", &path), &self.by.headers(), &body)?.good()?;
+            }
+            What::List => {
+                let all: Vec<WhitelistView> =
+                    control.ask(NO_CONTROL, ("GET", "/v1/whitelists"), &[], "")?.json()?;
+                super::say(&all.iter().map(told).collect::<String>())?;
+            }
+            What::Remove { name } => {
+                let path = format!("/v1/whitelists/{name}");
+                control.ask(NO_CONTROL, ("DELETE", &path), &self.by.headers(), "")?.good()?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whom an option names; nothing is said where it is left out, and `none` names nobody.
+fn whom((option, words): (&str, Vec<String>)) -> Result<Option<Vec<Who>>, Failed> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let named = words.iter().filter(|word| *word != "none");
+    let wrong = |why: String| Failed::new(crate::failed::USAGE, format!("--{option}: {why}"));
+    named.map(|word| word.parse().map_err(wrong)).collect::<Result<_, _>>().map(Some)
+}
+
+fn told(view: &WhitelistView) -> String {
+    let mut text = format!("{} {}", view.name, view.words.services);
+    for doing in [Doing::Register, Doing::Subscribe, Doing::Edit] {
+        let Some(whom) = view.words.whom(doing) else { continue };
+        let whom: Vec<String> = whom.iter().map(ToString::to_string).collect();
+        let whom = if whom.is_empty() { "nobody".to_owned() } else { whom.join(", ") };
+        text.push_str(&format!("; {doing}: {whom}"));
+    }
+    text + "\n"
+}
