@@ -82,7 +82,7 @@ impl Stages {
         let exchange = exchange(service, now);
         let route = route(&plan, &exchange, "GET", "/orders?k=7", |_| None);
         let mut scratch = Scratch::default();
-        let Verdict::Now(admission) = limit(&route, &exchange, &mut scratch, now) else {
+        let Verdict::Now(admission) = limit(&route, &exchange, |_| None, &mut scratch, now) else {
             panic!("a service without caps has room");
         };
         let list = directory.current();
@@ -101,7 +101,7 @@ impl Stages {
     /// # Panics
     /// When there is no room, which there always is here.
     pub fn limit(&mut self) {
-        let given = limit(&self.route, &self.exchange, &mut self.scratch, self.now);
+        let given = limit(&self.route, &self.exchange, |_| None, &mut self.scratch, self.now);
         assert!(matches!(given, Verdict::Now(_)), "{given:?}");
     }
 

@@ -25,6 +25,7 @@ mod operators;
 mod outage;
 mod policy;
 mod quota;
+mod rates;
 mod refusals;
 mod rollout;
 mod start;

@@ -144,7 +144,7 @@ impl World {
     fn limit(&mut self, mut request: Request) {
         let now = self.nodes[request.node].local(self.now);
         let Some(route) = &request.route else { return };
-        match limit(route, &request.exchange, &mut request.scratch, now) {
+        match limit(route, &request.exchange, |_| None, &mut request.scratch, now) {
             Verdict::Now(admission) => {
                 let budget = admission.settings().retry.clone();
                 self.checks.budget.request(&request, self.now, &budget);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use api::config::ControlPlaneConfig;
 use api::message::{Beat, OpenSession};
-use api::policy::{Limit, LimitKey, LimitScope, Policy};
+use api::policy::{Limit, LimitRule, LimitScope, Policy};
 use api::quota::QuotaReport;
 use api::{Digest, Moment, Namespace};
 use control_core::{ControlCore, Loaded};
@@ -45,8 +45,8 @@ pub(crate) struct Outcome {
 }
 
 fn limit() -> Limit {
-    let (name, rate) = ("all".parse().expect("a name"), "1000/s".parse().expect("a rate"));
-    Limit { name, key: LimitKey::Service, scope: LimitScope::Fleet, rate, burst: 100 }
+    let limit = Limit::bucket("all".parse().expect("a name"), "1000/s".parse().expect("a rate"));
+    Limit { scope: LimitScope::Fleet, rule: LimitRule::TokenBucket { burst: 100 }, ..limit }
 }
 
 fn control(now: Moment) -> ControlCore {
@@ -99,7 +99,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
             let mean = host.demand * STEP as f64 / 1_000.0;
             for _ in 0..poisson(&mut dice, mean) {
                 host.asked += 1;
-                let passes = host.bucket.ask(at, host.grant.flow());
+                let passes = host.bucket.ask(at, host.grant.flow(1));
                 step += u64::from(matches!(passes, bucket::Grant::Now { .. }));
             }
         }

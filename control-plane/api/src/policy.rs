@@ -5,6 +5,7 @@
 
 mod document;
 mod key;
+mod limit;
 mod matching;
 mod set;
 mod settings;
@@ -12,12 +13,12 @@ mod subset;
 
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
 pub use key::HashKey;
+pub use limit::{Cost, Limit, LimitKey, LimitKind, LimitRule, LimitScope};
 pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
 pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings, Stop};
 pub use settings::{
     Asking, Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Failing,
-    Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Limit, LimitKey, LimitScope,
-    Retry, RetryWords, Settings, SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords,
-    Zones,
+    Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Retry, RetryWords, Settings,
+    SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
 };
 pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -87,7 +87,7 @@ reasons! {
     HostFull = "host_full", 503, 8, "connection_limit_reached", "this host is at its limit",
         "The host-wide number of requests in flight is at its limit.", "Raise `limits.requests` or add hosts.";
     RateLimited = "rate_limited", 429, 8, "http_request_denied", "rate limit",
-        "A token bucket of the policy is empty.", "Slow down; `Retry-After` says for how long.";
+        "A limit of the policy is used up.", "Slow down; `Retry-After` says for how long, `RateLimit-Policy` which limit it is.";
     ProbeLimited = "probe_limited", 429, 8, "http_request_denied", "too many load probes",
         "This sidecar is asked for its load more often than it answers; no request of an app is refused.",
         "Nothing; lower `balance.probes` where there are hundreds of callers.";

@@ -35,6 +35,8 @@ pub enum Schema {
     Map(Box<Schema>),
     /// Named fields.
     Record(Vec<Field>),
+    /// One of two: a word, or more words about the same.
+    Either(Box<Schema>, Box<Schema>),
 }
 
 /// A field of a [`Schema::Record`].

@@ -216,6 +216,13 @@ impl Rate {
         self.0 as f64 / 3.6e9
     }
 
+    /// Whole events within `span`.
+    pub fn within(self, span: Span) -> u64 {
+        // Millionths per hour, and microseconds of which an hour has 3.6 × 10^9.
+        let events = u128::from(self.0) * u128::from(span.as_micros()) / (1_000_000 * 3_600_000_000);
+        u64::try_from(events).unwrap_or(u64::MAX)
+    }
+
     /// Nanoseconds between two events; `None` for a rate of zero.
     pub fn interval_nanos(self) -> Option<u64> {
         3_600_000_000_000_000_000_u64.checked_div(self.0)
@@ -336,6 +343,13 @@ mod tests {
         check::<Rate>("0.05/h", "0.05/h");
         // Found by fuzzing: more digits than a float holds.
         check::<Rate>("42094967297/m", "42094967297/m");
+    }
+
+    #[test]
+    fn a_rate_is_so_many_within_a_time() {
+        let within = |rate: &str, span: &str| rate.parse::<Rate>().unwrap().within(span.parse().unwrap());
+        assert_eq!([within("100/s", "1s"), within("100/m", "1m"), within("10/h", "30m")], [100, 100, 5]);
+        assert_eq!([within("1/s", "999ms"), within("1000000000/s", "24h")], [0, 86_400_000_000_000]);
     }
 
     #[test]

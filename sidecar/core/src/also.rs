@@ -71,6 +71,7 @@ pub fn begin(
 fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment) -> bool {
     let (base, cell) = (call.admission.base(), &endpoint.cell);
     let cap = base.concurrency.per_endpoint.on();
+    let limit = call.admission.route().plan().per_endpoint.as_ref();
     endpoint.instance.readiness == Readiness::Ready
         && endpoint.instance.weight > 0
         && !scratch.tried.contains(&endpoint.id)
@@ -78,6 +79,7 @@ fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment)
         && !cell.check_fails()
         && cell.breaker.would_pass(now, &base.breaker)
         && cap.is_none_or(|cap| cell.in_flight() < cap)
+        && limit.is_none_or(|limit| limit.would_pass(cell, now, call.admission.cost()))
 }
 
 /// One of two attempts ended while the other runs: whether its answer is taken. If not, the machines have heard of it

@@ -42,7 +42,7 @@ impl Attempt {
     /// Begins an attempt at `endpoint`.
     ///
     /// # Errors
-    /// [`Why::Full`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
+    /// [`Why::Full`], [`Why::Limited`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
     pub(crate) fn begin(
         endpoint: &Arc<Endpoint>,
         admission: &Admission,
@@ -55,11 +55,18 @@ impl Attempt {
         let base = admission.base();
         let cap = base.concurrency.per_endpoint.on();
         let in_flight = Held::enter(&endpoint.cell, cap).ok_or(Why::Full)?;
+        let limit = admission.route().plan().per_endpoint.as_ref();
+        if limit.is_some_and(|limit| !limit.take(&endpoint.cell, now, admission.cost())) {
+            return Err(Why::Limited);
+        }
         // The breaker's permit comes last, so that nothing after it can refuse (Sentinel#1638).
         let permit = match Breaker::ask(&endpoint.cell, now, &base.breaker) {
             Pass::Free => None,
             Pass::Trial(permit) => Some(permit),
-            Pass::No => return Err(Why::BreakerOpen),
+            Pass::No => {
+                limit.inspect(|limit| limit.give_back(&endpoint.cell, now, admission.cost()));
+                return Err(Why::BreakerOpen);
+            }
         };
         Ok(Self {
             endpoint: endpoint.clone(),

@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::policy::Limit;
 use api::{Moment, Rate};
 
 /// A bucket's rate and depth, in nanoseconds.
@@ -17,11 +16,6 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The flow that `limit` allows.
-    pub fn of(limit: &Limit) -> Self {
-        Self::new(limit.rate, limit.burst)
-    }
-
     /// So many over time, and so many at once. A rate of zero lets next to nothing through.
     pub fn new(rate: Rate, burst: u32) -> Self {
         let interval = rate.interval_nanos().unwrap_or(u64::MAX / 2).max(1);
@@ -31,6 +25,21 @@ impl Flow {
     /// One request each `interval`, as many at once as `depth` has room for; both in nanoseconds.
     pub const fn with(interval: u64, depth: u64) -> Self {
         Self { interval, depth }
+    }
+
+    /// Nanoseconds between two requests.
+    pub(crate) const fn interval(self) -> u64 {
+        self.interval
+    }
+
+    /// What `cost` requests take; never more than a full bucket has, so that each can pass at all.
+    pub(crate) fn of_cost(self, cost: u32) -> u64 {
+        self.interval.saturating_mul(u64::from(cost.max(1))).min(self.depth.max(self.interval))
+    }
+
+    /// How much of the bucket is taken at `now`, as a share.
+    pub(crate) fn taken(self, full_at: u64, now: Moment) -> f32 {
+        (full_at.saturating_sub(now.as_nanos()) as f32 / self.depth.max(1) as f32).min(1.0)
     }
 }
 
@@ -42,14 +51,22 @@ pub enum Grant {
         /// Whole tokens left.
         left: u32,
     },
+    /// Go then: your turn is kept. A leaky bucket's answer.
+    At(Moment),
     /// Not now; there is a token after this long.
     RetryAfter(Duration),
 }
 
-/// The rule: the word and the answer after one asks at `now`.
-pub fn step(full_at: u64, now: Moment, flow: Flow) -> (u64, Grant) {
+/// Nobody's clock is behind another's by more: a word that is further ahead was written by another flow.
+const SLACK: u64 = 1_000_000_000;
+
+/// The rule: the word and the answer after one asks at `now` for what costs `cost`. What another flow left in the
+/// word is worth an empty bucket at most.
+pub fn step(full_at: u64, now: Moment, flow: Flow, cost: u32) -> (u64, Grant) {
     let now = now.as_nanos();
-    let next = full_at.max(now).saturating_add(flow.interval);
+    let foreign = full_at > now.saturating_add(flow.depth).saturating_add(SLACK);
+    let full_at = if foreign { now.saturating_add(flow.depth) } else { full_at };
+    let next = full_at.max(now).saturating_add(flow.of_cost(cost));
     let missing = (next - now).saturating_sub(flow.depth);
     if missing > 0 {
         return (full_at, Grant::RetryAfter(Duration::from_nanos(missing)));
@@ -65,25 +82,22 @@ pub struct Bucket(AtomicU64);
 impl Bucket {
     /// Takes a token if there is one.
     pub fn ask(&self, now: Moment, flow: Flow) -> Grant {
-        let mut word = self.0.load(Relaxed);
-        loop {
-            let (next, grant) = step(word, now, flow);
-            match self.0.compare_exchange_weak(word, next, Relaxed, Relaxed) {
-                Ok(_) => return grant,
-                Err(other) => word = other,
-            }
+        ask(&self.0, |word| step(word, now, flow, 1))
+    }
+}
+
+/// Asks a word by its rule.
+pub(crate) fn ask(of: &AtomicU64, rule: impl Fn(u64) -> (u64, Grant)) -> Grant {
+    let mut word = of.load(Relaxed);
+    loop {
+        let (next, grant) = rule(word);
+        if next == word {
+            return grant;
         }
-    }
-
-    /// Gives a token back that was taken for a request which was then refused elsewhere.
-    pub fn give_back(&self, flow: Flow) {
-        let next = |word: u64| Some(word.saturating_sub(flow.interval));
-        let _given = self.0.fetch_update(Relaxed, Relaxed, next);
-    }
-
-    /// Whether it is full: as if nobody had ever asked.
-    pub fn is_full(&self, now: Moment) -> bool {
-        self.0.load(Relaxed) <= now.as_nanos()
+        match of.compare_exchange_weak(word, next, Relaxed, Relaxed) {
+            Ok(_) => return grant,
+            Err(other) => word = other,
+        }
     }
 }
 
@@ -94,8 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn flow(rate: &str, burst: u32) -> Flow {
-        let (name, key, scope) = ("a".parse().unwrap(), Default::default(), Default::default());
-        Flow::of(&Limit { name, key, scope, rate: rate.parse().unwrap(), burst })
+        Flow::new(rate.parse().unwrap(), burst)
     }
 
     #[test]
@@ -105,19 +118,15 @@ mod tests {
         assert_eq!(bucket.ask(Moment::ZERO, flow), Grant::Now { left: 0 });
         assert_eq!(bucket.ask(Moment::ZERO, flow), Grant::RetryAfter(Duration::from_millis(100)));
         assert_eq!(bucket.ask(Moment::from_millis(100), flow), Grant::Now { left: 0 });
-        bucket.give_back(flow);
-        assert_eq!(bucket.ask(Moment::from_millis(100), flow), Grant::Now { left: 0 });
     }
 
     #[test]
-    fn four_workers_take_what_one_would() {
-        let (bucket, flow, now) = (Bucket::default(), flow("1/s", 500), Moment::from_millis(1));
-        let taken = std::thread::scope(|scope| {
-            let take = || (0..1_000).filter(|_| matches!(bucket.ask(now, flow), Grant::Now { .. })).count();
-            let workers: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
-            workers.into_iter().map(|worker| worker.join().unwrap()).sum::<usize>()
-        });
-        assert_eq!(taken, 500);
+    fn what_another_flow_left_is_worth_an_empty_bucket_at_most() {
+        let (now, flow) = (Moment::from_millis(1), flow("10/s", 2));
+        let (word, grant) = step(u64::MAX / 2, now, flow, 1);
+        assert_eq!(grant, Grant::RetryAfter(Duration::from_millis(100)));
+        assert_eq!(step(word, now, flow, 1).1, Grant::RetryAfter(Duration::from_millis(100)));
+        assert_eq!(step(word, Moment::from_millis(101), flow, 1).1, Grant::Now { left: 0 });
     }
 
     proptest! {

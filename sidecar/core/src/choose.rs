@@ -12,7 +12,8 @@ use crate::endpoint::EndpointList;
 use crate::exchange::Exchange;
 use crate::health::TrialPermit;
 use crate::limit::Admission;
-use crate::queue::{Verdict, WaitOn};
+use crate::nobody::nobody;
+use crate::queue::Verdict;
 use crate::refusal::Refusal;
 use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
 use crate::trial;
@@ -45,7 +46,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     let (by, asked) = (settings.balance.by, call.admission.route().asked());
     let (keyed, medians) = (Keyed::of(call.admission, &mut dice), cell.medians());
     let (base, balance) = (call.admission.base(), &settings.balance);
-    let view = View { now, settings: base, balance, keyed, medians, tried: &scratch.tried, cell };
+    let (limit, cost) = (call.admission.route().plan().per_endpoint.as_ref(), call.admission.cost());
+    let view =
+        View { now, settings: base, balance, keyed, medians, tried: &scratch.tried, cell, limit, cost };
     scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
     scratch.throw = None;
     let hot = cell.probes.hot();
@@ -100,25 +103,6 @@ fn begin(
     let attempt = begun.ok()?;
     scratch.note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
     Some(attempt)
-}
-
-/// Nobody could be taken: wait for a full one, or say why not.
-fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt> {
-    let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
-    if count(Why::Full) > 0 {
-        let longest = call.admission.settings().concurrency.longest_wait.duration();
-        let deadline = call.admission.deadline().at();
-        return scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
-    }
-    let reason = if count(Why::BreakerOpen) > 0 { Reason::BreakerOpen } else { Reason::NoEndpoint };
-    let detail = format!(
-        "{} endpoints, {} of them for this request: {} with an open breaker, {} with weight zero",
-        call.list.endpoints.len(),
-        scratch.pool.len(),
-        count(Why::BreakerOpen),
-        count(Why::WeightZero)
-    );
-    Verdict::Refuse(Refusal::of(reason).detail(detail))
 }
 
 #[cfg(test)]

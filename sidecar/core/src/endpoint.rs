@@ -15,6 +15,7 @@ use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
 use crate::idle::IdleLimit;
 use crate::parts::{Parts, Standing, Wants};
+use crate::rate::Level;
 use crate::report::Report;
 use crate::turn::Turn;
 use crate::window::Window;
@@ -45,6 +46,8 @@ pub struct EndpointCell {
     check_fails: AtomicBool,
     /// Its breaker.
     pub breaker: Breaker,
+    /// How often it was asked, where that is limited.
+    pub level: Level,
     /// Its credit where hosts take turns.
     pub turn: Turn,
     /// When it joined a warm set, plus one nanosecond; zero when it did not.

@@ -9,14 +9,12 @@ use std::time::Duration;
 use api::policy::Limit;
 
 use crate::bucket::Flow;
+use crate::rate::NOTHING;
 
 /// What a host allows before it was granted anything, of the whole.
 const FIRST: f64 = 0.01;
 /// A part's burst: what it lets through in this time. Bursts of all parts together stay a hundredth of ten seconds.
 const BURST: Duration = Duration::from_millis(100);
-
-/// The interval of a part that is nothing: a thousand seconds and more.
-const NOTHING: u64 = 1_000_000_000_000;
 
 /// The part.
 #[derive(Debug)]
@@ -45,9 +43,9 @@ impl Grant {
         1e9 / self.interval.load(Relaxed) as f64
     }
 
-    /// Somebody asks: the flow to ask the bucket with.
-    pub fn flow(&self) -> Flow {
-        self.asked.fetch_add(1, Relaxed);
+    /// Somebody asks for what costs `cost`: the flow to ask with.
+    pub fn flow(&self, cost: u32) -> Flow {
+        self.asked.fetch_add(cost.into(), Relaxed);
         self.now()
     }
 
@@ -59,7 +57,7 @@ impl Grant {
         Flow::with(interval, depth)
     }
 
-    /// How often it was asked since the process's start.
+    /// How much it was asked for since the process's start.
     pub fn asked(&self) -> u64 {
         self.asked.load(Relaxed)
     }
@@ -69,21 +67,21 @@ impl Grant {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use api::Moment;
-    use api::policy::{LimitKey, LimitScope};
+    use api::policy::LimitScope;
 
     use super::*;
     use crate::bucket::{self, Bucket};
 
     fn limit() -> Limit {
-        let (name, rate) = ("l".parse().unwrap(), "1000/s".parse().unwrap());
-        Limit { name, key: LimitKey::Service, scope: LimitScope::Fleet, rate, burst: 1 }
+        let limit = Limit::bucket("l".parse().unwrap(), "1000/s".parse().unwrap());
+        Limit { scope: LimitScope::Fleet, ..limit }
     }
 
     /// What a flood of one second gets, the part being `rate`.
     fn flood(grant: &Grant, from: u64) -> usize {
         let bucket = Bucket::default();
         let ask = |at| {
-            matches!(bucket.ask(Moment::from_millis(from + at), grant.flow()), bucket::Grant::Now { .. })
+            matches!(bucket.ask(Moment::from_millis(from + at), grant.flow(1)), bucket::Grant::Now { .. })
         };
         (0..1_000).flat_map(|at| [at; 5]).filter(|at| ask(*at)).count()
     }
@@ -99,10 +97,10 @@ mod tests {
         assert_eq!(flood(&grant, 5_000), 0);
         // A bucket that was asked while there was nothing owes nothing once there is something.
         let bucket = Bucket::default();
-        bucket.ask(Moment::from_millis(6_000), grant.flow());
+        bucket.ask(Moment::from_millis(6_000), grant.flow(1));
         grant.tell(400.0);
         let at = Moment::from_millis(6_001);
-        assert!(matches!(bucket.ask(at, grant.flow()), bucket::Grant::Now { .. }));
+        assert!(matches!(bucket.ask(at, grant.flow(1)), bucket::Grant::Now { .. }));
         let later = Grant::first(&limit(), Some(0.4));
         assert_eq!(later.rate() as u64, 400);
     }

@@ -22,9 +22,9 @@
 //! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
-//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`callers`], [`latency`],
+//! [`window`], [`turn`], [`health`], [`breaker`], [`flight`], [`budget`], [`bucket`], [`rate`], [`keyed`], [`latency`],
 //! [`probe`], [`speed`]; put together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
-//! [`judge`] and [`evidence`] are the rules between them. [`queue`] is each worker's own, [`conduct`] each
+//! [`judge`] and [`evidence`] are the rules between them; [`limits`] are what a plan counts by. [`queue`] is each worker's own, [`conduct`] each
 //! connection's; [`check`], [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
 
@@ -34,7 +34,6 @@ pub mod attempt;
 pub mod breaker;
 pub mod bucket;
 pub mod budget;
-pub mod callers;
 pub mod check;
 pub mod choose;
 pub mod classify;
@@ -56,9 +55,12 @@ pub mod health;
 pub mod heart;
 pub mod idle;
 pub mod judge;
+pub mod keyed;
 pub mod latency;
 pub mod limit;
+pub mod limits;
 pub mod names;
+mod nobody;
 pub mod orders;
 pub mod outcome;
 pub mod parts;
@@ -66,6 +68,7 @@ mod pick;
 pub mod plan;
 pub mod probe;
 pub mod queue;
+pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod report;

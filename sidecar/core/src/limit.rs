@@ -1,20 +1,14 @@
 //! Stage 4, limit: may this request go on, now?
 //!
-//! The bulkhead first, because it may wait; the buckets last, because a token taken is a token spent. A
-//! request that one bucket refuses gives back what the others gave.
+//! The bulkhead first, because it may wait; the limits last, because a token taken is a token spent.
 
-use std::time::Duration;
-
-use api::Reason;
 use api::policy::{Settings, Stop};
-use api::{Caller, Moment};
+use api::{Moment, Reason};
 
-use crate::bucket::Grant;
-use crate::callers;
 use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::flight::Held;
-use crate::plan::{LimitWords, Words};
+use crate::limits::Asker;
 use crate::queue::{Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::route::Route;
@@ -26,6 +20,8 @@ use crate::service::ServiceCell;
 pub struct Admission {
     route: Route,
     deadline: Deadline,
+    cost: u32,
+    turn: Option<Moment>,
     _in_flight: Held<ServiceCell>,
 }
 
@@ -45,14 +41,31 @@ impl Admission {
         self.route.plan().base()
     }
 
+    /// What it costs of each limit.
+    pub(crate) fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// When its turn comes, where a leaky bucket has it wait.
+    pub fn turn(&self) -> Option<Moment> {
+        self.turn
+    }
+
     /// When it must have the head of its answer.
     pub fn deadline(&self) -> Deadline {
         self.deadline
     }
 }
 
-/// Asks the service's limits. A yes counts the request in the load budget.
-pub fn limit(route: &Route, exchange: &Exchange, scratch: &mut Scratch, now: Moment) -> Verdict<Admission> {
+/// Asks the service's limits; `header` gives a header's value by its lower-case name. A yes counts the request in the
+/// load budget.
+pub fn limit<'h>(
+    route: &Route,
+    exchange: &Exchange,
+    header: impl Fn(&str) -> Option<&'h str>,
+    scratch: &mut Scratch,
+    now: Moment,
+) -> Verdict<Admission> {
     let (terms, settings) = (route.terms(), route.settings());
     let deadline = Deadline::new(exchange.arrived, &settings.timeout, exchange.patience, exchange.streaming);
     if !deadline.allows(now) {
@@ -66,15 +79,16 @@ pub fn limit(route: &Route, exchange: &Exchange, scratch: &mut Scratch, now: Mom
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
     };
     scratch.patience.over();
-    if let Err((at, after, shared)) = take_all(&terms.limits, &exchange.caller, now) {
-        give_back(&terms.limits[..at], &exchange.caller);
-        let name = &terms.limits[at].limit.name;
-        let whose = if shared { callers::OVERFLOW } else { terms.limits[at].limit.key.as_str() };
-        let detail = format!("limit {name} of this {whose} is used up");
-        return Verdict::Refuse(Refusal::of(Reason::RateLimited).detail(detail).retry_after(after));
+    let (cost, mut turn) = (settings.cost.of(&header), None);
+    if !terms.limits.is_empty() {
+        let patience = deadline.remaining(now);
+        match (Asker { exchange, cost, patience, now }).take_all(&terms.limits, header) {
+            Ok(at) => turn = at,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        }
     }
     route.cell().budget.tell_request(now);
-    Verdict::Now(Admission { route: route.clone(), deadline, _in_flight: in_flight })
+    Verdict::Now(Admission { route: route.clone(), deadline, cost, turn, _in_flight: in_flight })
 }
 
 /// A command refuses the route.
@@ -84,33 +98,6 @@ fn ordered(stop: Stop) -> Refusal {
         Stop::Broken(command) => (Reason::BreakerOpen, command),
     };
     Refusal::of(reason).detail(format!("by command {command}"))
-}
-
-/// Takes a token of each; otherwise which one has none, for how long, and whether it is the overflow's.
-fn take_all(
-    limits: &[std::sync::Arc<LimitWords>],
-    caller: &Caller,
-    now: Moment,
-) -> Result<(), (usize, Duration, bool)> {
-    for (at, limit) in limits.iter().enumerate() {
-        let (grant, shared) = match &limit.words {
-            Words::One(bucket) => (bucket.ask(now, limit.flow()), false),
-            Words::PerCaller(buckets) => buckets.ask(caller, now, limit.flow()),
-        };
-        if let Grant::RetryAfter(after) = grant {
-            return Err((at, after, shared));
-        }
-    }
-    Ok(())
-}
-
-fn give_back(limits: &[std::sync::Arc<LimitWords>], caller: &Caller) {
-    for limit in limits {
-        match &limit.words {
-            Words::One(bucket) => bucket.give_back(limit.flow_back()),
-            Words::PerCaller(buckets) => buckets.give_back(caller, limit.flow_back()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use api::command::{Command, CommandVerb};
-use api::policy::{Limit, LimitKey, LimitScope, RouteSettings, ServiceSettings, Settings, Stop};
+use api::policy::{Limit, RouteSettings, ServiceSettings, Settings, Stop};
 use api::schema::Switch;
 use api::{InstanceKey, Moment, Namespace, NodeName, Rate, ServiceKey, Share};
 
@@ -155,8 +155,7 @@ fn every(route: &mut RouteSettings, mut change: impl FnMut(&mut Settings)) {
 fn limit(id: u64, rate: Rate) -> Option<Limit> {
     // Digits and letters always make a name.
     let name = format!("command-{id}").parse().ok()?;
-    let burst = rate.as_per_second().ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
-    Some(Limit { name, key: LimitKey::Service, scope: LimitScope::Host, rate, burst })
+    Some(Limit::bucket(name, rate))
 }
 
 #[cfg(test)]

@@ -5,17 +5,13 @@
 
 use std::sync::Arc;
 
-use api::policy::{
-    HashKey, Limit, LimitKey, LimitScope, Matching, RouteSettings, ServiceSettings, Settings, Stop,
-};
+use api::policy::{HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop};
 use api::schema::Switch;
 use api::traffic::Traffic;
 use api::{Caller, Label, Moment, ServiceKey};
 
-use crate::bucket::{Bucket, Flow};
-use crate::callers::CallerBuckets;
-use crate::grant::Grant;
 use crate::latency::Latencies;
+use crate::limits::{EndpointLimit, LimitWords};
 use crate::parts::Wants;
 use crate::service::ServiceCell;
 use crate::traffic::Tally;
@@ -31,6 +27,8 @@ pub struct ServicePlan {
     pub needs_peer: bool,
     /// The routes in the order they are tried; the last one matches everything.
     pub routes: Vec<RoutePlan>,
+    /// How often each of its endpoints may be asked, counted in the endpoint's cell.
+    pub per_endpoint: Option<EndpointLimit>,
 }
 
 /// A part of a service with its own settings.
@@ -61,66 +59,6 @@ pub struct Terms {
     pub limits: Vec<Arc<LimitWords>>,
 }
 
-/// One limit with its words. Routes of a service that say the same limit share it.
-#[derive(Debug)]
-pub struct LimitWords {
-    /// The limit as written.
-    pub limit: Limit,
-    /// What it counts.
-    pub words: Words,
-    flow: Flow,
-    /// This host's part, where the limit is the whole fleet's.
-    grant: Option<Grant>,
-}
-
-/// What a limit counts apart.
-#[derive(Debug)]
-pub enum Words {
-    /// Everyone together.
-    One(Bucket),
-    /// Each caller.
-    PerCaller(Box<CallerBuckets>),
-}
-
-impl LimitWords {
-    /// `before` is this host's share of a fleet-wide limit of the same name, where it had one.
-    fn new(limit: &Limit, before: Option<f64>) -> Self {
-        let words = match limit.key {
-            LimitKey::Service => Words::One(Bucket::default()),
-            LimitKey::Caller => Words::PerCaller(Box::default()),
-        };
-        let grant = (limit.scope == LimitScope::Fleet).then(|| Grant::first(limit, before));
-        Self { limit: limit.clone(), words, flow: Flow::of(limit), grant }
-    }
-
-    /// Its rate and depth, for who asks for a token.
-    pub fn flow(&self) -> Flow {
-        self.grant.as_ref().map_or(self.flow, Grant::flow)
-    }
-
-    /// Its rate and depth, for who gives a token back.
-    pub fn flow_back(&self) -> Flow {
-        self.grant.as_ref().map_or(self.flow, Grant::now)
-    }
-
-    /// How often this host's part was asked for a token; zero where the limit is not the fleet's.
-    pub fn asked(&self) -> u64 {
-        self.grant.as_ref().map_or(0, Grant::asked)
-    }
-
-    /// What this host allows, per second.
-    pub fn granted(&self) -> f64 {
-        self.grant.as_ref().map_or_else(|| self.limit.rate.as_per_second(), Grant::rate)
-    }
-
-    /// This host's part is so much per second from now on.
-    pub fn grant_told(&self, rate: f64) {
-        if let Some(grant) = &self.grant {
-            grant.tell(rate);
-        }
-    }
-}
-
 impl ServicePlan {
     /// Compiles `settings`. Limits that say what they said in `before` go on counting where they were.
     pub fn compile(
@@ -130,9 +68,13 @@ impl ServicePlan {
         before: Option<&Self>,
     ) -> Self {
         let mut known: Vec<Arc<LimitWords>> = before.into_iter().flat_map(Self::limits).cloned().collect();
-        let mut terms = |settings: &Settings| Terms {
-            settings: settings.clone(),
-            limits: settings.limits.iter().map(|limit| known_or_new(&mut known, limit)).collect(),
+        let mut terms = |settings: &Settings, route: &Option<Label>| {
+            let counted = settings.limits.iter().filter(|limit| limit.key != LimitKey::Endpoint);
+            let mut limits: Vec<Arc<LimitWords>> =
+                counted.map(|limit| known_or_new(&mut known, limit, route)).collect();
+            // Turns last: one that was taken cannot be given back.
+            limits.sort_by_key(|limit| limit.paces());
+            Terms { settings: settings.clone(), limits }
         };
         let tally = |name: &Option<Label>| {
             let known = before.and_then(|plan| plan.routes.iter().find(|route| route.name == *name));
@@ -144,8 +86,12 @@ impl ServicePlan {
             .map(|route| RoutePlan {
                 name: route.name.clone(),
                 matching: route.matching.clone(),
-                everyone: terms(&route.settings),
-                callers: route.callers.iter().map(|(name, own)| (name.clone(), terms(own))).collect(),
+                everyone: terms(&route.settings, &route.name),
+                callers: route
+                    .callers
+                    .iter()
+                    .map(|(name, own)| (name.clone(), terms(own, &route.name)))
+                    .collect(),
                 tally: tally(&route.name),
                 stop: route.stop,
                 latencies: latencies(route, before),
@@ -156,7 +102,11 @@ impl ServicePlan {
             balance.by.hashes() && balance.key == HashKey::Source
         };
         let needs_peer = routes.iter().flat_map(RoutePlan::terms).any(by_source);
-        Self { service: service.clone(), cell, needs_peer, routes }
+        let per_endpoint = settings.routes.last().and_then(|rest| {
+            let mut limits = rest.settings.limits.iter();
+            Some(EndpointLimit::new(limits.find(|limit| limit.key == LimitKey::Endpoint)?))
+        });
+        Self { service: service.clone(), cell, needs_peer, routes, per_endpoint }
     }
 
     /// What the policies say for the whole service. An endpoint's machines (health, breaker, averages, its cap)
@@ -184,8 +134,13 @@ impl ServicePlan {
 
     /// The limits of which this host spends a part, each once.
     pub fn fleet_limits(&self) -> Vec<Arc<LimitWords>> {
+        self.each_limit().into_iter().filter(|limit| limit.is_fleets()).collect()
+    }
+
+    /// Every limit, each once.
+    pub fn each_limit(&self) -> Vec<Arc<LimitWords>> {
         let mut limits: Vec<Arc<LimitWords>> = Vec::new();
-        for limit in self.limits().filter(|limit| limit.grant.is_some()) {
+        for limit in self.limits() {
             if !limits.iter().any(|known| Arc::ptr_eq(known, limit)) {
                 limits.push(limit.clone());
             }
@@ -222,13 +177,15 @@ fn latencies(route: &RouteSettings, before: Option<&ServicePlan>) -> Option<Arc<
     Some(known.unwrap_or_default())
 }
 
-fn known_or_new(known: &mut Vec<Arc<LimitWords>>, limit: &Limit) -> Arc<LimitWords> {
-    if let Some(words) = known.iter().find(|words| words.limit == *limit) {
+fn known_or_new(known: &mut Vec<Arc<LimitWords>>, limit: &Limit, route: &Option<Label>) -> Arc<LimitWords> {
+    let of_route = route.as_ref().filter(|_| limit.key == LimitKey::Route);
+    if let Some(words) = known.iter().find(|words| words.limit == *limit && words.route.as_ref() == of_route)
+    {
         return words.clone();
     }
-    let namesake = known.iter().find(|words| words.limit.name == limit.name && words.grant.is_some());
+    let namesake = known.iter().find(|words| words.limit.name == limit.name && words.is_fleets());
     let before = namesake.map(|words| words.granted() / words.limit.rate.as_per_second());
-    let words = Arc::new(LimitWords::new(limit, before));
+    let words = Arc::new(LimitWords::new(limit, of_route, before));
     known.push(words.clone());
     words
 }
@@ -261,6 +218,20 @@ mod tests {
         assert_eq!(word(&same, 0), word(&first, 0));
         let other = compiled(&text.replace("10/s", "11/s"), Some(&first));
         assert_ne!(word(&other, 0), word(&first, 0));
+        let each = compiled(&text.replace("name: x", "name: x, key: route"), Some(&first));
+        assert_ne!(word(&each, 0), word(&each, 1), "each route counts apart");
+        let again = compiled(&text.replace("name: x", "name: x, key: route"), Some(&each));
+        assert_eq!([word(&again, 0), word(&again, 1)], [word(&each, 0), word(&each, 1)]);
+    }
+
+    #[test]
+    fn turns_are_taken_last_and_endpoints_count_in_their_own_cells() {
+        let text = "name: a\nmatch: { service: checkout }\nlimits:\n- { name: turns, kind: leaky-bucket, rate: 1/s }\n\
+                    - { name: each, key: endpoint, rate: 5/s }\n- { name: all, rate: 9/s }\n";
+        let plan = compiled(text, None);
+        let names: Vec<&str> = plan.routes[0].everyone.limits.iter().map(|l| l.limit.name.as_str()).collect();
+        assert_eq!(names, ["all", "turns"]);
+        assert_eq!(plan.per_endpoint.map(|own| own.limit.name.to_string()).as_deref(), Some("each"));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use api::Reason;
 use api::message::{ProblemBody, header};
+use api::{Label, Reason};
 
 use crate::exchange::RequestId;
 
@@ -17,6 +17,19 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// What happened this time, for the caller's eyes: it names limits and states, never an address.
     pub detail: Cow<'static, str>,
+    /// The limit that refused, where one did.
+    pub quota: Option<Box<Quota>>,
+}
+
+/// What a limit allows, as its refusals say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The limit.
+    pub name: Label,
+    /// So much.
+    pub most: u64,
+    /// Within so many seconds.
+    pub seconds: u64,
 }
 
 /// The answer that a refusal becomes.
@@ -33,7 +46,7 @@ pub struct RefusalAnswer {
 impl Refusal {
     /// A refusal that says what its reason's row says.
     pub fn of(reason: Reason) -> Self {
-        Self { reason, retry_after: None, detail: Cow::Borrowed(reason.row().meaning) }
+        Self { reason, retry_after: None, detail: Cow::Borrowed(reason.row().meaning), quota: None }
     }
 
     /// The same with the words of this time.
@@ -48,7 +61,14 @@ impl Refusal {
         Self { retry_after: Some(after), ..self }
     }
 
-    /// The whole answer: the reason's status, `Proxy-Status` (RFC 9209), `Retry-After` (RFC 9110 §10.2.3)
+    /// The same with the limit that refused.
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Self {
+        Self { quota: Some(Box::new(quota)), ..self }
+    }
+
+    /// The whole answer: the reason's status, `Proxy-Status` (RFC 9209), `Retry-After` (RFC 9110 §10.2.3),
+    /// `RateLimit-Policy` and `RateLimit` of the limit that refused (draft-ietf-httpapi-ratelimit-headers-10)
     /// and a problem (RFC 9457). A `grpc` caller gets status 200 with `grpc-status` and `grpc-message` and
     /// no body: a "trailers-only" answer.
     pub fn answer(&self, id: RequestId, grpc: bool) -> RefusalAnswer {
@@ -60,6 +80,11 @@ impl Refusal {
         ];
         if let Some(after) = self.retry_after {
             headers.push(("retry-after", whole_seconds(after).to_string()));
+        }
+        if let Some(Quota { name, most, seconds }) = self.quota.as_deref() {
+            headers.push(("ratelimit-policy", format!("\"{name}\";q={most};w={seconds}")));
+            let reset = self.retry_after.map_or(*seconds, whole_seconds);
+            headers.push(("ratelimit", format!("\"{name}\";r=0;t={reset}")));
         }
         if grpc {
             headers.push(("content-type", "application/grpc".into()));
@@ -130,6 +155,17 @@ mod tests {
             let problem: ProblemBody = serde_json::from_slice(&answer.body).unwrap();
             assert_eq!(problem.reason, Some(*reason));
         }
+    }
+
+    #[test]
+    fn who_is_limited_hears_by_what_and_until_when() {
+        let quota = Quota { name: "per-caller".parse().unwrap(), most: 100, seconds: 60 };
+        let refusal = Refusal::of(Reason::RateLimited).retry_after(Duration::from_millis(2_500)).quota(quota);
+        let answer = refusal.answer(RequestId::mint(0, 0), false);
+        assert_eq!(answer.status, 429);
+        let told =
+            ["retry-after", "ratelimit-policy", "ratelimit"].map(|name| field(&answer, name).to_owned());
+        assert_eq!(told, ["3", "\"per-caller\";q=100;w=60", "\"per-caller\";r=0;t=3"]);
     }
 
     #[test]

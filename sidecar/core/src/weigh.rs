@@ -12,6 +12,7 @@ use crate::breaker::Breaker;
 use crate::cost::{self, Load};
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::hash::Tables;
+use crate::limits::EndpointLimit;
 use crate::parts::Group;
 use crate::scratch::{Scored, Why};
 use crate::service::{Medians, ServiceCell};
@@ -48,12 +49,16 @@ pub(crate) struct View<'a> {
     pub(crate) medians: Medians,
     pub(crate) tried: &'a [u32],
     pub(crate) cell: &'a ServiceCell,
+    /// How often an endpoint may be asked, where that is limited.
+    pub(crate) limit: Option<&'a EndpointLimit>,
+    /// What the request costs of that.
+    pub(crate) cost: u32,
 }
 
 impl Scored {
     /// Whether it may be taken: nothing but its rank speaks against it.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.why, Why::Full | Why::BreakerOpen | Why::WeightZero | Why::Ramping)
+        !matches!(self.why, Why::Full | Why::Limited | Why::BreakerOpen | Why::WeightZero | Why::Ramping)
     }
 }
 
@@ -76,6 +81,8 @@ impl View<'_> {
             Why::BreakerOpen
         } else if settings.concurrency.per_endpoint.on().is_some_and(|cap| cell.in_flight() >= cap) {
             Why::Full
+        } else if self.limit.is_some_and(|limit| !limit.would_pass(cell, self.now, self.cost)) {
+            Why::Limited
         } else {
             why
         };

@@ -50,7 +50,7 @@ fn begin(hub: &Hub, running: &mut JoinSet<Done>) {
     let state = hub.state.borrow();
     checks.retain(|service, _| state.each().any(|line| line.service == *service));
     for line in state.each() {
-        let Some(by) = line.check.by.on() else {
+        let Some(by) = line.plan.base().check.by.on() else {
             if let Some(mut stopped) = checks.remove(&line.service) {
                 stopped.stop(&line.list);
             }
@@ -59,8 +59,8 @@ fn begin(hub: &Hub, running: &mut JoinSet<Done>) {
         let room = CHECKS_MAX.saturating_sub(running.len());
         let entry = checks.entry(line.service.clone()).or_default();
         let shared = shared.get(&line.service);
-        for endpoint in entry.ask(now, &line.list, &line.check, shared, room, &mut dice) {
-            let (service, settings) = (line.service.clone(), line.check.clone());
+        for endpoint in entry.ask(now, &line.list, &line.plan.base().check, shared, room, &mut dice) {
+            let (service, settings) = (line.service.clone(), line.plan.base().check.clone());
             running.spawn_local(async move {
                 let told = ask(by, &endpoint, &settings).await;
                 Done { service, endpoint, settings, told }

@@ -47,7 +47,8 @@ use crate::publish::{Ask, Publisher, ServiceView};
 use crate::tls::Tls;
 
 pub use self::status::{
-    ControlStatus, InstanceStatus, PolicyStatus, ServiceStatus, SnapshotStatus, Status, StatusView,
+    ControlStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus, SnapshotStatus, Status,
+    StatusView,
 };
 pub use crate::local::{Drain, Progress, Step};
 

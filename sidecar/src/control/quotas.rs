@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::quota::{QuotaGrant, QuotaReport};
 use api::{Label, Moment, ServiceKey};
 use hyper::Method;
-use sidecar_core::plan::LimitWords;
+use sidecar_core::limits::LimitWords;
 
 use super::cluster::Cluster;
 use super::hub::Hub;

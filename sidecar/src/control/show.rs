@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use api::Moment;
-use sidecar_core::endpoint::Endpoint;
+use sidecar_core::endpoint::{Endpoint, EndpointList};
 use sidecar_core::health::Condition;
+use sidecar_core::plan::ServicePlan;
 
 use super::cluster::Cluster;
 use super::hub::Hub;
 use super::state::ServiceLine;
-use super::status::{EndpointStatus, InstanceStatus, PolicyStatus, ServiceStatus, Status};
+use super::status::{EndpointStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus, Status};
 
 /// Ages and counts move on also while nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
@@ -53,18 +54,19 @@ pub(crate) fn write(hub: &Hub) {
 }
 
 fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
-    let ServiceLine { service, list, fixed, heard, told, missing, check } = line;
+    let ServiceLine { service, list, fixed, heard, told, missing, plan } = line;
     let from = match (fixed, heard, told) {
         (true, ..) => "file",
         (false, Some(_), _) => "control plane",
         (false, None, true) => "snapshot",
         (false, None, false) => "",
     };
-    let asked = check.by.on().is_some();
+    let asked = plan.base().check.by.on().is_some();
     let checked = hub.checked.borrow().get(&service).copied().unwrap_or_default();
     ServiceStatus {
         service,
         each: list.endpoints.iter().take(SHOWN_MAX).map(|e| endpoint(e, asked)).collect(),
+        limits: limits(&plan, &list, hub.clock.now()),
         checked,
         from,
         revision: list.revision,
@@ -98,6 +100,26 @@ fn endpoint(endpoint: &Endpoint, asked: bool) -> EndpointStatus {
             Condition::OnTrial { .. } => "on-trial",
         },
     }
+}
+
+fn limits(plan: &ServicePlan, list: &EndpointList, now: Moment) -> Vec<LimitStatus> {
+    let each = plan.each_limit();
+    let counted = each.iter().map(|words| {
+        let (taken, keys) = words.taken(now);
+        let route = words.route.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (name, kind) = (words.limit.name.clone(), words.limit.rule.kind().as_str());
+        LimitStatus { name, route, kind, allows: words.granted(), taken, keys, refused: words.refused() }
+    });
+    let per_endpoint = plan.per_endpoint.as_ref().map(|own| LimitStatus {
+        name: own.limit.name.clone(),
+        route: String::new(),
+        kind: own.limit.rule.kind().as_str(),
+        allows: own.limit.rate.as_per_second(),
+        taken: list.endpoints.iter().map(|e| own.taken(&e.cell, now)).fold(0.0, f32::max),
+        keys: Some(list.endpoints.len()),
+        refused: own.refused(),
+    });
+    counted.chain(per_endpoint).collect()
 }
 
 fn instance(hub: &Hub, index: usize) -> InstanceStatus {

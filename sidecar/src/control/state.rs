@@ -16,9 +16,10 @@ use api::traffic::Traffic;
 use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::clusters::Clusters;
 use sidecar_core::directory::{Changes, Directory, Teller};
+use sidecar_core::limits::LimitWords;
 use sidecar_core::orders::Orders;
 use sidecar_core::parts::Standing;
-use sidecar_core::plan::{LimitWords, ServicePlan};
+use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
 use sidecar_core::side;
 
@@ -69,7 +70,7 @@ pub(crate) struct ServiceLine {
     pub(crate) heard: Option<Moment>,
     pub(crate) told: bool,
     pub(crate) missing: Option<Reason>,
-    pub(crate) check: api::policy::HealthCheck,
+    pub(crate) plan: Arc<ServicePlan>,
 }
 
 /// Everything this host knows.
@@ -453,7 +454,7 @@ impl State {
             heard: known.heard,
             told: known.told,
             missing: known.missing,
-            check: known.plan.base().check.clone(),
+            plan: known.plan.clone(),
         })
     }
 

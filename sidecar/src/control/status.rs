@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api::{Digest, InstanceKey, Namespace, Readiness, Reason, ServiceKey};
+use api::{Digest, InstanceKey, Label, Namespace, Readiness, Reason, ServiceKey};
 use serde::Serialize;
 
 use crate::clock::Clock;
@@ -113,6 +113,8 @@ pub struct ServiceStatus {
     pub held: usize,
     /// Each of them, at most 64: how it is in four words that nobody mixes.
     pub each: Vec<EndpointStatus>,
+    /// The limits of its policies, as they stand at this host.
+    pub limits: Vec<LimitStatus>,
     /// Health checks that were bad, and good, since the start.
     pub checked: [u64; 2],
     /// When the control plane last spoke of it or confirmed its digest.
@@ -121,6 +123,25 @@ pub struct ServiceStatus {
     pub age: Option<u64>,
     /// Why it cannot be had.
     pub missing: Option<Reason>,
+}
+
+/// One limit of a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitStatus {
+    /// Its name.
+    pub name: Label,
+    /// The route it counts apart; empty where it does not.
+    pub route: String,
+    /// How it counts.
+    pub kind: &'static str,
+    /// Requests per second that this host allows.
+    pub allows: f64,
+    /// How much of it is taken, of 1, by whoever took most.
+    pub taken: f32,
+    /// Callers or header values that it has in mind; `None` where it counts everyone together.
+    pub keys: Option<usize>,
+    /// Requests it refused.
+    pub refused: u64,
 }
 
 /// One endpoint of a service.

@@ -128,6 +128,12 @@ families! {
         "What a limit is set to, in its own unit; see the list of limits.";
     LIMIT_HITS = "outrigger_limit_hits_total", Counter, "", ["limit"],
         "How often a limit acted.";
+    RATE_LIMIT_TAKEN = "outrigger_rate_limit_taken_ratio", Gauge, "ratio", ["service", "limit"],
+        "How much of a policy's limit is taken: by whoever took most, where it counts callers, routes, endpoints or a header apart.";
+    RATE_LIMIT_KEYS = "outrigger_rate_limit_keys", Gauge, "", ["service", "limit"],
+        "Callers or header values that a limit has in mind now; those beyond `callers` share one level.";
+    RATE_LIMIT_REFUSALS = "outrigger_rate_limit_refusals_total", Counter, "", ["service", "limit"],
+        "Requests that a policy's limit refused.";
     KEPT_BODY = "outrigger_kept_body_bytes", Gauge, "bytes", [],
         "Bytes of request bodies kept for another try.";
     QUEUED = "outrigger_queued_bytes", Gauge, "bytes", [],

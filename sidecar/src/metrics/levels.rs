@@ -21,12 +21,18 @@ pub(super) struct Published {
     /// The settings of what no route matches: the budget's, as most requests see them.
     retry: Option<Retry>,
     endpoints: Vec<Arc<Endpoint>>,
+    plan: Arc<ServicePlan>,
 }
 
 impl Published {
-    pub(super) fn new(plan: &ServicePlan, list: &EndpointList) -> Self {
+    pub(super) fn new(plan: &Arc<ServicePlan>, list: &EndpointList) -> Self {
         let retry = plan.routes.last().map(|route| route.everyone.settings.retry.clone());
-        Self { cell: Arc::clone(&plan.cell), retry, endpoints: list.endpoints.clone() }
+        Self {
+            cell: Arc::clone(&plan.cell),
+            retry,
+            endpoints: list.endpoints.clone(),
+            plan: Arc::clone(plan),
+        }
     }
 
     pub(super) fn collect(&self, service: &str, now: Moment, sheet: &mut Sheet) {
@@ -38,6 +44,25 @@ impl Published {
             let balance = self.cell.budget.balance(now, retry);
             let ratio = balance.spent as f64 / balance.allowed.max(1) as f64;
             sheet.set(&c::BUDGET_RATIO, &[service], ratio);
+        }
+        self.collect_limits(service, now, sheet);
+    }
+
+    fn collect_limits(&self, service: &str, now: Moment, sheet: &mut Sheet) {
+        for limit in self.plan.each_limit() {
+            let labels = &[service, limit.limit.name.as_str()];
+            let (taken, keys) = limit.taken(now);
+            sheet.raise(&c::RATE_LIMIT_TAKEN, labels, taken.into());
+            sheet.add(&c::RATE_LIMIT_REFUSALS, labels, limit.refused() as f64);
+            if let Some(keys) = keys {
+                sheet.raise(&c::RATE_LIMIT_KEYS, labels, keys as f64);
+            }
+        }
+        if let Some(limit) = &self.plan.per_endpoint {
+            let labels = &[service, limit.limit.name.as_str()];
+            let taken = self.endpoints.iter().map(|endpoint| limit.taken(&endpoint.cell, now));
+            sheet.raise(&c::RATE_LIMIT_TAKEN, labels, taken.fold(0.0, f32::max).into());
+            sheet.add(&c::RATE_LIMIT_REFUSALS, labels, limit.refused() as f64);
         }
     }
 }

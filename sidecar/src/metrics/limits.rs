@@ -33,9 +33,9 @@ choice! {
         Concurrency = "concurrency",
         /// `concurrency.longest_wait`: how long a request waits for room.
         Queue = "queue",
-        /// `limits`: token buckets of policies.
+        /// `limits` of policies: requests over time.
         Bucket = "bucket",
-        /// Callers with a bucket of their own.
+        /// Callers, or values of a header, that a limit counts apart.
         Callers = "callers",
         /// `retry.budget`: load that resends add.
         Budget = "budget",

@@ -31,6 +31,14 @@ impl Sheet {
         }
     }
 
+    /// Keeps the greatest of several values.
+    pub fn raise(&mut self, family: &Family, labels: &[&str], value: f64) {
+        let kept = self.0.entry(key(family, labels)).or_insert(Value::Number(value));
+        if let Value::Number(most) = kept {
+            *most = most.max(value);
+        }
+    }
+
     /// Sets what is true of the whole process.
     pub fn set(&mut self, family: &Family, labels: &[&str], value: f64) {
         self.0.insert(key(family, labels), Value::Number(value));

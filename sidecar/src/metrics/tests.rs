@@ -170,7 +170,8 @@ fn what_is_published_is_there_before_its_first_request() {
     let meters = Meters::new(Clock::start());
     let worker = meters.worker();
     let (plan_of, cart) = (api::PolicySet::default(), service("cart"));
-    let plan = ServicePlan::compile(&cart, &plan_of.settle(&cart), ServiceCell::shared(), None);
+    let plan =
+        std::sync::Arc::new(ServicePlan::compile(&cart, &plan_of.settle(&cart), ServiceCell::shared(), None));
     let instance = Instance::at(cart.clone(), "10.0.0.1:80".parse().unwrap());
     let endpoint = Endpoint { id: 1, instance, cell: EndpointCell::shared(), held: None };
     let list = |endpoints| EndpointList::new(cart.clone(), 1, Digest::EMPTY, endpoints);

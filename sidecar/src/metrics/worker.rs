@@ -74,7 +74,7 @@ impl WorkerMeters {
 
     /// Resolves every handle that requests of `plan`'s service will need, all at zero, and forgets the endpoints
     /// that are not in `list` any more.
-    pub fn resolve(&self, plan: &ServicePlan, list: &EndpointList) {
+    pub fn resolve(&self, plan: &Arc<ServicePlan>, list: &EndpointList) {
         lock(&self.published).insert(plan.service.clone(), Published::new(plan, list));
         for route in &plan.routes {
             self.route(&plan.service, route.name.as_ref());

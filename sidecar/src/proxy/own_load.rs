@@ -64,7 +64,7 @@ pub(super) fn report(world: &World, answered: &mut Answered) {
 fn limited(world: &World) -> Option<Refusal> {
     let flow = Flow::new(api::Rate::per_second(PROBES_PER_SECOND.into()), PROBES_PER_SECOND);
     match world.probed.ask(world.clock.now(), flow) {
-        Grant::Now { .. } => None,
+        Grant::Now { .. } | Grant::At(_) => None,
         Grant::RetryAfter(after) => Some(Refusal::of(Reason::ProbeLimited).retry_after(after)),
     }
 }

@@ -1,4 +1,4 @@
-//! The one place where a request waits: for a list it was the first to ask for, for room, for its next try.
+//! The one place where a request waits: for a list it was the first to ask for, for room, for its turn, for its next try.
 //!
 //! Whoever waits also watches the client: a request nobody waits for any more must not keep its place.
 
@@ -55,15 +55,22 @@ fn missing(reason: Reason, service: &api::ServiceKey) -> Refusal {
     Refusal::of(reason).detail(format!("service {service}"))
 }
 
-/// Leave to go on, waiting for room within the service's cap.
+/// Leave to go on, waiting for room within the service's cap, and for its turn where a leaky bucket gives turns.
 pub(super) async fn admission<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
     route: &Route,
 ) -> Result<Admission, Refusal> {
     loop {
-        match limit(route, &ongoing.exchange, &mut ongoing.scratch, world.clock.now()) {
-            Verdict::Now(admission) => return Ok(admission),
+        let head = &ongoing.head;
+        let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
+        match limit(route, &ongoing.exchange, header, &mut ongoing.scratch, world.clock.now()) {
+            Verdict::Now(admission) => {
+                if let Some(turn) = admission.turn() {
+                    until(world, ongoing, turn, |_| Poll::Pending).await?;
+                }
+                return Ok(admission);
+            }
             Verdict::Refuse(refusal) => return Err(refusal),
             Verdict::Wait { until, .. } => room(world, ongoing, until).await?,
         }

@@ -104,7 +104,7 @@ impl Sidecar {
     /// Stages 4 and 5.
     pub(super) fn ask(&self, request: &mut Request, now: Moment, dice: u64) -> Asked {
         if request.admission.is_none() {
-            match limit(&request.route, &request.exchange, &mut request.scratch, now) {
+            match limit(&request.route, &request.exchange, |_| None, &mut request.scratch, now) {
                 Verdict::Now(admission) => request.admission = Some(admission),
                 Verdict::Wait { until, .. } => return Asked::Wait(until),
                 Verdict::Refuse(refusal) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::limit::LimitKey;
 use super::matching::{CallerPattern, Matching};
 use super::settings::SettingsWords;
 use crate::choice::choice;
@@ -80,17 +81,19 @@ impl Policy {
         let words = leaves.iter().filter(|(path, _)| CLOSED.contains(&path.as_str())).filter_map(word);
         let limits =
             leaves.iter().filter(|(path, _)| path == "limits").filter_map(|(_, value)| value.as_array());
-        let scopes = limits.flatten().filter_map(|limit| limit["scope"].as_str());
-        words.chain(scopes.map(|scope| format!("limits.scope={scope}"))).collect()
+        words.chain(limits.flatten().flat_map(words_of_limit)).collect()
     }
 
     /// Everything a sidecar of this version can run, for [`Policy::needs`] of others to be checked against.
     pub fn capabilities() -> BTreeSet<String> {
-        use super::settings::{Choosing, LimitScope, StrategyKind};
+        use super::limit::{LimitKind, LimitScope};
+        use super::settings::{Choosing, StrategyKind};
         let choosing = Choosing::ALL.iter().map(|word| format!("balance.by={word}"));
         let scopes = LimitScope::ALL.iter().map(|word| format!("limits.scope={word}"));
-        let choosing = choosing.chain(scopes);
-        choosing.chain(StrategyKind::ALL.iter().map(|word| format!("strategy.kind={word}"))).collect()
+        let kinds = LimitKind::ALL.iter().map(|word| format!("limits.kind={word}"));
+        let keys = LATER_KEYS.iter().map(|word| format!("limits.key={word}"));
+        let strategies = StrategyKind::ALL.iter().map(|word| format!("strategy.kind={word}"));
+        choosing.chain(scopes).chain(kinds).chain(keys).chain(strategies).collect()
     }
 
     /// What a document may not say although each of its words is right.
@@ -110,6 +113,10 @@ impl Policy {
         }
         for (at, route) in self.routes.iter().enumerate() {
             deaf(&route.words, &format!("{}[{at}]", join(path, "routes")), "on a route", problems);
+        }
+        endpoint_limits(&self.words, path, self.target.caller != CallerPattern::Any, problems);
+        for (at, route) in self.routes.iter().enumerate() {
+            endpoint_limits(&route.words, &format!("{}[{at}]", join(path, "routes")), true, problems);
         }
         let settled = self.words.settle();
         if let Some(per_try) = settled.timeout.per_try.on()
@@ -144,6 +151,28 @@ fn deaf(words: &SettingsWords, path: &str, place: &str, problems: &mut Problems)
             problems.push(Problem::at(leaf, what).hint(hint));
         }
     }
+}
+
+/// What an endpoint is asked for is counted in its own cell: once, for everybody who calls it.
+fn endpoint_limits(words: &SettingsWords, path: &str, narrow: bool, problems: &mut Problems) {
+    let limits = words.limits.iter().flatten().enumerate();
+    let of_endpoints = limits.filter(|(_, limit)| limit.key == LimitKey::Endpoint).map(|(at, _)| at);
+    for at in of_endpoints.skip(usize::from(!narrow)) {
+        let what = if narrow { "it has no effect here" } else { "endpoints have a limit already" };
+        let hint = "write one limit with key: endpoint, for the whole service";
+        problems.push(Problem::at(format!("{}[{at}]", join(path, "limits")), what).hint(hint));
+    }
+}
+
+/// Keys of limits that the first sidecars did not know.
+const LATER_KEYS: &[&str] = &["route", "endpoint", "header"];
+
+/// What a sidecar must know to run a limit.
+fn words_of_limit(limit: &Value) -> Vec<String> {
+    let word = |key: &str| limit[key].as_str().map(|word| format!("limits.{key}={word}"));
+    let key = if limit["key"].is_object() { "header" } else { limit["key"].as_str().unwrap_or_default() };
+    let key = LATER_KEYS.contains(&key).then(|| format!("limits.key={key}"));
+    [word("scope"), word("kind"), key].into_iter().flatten().collect()
 }
 
 /// Leaves whose value is a word of a closed set that grows with versions.
@@ -285,5 +314,9 @@ mod tests {
         assert_eq!(paths(&route), ["routes[0].breaker.minimum", "routes[0].concurrency.per_endpoint"]);
         let caller = "match: { service: checkout, caller: batch }\nhealth: { ramp: 1s }\n";
         assert_eq!(paths(caller), ["health.ramp"]);
+        let limits = "limits: [{ name: e, key: endpoint, rate: 1/s }, { name: f, key: endpoint, rate: 1/s }]";
+        assert_eq!(paths(&format!("match: {{ service: checkout }}\n{limits}\n")), ["limits[1]"]);
+        let route = format!("match: {{ service: checkout }}\nroutes: [{{ name: r, {limits} }}]\n");
+        assert_eq!(paths(&route), ["routes[0].limits[0]", "routes[0].limits[1]"]);
     }
 }

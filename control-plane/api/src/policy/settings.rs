@@ -1,12 +1,8 @@
 //! The settings of a policy, each default once with its reason.
 
-use serde_json::Value;
-
 use crate::choice::choice;
-use crate::name::Label;
-use crate::policy::{HashKey, Outside, Subset};
-use crate::problem::Problem;
-use crate::schema::{Field, Fields, Node, Problems, Schema, Shape, Switch, settings};
+use crate::policy::{Cost, HashKey, Limit, Outside, Subset};
+use crate::schema::{Switch, settings};
 use crate::unit::{Percentile, Rate, Share, Size, Span};
 
 settings! {
@@ -32,6 +28,8 @@ settings! {
         part strategy: Strategy, words StrategyWords;
         /// The longest body that a request may have; a longer one is answered 413.
         leaf body_at_most: Switch<Size> = Switch::Off, because "bodies pass through without being held: a long one costs its service alone, and only that knows which is too long";
+        /// How much a request takes from each limit: a number, or what a header says.
+        leaf cost: Cost = Cost::ONE, because "requests are alike unless said otherwise";
         /// How often requests may come. A list written at a narrower scope replaces a wider one.
         leaf limits: Vec<Limit> = Vec::new(), because "a limit nobody asked for is an outage nobody expects";
     }
@@ -289,94 +287,4 @@ settings! {
     }
 }
 
-choice! {
-    /// What a limit counts apart.
-    #[derive(Default, PartialOrd, Ord)]
-    pub enum LimitKey {
-        /// One bucket for everyone.
-        #[default]
-        Service = "service",
-        /// One bucket for each caller.
-        Caller = "caller",
-    }
-}
-
-choice! {
-    /// Whose requests a limit counts together.
-    #[derive(Default, PartialOrd, Ord)]
-    pub enum LimitScope {
-        /// Those that one host sends, at that host.
-        #[default]
-        Host = "host",
-        /// Those that reach one instance, from all hosts, before its app.
-        Instance = "instance",
-        /// Those that all hosts send: each spends its part, which follows what it would like to send.
-        Fleet = "fleet",
-    }
-}
-
-crate::schema::choice_shape!(Asking, Choosing, Failing, StrategyKind, LimitKey, LimitScope, Zones);
-
-/// A token bucket: at most `rate` over time, at most `burst` at once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limit {
-    /// Its name, in answers and metrics.
-    pub name: Label,
-    /// What it counts apart.
-    pub key: LimitKey,
-    /// Whose requests it counts together.
-    pub scope: LimitScope,
-    /// The long-run rate.
-    pub rate: Rate,
-    /// How many may come at once.
-    pub burst: u32,
-}
-
-impl Shape for Limit {
-    fn schema() -> Schema {
-        let field =
-            |name, doc: &str, schema, default| Field { name, doc: doc.into(), default, why: "", schema };
-        Schema::Record(vec![
-            field("name", "Its name, in answers and metrics; must be written.", Label::schema(), None),
-            field("key", "What it counts apart.", LimitKey::schema(), Some("service".into())),
-            field("scope", "Whose requests it counts together.", LimitScope::schema(), Some("host".into())),
-            field("rate", "The long-run rate; must be written.", Rate::schema(), None),
-            field("burst", "How many may come at once; one second's worth by default.", u32::schema(), None),
-        ])
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::of(node, path, problems)?;
-        let name = fields.required("name", problems);
-        let key = fields.optional("key", problems).unwrap_or_default();
-        let scope = fields.optional("scope", problems).unwrap_or_default();
-        let rate: Option<Rate> = fields.required("rate", problems);
-        let burst = fields.optional("burst", problems);
-        fields.finish(problems);
-        let (name, rate) = (name?, rate?);
-        if rate.interval_nanos().is_none() {
-            problems
-                .push(Problem::at(path, "rate 0 lets nothing through").hint("take the policy out instead"));
-            return None;
-        }
-        if scope == LimitScope::Fleet && key != LimitKey::Service {
-            let what = "a fleet-wide limit counts everyone together";
-            problems.push(Problem::at(path, what).hint("write key: service, or scope: host"));
-            return None;
-        }
-        // One second's worth: what a steady caller sends when it was held up for a moment.
-        let burst =
-            burst.unwrap_or_else(|| rate.as_per_second().ceil().clamp(1.0, f64::from(u32::MAX)) as u32);
-        Some(Self { name, key, scope, rate, burst: burst.max(1) })
-    }
-
-    fn write(&self) -> Value {
-        serde_json::json!({
-            "name": self.name.as_str(),
-            "key": self.key.as_str(),
-            "scope": self.scope.as_str(),
-            "rate": self.rate.to_string(),
-            "burst": self.burst,
-        })
-    }
-}
+crate::schema::choice_shape!(Asking, Choosing, Failing, StrategyKind, Zones);

@@ -13,6 +13,7 @@ pub fn json_schema(schema: &Schema) -> Value {
         Schema::Choice(words) => json!({ "enum": words }),
         Schema::List(item) => json!({ "type": "array", "items": json_schema(item) }),
         Schema::Map(item) => json!({ "type": "object", "additionalProperties": json_schema(item) }),
+        Schema::Either(one, other) => json!({ "anyOf": [json_schema(one), json_schema(other)] }),
         Schema::Record(fields) => {
             let properties: Map<String, Value> =
                 fields.iter().map(|field| (field.name.to_owned(), field_schema(field))).collect();
@@ -45,6 +46,7 @@ fn rows(schema: &Schema, path: &str, page: &mut String) {
         Schema::Record(fields) => fields.iter().for_each(|field| row(field, path, page)),
         Schema::List(item) => rows(item, &format!("{path}[]"), page),
         Schema::Map(item) => rows(item, &format!("{path}.NAME"), page),
+        Schema::Either(one, other) => [one, other].into_iter().for_each(|schema| rows(schema, path, page)),
         Schema::Scalar { .. } | Schema::Choice(_) => {}
     }
 }
@@ -71,5 +73,6 @@ fn what(schema: &Schema) -> String {
         Schema::List(item) => format!("list of: {}", what(item)),
         Schema::Map(item) => format!("names, each with: {}", what(item)),
         Schema::Record(_) => "a mapping".to_owned(),
+        Schema::Either(one, other) => format!("{}, or {}", what(one), what(other)),
     }
 }

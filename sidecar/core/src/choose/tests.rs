@@ -152,6 +152,24 @@ fn a_full_set_waits_and_then_refuses() {
 }
 
 #[test]
+fn an_endpoint_at_its_limit_is_passed_over_and_all_of_them_refuse() {
+    let mut bench = Bench::new(2, "limits: [{ name: each, key: endpoint, rate: 10/s, burst: 3 }]");
+    let mut met = [0, 0];
+    for _ in 0..6 {
+        met[(pick(&mut bench).endpoint().instance.address.port() - 1) as usize] += 1;
+    }
+    assert_eq!(met, [3, 3], "whoever is at its limit is not asked");
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let Verdict::Refuse(refusal) = bench.choose(&exchange, &admission) else { panic!("over the limit") };
+    assert_eq!(refusal.reason, Reason::RateLimited);
+    assert_eq!(refusal.retry_after, Some(Duration::from_millis(100)));
+    assert!(refusal.quota.is_some_and(|quota| quota.name.as_str() == "each"));
+    bench.after(100);
+    assert!(matches!(bench.choose(&exchange, &admission), Verdict::Now(_)));
+}
+
+#[test]
 fn an_empty_list_and_open_breakers_are_told_apart() {
     let check = |bench: &mut Bench, wanted| {
         let exchange = bench.exchange(true);

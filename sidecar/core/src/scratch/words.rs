@@ -19,6 +19,8 @@ choice! {
         Ejected = "ejected",
         /// As many requests are in flight to it as may be.
         Full = "full",
+        /// It was asked as often as may be.
+        Limited = "limited",
         /// Its breaker is open.
         BreakerOpen = "breaker-open",
         /// It leaves.

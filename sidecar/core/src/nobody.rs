@@ -1,0 +1,33 @@
+//! Stage 5 where nobody could be taken: wait for one that is full, or say why not.
+
+use api::{Moment, Reason};
+
+use crate::attempt::Attempt;
+use crate::choose::Call;
+use crate::queue::{Verdict, WaitOn};
+use crate::refusal::Refusal;
+use crate::scratch::{Scratch, Why};
+
+pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt> {
+    let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
+    if count(Why::Full) > 0 {
+        let longest = call.admission.settings().concurrency.longest_wait.duration();
+        let deadline = call.admission.deadline().at();
+        return scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
+    }
+    let limit = call.admission.route().plan().per_endpoint.as_ref();
+    if let Some(limit) = limit.filter(|_| count(Why::Limited) > 0) {
+        let limited = scratch.pool.iter().filter(|scored| scored.why == Why::Limited);
+        let cells = limited.map(|scored| &call.list.endpoints[scored.at].cell);
+        return Verdict::Refuse(limit.refusal(cells, now, call.admission.cost()));
+    }
+    let reason = if count(Why::BreakerOpen) > 0 { Reason::BreakerOpen } else { Reason::NoEndpoint };
+    let detail = format!(
+        "{} endpoints, {} of them for this request: {} with an open breaker, {} with weight zero",
+        call.list.endpoints.len(),
+        scratch.pool.len(),
+        count(Why::BreakerOpen),
+        count(Why::WeightZero)
+    );
+    Verdict::Refuse(Refusal::of(reason).detail(detail))
+}
