@@ -37,7 +37,7 @@ use crate::pool::Pool;
 use crate::proxy::{self, Asked};
 use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
 use crate::rooms::Rooms;
-use crate::shared::SharedConns;
+use crate::shared::{SharedConns, Times};
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
 
@@ -167,7 +167,7 @@ impl World {
                 Rc::clone(&wheel),
                 shared.clock,
                 limits.pool as usize,
-                limits.pool_idle.duration(),
+                Times::of(limits.pool_idle.duration()),
             ),
             wheel,
             host: shared.host,

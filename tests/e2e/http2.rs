@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use outrigger_tests::{Fleet, Process, Sidecar, TestApp, Told, ended_well, free_port, get, nginx, until};
+use outrigger_tests::{
+    Fleet, Process, Sidecar, TestApp, Told, ended_well, free_port, get, nginx, request, until,
+};
 
 use crate::fleet;
 
@@ -157,4 +159,22 @@ fn who_only_starts_and_cancels_is_told_to_calm_down_and_nobody_else_notices() {
     assert!(told.is_none_or(|code| code == 11), "GOAWAY says {told:?} and not ENHANCE_YOUR_CALM");
     assert!(app.began() < 1000, "{} of 10000 reached the app", app.began());
     assert_eq!(curl(&["--http2-prior-knowledge", &format!("http://{}/well", sidecar.entry)]), "GET /well 0");
+}
+
+#[test]
+fn a_connection_that_lay_idle_proves_that_somebody_is_there_before_it_is_trusted_with_a_post() {
+    let (fleet, app) = (fleet(), app());
+    let mut near = hop(&fleet, "near", "h1", app.address);
+    let far = hop(&fleet, "far", "h2c", near.entry);
+    let post = || request(far.entry, "POST", "/", &[("host", "app")], "abc").unwrap();
+    assert_eq!(post().status, 200);
+    near.process().freeze();
+    // Longer than a connection is trusted without a sign of life.
+    std::thread::park_timeout(Duration::from_millis(1200));
+    let lost = post();
+    assert!(lost.status >= 500 && lost.reason() != Some("outcome_unknown"), "{lost:?}");
+    near.process().thaw();
+    until("the endpoint serves again", || Some(post()).filter(|answer| answer.status == 200));
+    let (all, answered) = (app.began(), 2);
+    assert_eq!(all, answered, "what was not answered never reached the app");
 }

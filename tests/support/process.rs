@@ -53,9 +53,23 @@ impl Process {
 
     /// Asks it to stop.
     pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Lets it do nothing any more: its sockets stay open and nobody is behind them.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after a freeze.
+    pub fn thaw(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
             let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
-            kill_process(pid, Signal::TERM).unwrap();
+            kill_process(pid, signal).unwrap();
         }
     }
 

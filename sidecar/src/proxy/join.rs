@@ -26,7 +26,8 @@ pub(super) async fn join(
 ) -> Result<Conn, Stop> {
     let mut timer = pin!(world.wheel.at(until));
     loop {
-        if let Some((stream, reused)) = world.shared.take(place) {
+        let now = world.clock.now();
+        if let Some((stream, reused)) = world.shared.take(place, now) {
             return Ok(Conn {
                 wire: UpstreamConn::H2(Box::new(stream)),
                 place,
@@ -37,7 +38,8 @@ pub(super) async fn join(
             });
         }
         let trust = trust.clone();
-        let dial = world.shared.dial(place, until, || async move {
+        let retires = world.pool.retires(now, world.dice.draw());
+        let dial = world.shared.dial(place, (now, until, retires), || async move {
             open(place.address, trust.as_deref().map(|trust| (trust, Protocol::H2c))).await
         });
         poll_fn(|cx| {

@@ -96,6 +96,11 @@ impl ClientStream {
         self.engine.is_extended_connect_protocol_enabled()
     }
 
+    fn hear(&mut self) {
+        self.heard = true;
+        self.seat.carrier().answered();
+    }
+
     fn fail(&mut self, error: &h2::Error) -> Broken {
         // A GOAWAY reaches streams only when they lie above its last one (RFC 9113 §6.8).
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
@@ -196,7 +201,7 @@ impl Upstream for ClientStream {
         let Some(answer) = &mut self.answer else { return Poll::Pending };
         let head = match ready!(answer.poll_informational(cx)) {
             Some(Ok(interim)) => {
-                self.heard = true;
+                self.hear();
                 return Poll::Ready(heads::response(&interim.into_parts().0));
             }
             Some(Err(error)) => Err(error),
@@ -204,7 +209,7 @@ impl Upstream for ClientStream {
         };
         Poll::Ready(match head {
             Ok(response) => {
-                self.heard = true;
+                self.hear();
                 self.judge(response)
             }
             Err(error) => Err(self.fail(&error)),
@@ -222,6 +227,7 @@ impl Upstream for ClientStream {
                 Some(Ok(data)) => {
                     let data = take(body, data);
                     if !data.is_empty() {
+                        self.seat.carrier().answered();
                         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                         return Poll::Ready(Ok(Piece::Data(data)));
                     }

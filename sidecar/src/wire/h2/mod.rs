@@ -20,6 +20,7 @@ mod carrier;
 mod client_stream;
 mod frames;
 mod heads;
+mod heard;
 mod sending;
 mod server_stream;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use bytes_io::StreamIo;
 pub use calls::Calls;
 pub use carrier::{Carrier, Seat};
 pub use client_stream::ClientStream;
+pub use heard::Heard;
 pub use server_stream::ServerStream;
 pub use watched::Watched;
 pub use websocket::key;

@@ -9,6 +9,10 @@ use h2::{Reason, SendStream};
 use super::{bad_request, broken, heads};
 use crate::wire::{Broken, Trailers};
 
+/// A part up to this long is copied: the engine keeps what it is handed until it is written, and a part of another
+/// connection's read buffer would keep all of that from being used again, 16 KiB allocated anew for each answer.
+const COPIED: usize = 2 * 1024;
+
 /// Bytes on their way to the peer. None goes to the engine before the peer's window has room for it, so that
 /// what waits here is all that waits, apart from one socket buffer's worth.
 #[derive(Debug, Default)]
@@ -54,7 +58,7 @@ impl Sending {
             *left = left.saturating_sub(data.len() as u64);
         }
         self.queued += data.len();
-        self.parts.push_back(data);
+        self.parts.push_back(if data.len() > COPIED { data } else { Bytes::copy_from_slice(&data) });
     }
 
     pub(super) fn end(&mut self, trailers: Option<Trailers>) {

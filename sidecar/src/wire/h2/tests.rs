@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use ::h2::{Reason, client, server};
-use api::Reason as Why;
+use api::{Moment, Reason as Why};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response};
@@ -29,7 +29,7 @@ async fn endpoint(app: impl FnMut(Accepted) + 'static) -> (ClientStream, ClientS
     spawn_local(serve(far, app));
     let (engine, connection) = super::client().handshake::<_, Bytes>(near).await.unwrap();
     spawn_local(async move { drop(connection.await) });
-    let carrier = Rc::<Carrier>::default();
+    let carrier = Rc::new(Carrier::new(Moment::ZERO));
     let stream = || ClientStream::new(engine.clone(), Seat::new(Rc::clone(&carrier)));
     (stream(), stream())
 }
@@ -98,7 +98,7 @@ async fn above_the_last_stream_of_a_goaway_nothing_was_sent() {
         });
         let (engine, connection) = super::client().handshake::<_, Bytes>(near).await.unwrap();
         spawn_local(async move { drop(connection.await) });
-        let carrier = Rc::<Carrier>::default();
+        let carrier = Rc::new(Carrier::new(Moment::ZERO));
         let mut first = ClientStream::new(engine.clone(), Seat::new(Rc::clone(&carrier)));
         ask(&mut first, Method::Get, BodyKind::Empty);
         first.end(None);

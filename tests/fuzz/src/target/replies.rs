@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use api::Moment;
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use sidecar::wire::h2::{self as wire, Carrier, ClientStream, Seat};
@@ -45,7 +46,7 @@ pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
     let open = Rc::new(Cell::new(settings.len()));
     let frames = Pipe::new([settings, said.stream(dice)].concat());
     let (engine, mut connection) = begin(Late { frames, open: Rc::clone(&open) });
-    let mut stream = ClientStream::new(engine, Seat::new(Rc::<Carrier>::default()));
+    let mut stream = ClientStream::new(engine, Seat::new(Rc::new(Carrier::new(Moment::ZERO))));
     let mut turn = || _ = poll(&mut connection);
     turn();
     assert!(stream.may_switch(), "the endpoint's settings were read");
