@@ -17,9 +17,10 @@ class Layout:
 
     folder: Path
     binary: Path
-    ways: dict                                        # plain, features, tls, mtls, h2c, tcp → port
+    ways: dict                                        # plain, features, tls, mtls, h2c, h2up, tcp → port
     apps: list                                        # host:port in clear
     tls_apps: list                                    # host:port, a client's certificate demanded
+    h2_apps: list                                     # host:port, HTTP/2 in clear and nothing else
     services: dict = field(default_factory=dict)      # name → [host:port]
 
     @property
@@ -44,6 +45,7 @@ def outrigger(at):
         "tls": {"listen": listen("tls"), "listen_tls": pair, "endpoints": at.apps},
         "mtls": {"listen": listen("mtls"), "endpoints": at.tls_apps,
                  "tls": {"ca_file": str(at.cert), "server_name": "localhost", **pair}},
+        "h2up": {"listen": listen("h2up"), "endpoints": at.h2_apps, "protocol": "h2c"},
         "tcp": {"listen": listen("tcp"), "endpoints": at.apps, "protocol": "tcp"},
         **{name: {"endpoints": hosts} for name, hosts in at.services.items()},
     }
@@ -85,6 +87,9 @@ frontend features
 frontend mtls
     bind 127.0.0.1:{at.ways['mtls']}
     default_backend app_mtls
+frontend h2up
+    bind 127.0.0.1:{at.ways['h2up']}
+    default_backend app_h2
 listen tcp
     mode tcp
     bind 127.0.0.1:{at.ways['tcp']}
@@ -99,6 +104,8 @@ backend app_features
 {servers(at.apps)}
 backend app_mtls
 {servers(at.tls_apps, verify)}
+backend app_h2
+{servers(at.h2_apps, " proto h2")}
 """ + "".join(f"backend {name}\n{servers(hosts)}" for name, hosts in at.services.items())
     return ["haproxy", "-db", "-f", at.write("haproxy.cfg", text)]
 
@@ -181,6 +188,19 @@ def tls_app(at):
     return ["nginx", "-c", at.write("tls-app.conf", text)]
 
 
+def h2_app(at):
+    """Not an arm: the app behind `h2up`. 100 bytes, as the others."""
+    listens = "".join(f"        listen {host} http2 backlog=4096;\n" for host in at.h2_apps)
+    text = nginx_head(at, "h2-app") + f"""\
+    default_type text/plain;
+    server {{
+{listens}        location / {{ return 200 "{"x" * 100}"; }}
+    }}
+}}
+"""
+    return ["nginx", "-c", at.write("h2-app.conf", text)]
+
+
 def envoy(at):
     typed = lambda kind, more: {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **more}
     named = lambda name, kind, more: {"name": name, "typed_config": typed(kind, more)}
@@ -223,14 +243,15 @@ def envoy(at):
             listener("tls", http("tls", "app"), transport_socket=down), listener("mtls", http("mtls", "app_mtls")),
             listener("features", http("features", "app_features", {"timeout": "15s", "retry_policy": retry}, [limit],
                                       {"use_remote_address": True, "generate_request_id": True})),
-            listener("tcp", raw)],
+            listener("h2up", http("h2up", "app_h2")), listener("tcp", raw)],
         "clusters": [
             cluster("app", at.apps), cluster("app_features", at.apps, outlier_detection=ejecting),
             cluster("app_mtls", at.tls_apps, transport_socket=up),
+            cluster("app_h2", at.h2_apps, http2_protocol_options={}),
             *(cluster(name, hosts) for name, hosts in at.services.items())]}}
     return ["envoy", "-c", at.write("envoy.json", json.dumps(file)), "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
 
 
 ARMS = {"outrigger": outrigger, "haproxy": haproxy, "nginx": nginx, "envoy": envoy}
-# Debian's nginx carries raw TCP only with a module of its own, which is not installed.
-CANNOT = {"nginx": {"tcp"}}
+# Debian's nginx carries raw TCP only with a module of its own, which is not installed, and speaks no HTTP/2 to endpoints.
+CANNOT = {"nginx": {"tcp", "h2up"}}

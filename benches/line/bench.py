@@ -10,12 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from arms import ARMS, Layout, tls_app
+from arms import ARMS, CANNOT, Layout, h2_app, tls_app
 from loads import TOOLS
 
 BINARY = Path(os.environ.get("LINE_BINARY", TOOLS / "outrigger")).resolve()
 TICK = os.sysconf("SC_CLK_TCK")
-WAYS = ("plain", "features", "tls", "mtls", "h2c", "tcp")
+WAYS = ("plain", "features", "tls", "mtls", "h2c", "h2up", "tcp")
+SPEAK_HTTP1 = ("plain", "features", "tls", "mtls", "h2up")
 
 # ---- what the kernel says ----
 
@@ -136,12 +137,12 @@ class Arm:
         os.chmod(folder, 0o777)
         for pem in ("cert.pem", "key.pem"):
             shutil.copy(bench.folder / pem, folder)
-        words = ARMS[name](Layout(folder, BINARY, self.ways, bench.apps, bench.tls_apps, services))
+        words = ARMS[name](Layout(folder, BINARY, self.ways, bench.apps, bench.tls_apps, bench.h2_apps, services))
         if name == "outrigger":
             # One way in speaks both and has every feature: others need two.
             self.ways["features"] = self.ways["h2c"] = self.ways["plain"]
         self.process = spawn("0", [*under, *words], folder / "log")
-        for way in ("plain", "features", "tls", "mtls"):
+        for way in (way for way in SPEAK_HTTP1 if way not in CANNOT.get(name, ())):
             if not answers(self.ways[way], 120 if under else 20, bench.trust if way == "tls" else None):
                 self.stop()
                 raise SystemExit(f"{name} does not answer on its {way} way in:\n{(folder / 'log').read_text()[-2000:]}")
@@ -159,11 +160,13 @@ class Bench:
         os.chmod(self.folder, 0o777)
         self.running = []
         self.certify()
-        ports = [f"127.0.0.1:{port}" for port in free_ports(6)]
-        self.apps, self.tls_apps = ports[:3], ports[3:]
+        ports = [f"127.0.0.1:{port}" for port in free_ports(9)]
+        self.apps, self.tls_apps, self.h2_apps = ports[:3], ports[3:6], ports[6:]
         self.running.append(spawn("1", [str(TOOLS / "line-backend"), *self.apps], self.folder / "app.log"))
         os.chmod(self.folder / "key.pem", 0o644)
-        self.running.append(spawn("1", tls_app(Layout(self.folder, BINARY, {}, [], self.tls_apps)), self.folder / "tls-app.log"))
+        layout = Layout(self.folder, BINARY, {}, [], self.tls_apps, self.h2_apps)
+        self.running.append(spawn("1", tls_app(layout), self.folder / "tls-app.log"))
+        self.running.append(spawn("1", h2_app(layout), self.folder / "h2-app.log"))
         self.trust = ssl.create_default_context(cafile=self.folder / "cert.pem")
         if not all(answers(int(at.split(":")[1]), 10) for at in self.apps):
             raise SystemExit(f"the app did not start: {(self.folder / 'app.log').read_text()}")

@@ -15,7 +15,7 @@ OPEN_RATE = 6000
 class Row:
     what: str
     way: str
-    goal: float                  # ours ÷ HAProxy
+    goal: float = None           # ours ÷ HAProxy, where one is set
     envoy_goal: float = None     # ours ÷ Envoy, where one is set
 
 
@@ -28,6 +28,8 @@ ROWS = {
     "n": Row("TLS, a full handshake each", "tls", 0.52, 0.75),
     "m": Row("mutual TLS to the endpoints", "mtls", 0.85),
     "e": Row("HTTP/2 from the client, HTTP/1.1 to the endpoints", "h2c", 1.00),
+    "h": Row("HTTP/1.1 from the client, HTTP/2 to the endpoints", "h2up"),
+    "i": Row("HTTP/2 from the client and to the endpoints", "h2up"),
     "f": Row("a new connection each", "plain", 0.95),
     "o": Row(f"open loop, {OPEN_RATE}/s", "plain", 0.80),
     "t": Row("raw TCP, 64 streams of 10 kB answers", "tcp", 1.00),
@@ -38,7 +40,7 @@ def command(letter, port, seconds):
     """What makes the load, and its environment."""
     if letter == "o":
         return [str(TOOLS / "line-open"), str(port), "64", str(OPEN_RATE), str(seconds)], {}
-    if letter == "e":
+    if letter in "ei":
         return ["h2load", "-c", "8", "-m", "8", "-t", "1", "-D", str(seconds), f"http://127.0.0.1:{port}/"], {}
     words = ["wrk", "-t1", "-c64", f"-d{seconds}s", "--timeout", "5s", "-s", str(HERE / "wrk.lua")]
     words += ["-H", "Connection: close"] if letter in "nf" else []
@@ -49,7 +51,7 @@ def command(letter, port, seconds):
 
 def result(letter, text):
     """How many requests were answered and how many failed; None if the text says neither."""
-    if letter == "e":
+    if letter in "ei":
         found = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", text)
         return found and {"requests": int(found[2]), "errors": int(found[3]) + int(found[4])}
     found = re.search(r"\{.*\}", text)

@@ -1,6 +1,7 @@
 //! One connection of a client that speaks HTTP/2: its streams, each an exchange of its own.
 //!
-//! Whoever connects is recognised by its first bytes (RFC 9113 §3.3), on every way in.
+//! Whoever connects is recognised by its first bytes (RFC 9113 §3.3), on every way in. Who has served a stream serves
+//! the connection's next one: a task is begun only for streams that run beside each other.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -8,19 +9,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::h2::server::SendResponse;
-use ::h2::{Error, RecvStream};
 use api::{Moment, Reason};
-use bytes::Bytes;
-use http::Request;
 use tokio::task::spawn_local;
 
 use super::serve::{Guest, exchanges, serve, tunnelled};
 use crate::accept::Way;
 use crate::crowd::Member;
 use crate::wheel::Timer;
-use crate::wire::h2::{self, Ahead, Calls, ServerStream, Watched};
-use crate::wire::{Downstream, Socket, h1};
+use crate::wire::h2::{Ahead, Calls, Connection, Event, ServerStream};
+use crate::wire::{Downstream as _, Socket, h1};
 use crate::worker::World;
 
 /// A client that was told to open no more streams has this long to end the connection itself.
@@ -73,50 +70,42 @@ async fn in_time<T>(world: &World, patience: Duration, what: impl Future<Output 
     .await
 }
 
-type Connection<S> = ::h2::server::Connection<Watched<Ahead<S>>, Bytes>;
-
-type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
-
-/// What happened on the connection.
-enum Event<S> {
-    Stream(S),
+/// What the connection's task wakes up for.
+enum Woken {
+    /// Something happened on the connection.
+    By(Event),
     /// Its client must not go on.
     Cut(Reason),
-    /// It ended.
-    Over(Option<Error>),
-    /// Nothing, for as long as was waited.
+    /// Nothing happened, for as long as was waited.
     Quiet,
 }
 
 async fn streams<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: Ahead<S>) {
-    let calls = Rc::new(Calls::from(io.io().peer()));
-    let handshake = h2::server().handshake(Watched::new(io, Rc::clone(&calls)));
-    let connection = match in_time(&world, world.limits.head.duration(), handshake).await {
-        Some(Ok(connection)) => connection,
-        Some(Err(error)) => return h2::blame(&error).into_iter().for_each(|why| world.meters.cut(why)),
-        None => return world.meters.cut(Reason::HeadTimeout),
-    };
+    let calls = Calls::from(io.io().peer());
+    let connection = Connection::new(io, Rc::clone(&calls));
     let idle = world.limits.idle.duration();
     let now = world.clock.now();
     let timer = world.wheel.at(now + idle);
     let mut host = Host { world, calls, connection, timer, used: now, quiet: now + idle, leaving: false };
     loop {
         match poll_fn(|cx| host.poll(cx)).await {
-            Event::Stream((request, respond)) => {
+            Woken::By(Event::Stream(stream)) => {
                 host.used = host.world.clock.now();
                 if let Err(reason) = host.calls.started(host.used) {
                     return host.cut(reason).await;
                 }
-                let stream = ServerStream::new(request, respond, Rc::clone(&host.calls));
-                spawn_local(serve(Rc::clone(&host.world), Rc::clone(&way), stream));
+                if !host.calls.is_over(stream) && !host.calls.assign(stream) {
+                    let stream = ServerStream::new(stream, Rc::clone(&host.calls));
+                    spawn_local(serve(Rc::clone(&host.world), Rc::clone(&way), stream));
+                }
             }
-            Event::Cut(reason) => return host.cut(reason).await,
-            Event::Over(error) => {
-                let why = error.as_ref().and_then(h2::blame);
-                return why.into_iter().for_each(|why| host.world.meters.cut(why));
+            Woken::Cut(reason) => return host.cut(reason).await,
+            Woken::By(Event::Over(why)) => {
+                why.into_iter().for_each(|why| host.world.meters.cut(why));
+                return host.close().await;
             }
-            Event::Quiet if host.is_over() => return,
-            Event::Quiet => {}
+            Woken::Quiet if host.is_over() => return host.close().await,
+            Woken::Quiet => {}
         }
     }
 }
@@ -125,7 +114,7 @@ async fn streams<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: Ahead<
 struct Host<S: Socket> {
     world: Rc<World>,
     calls: Rc<Calls>,
-    connection: Connection<S>,
+    connection: Connection<Ahead<S>>,
     timer: Timer,
     /// When a stream began last.
     used: Moment,
@@ -136,21 +125,17 @@ struct Host<S: Socket> {
 }
 
 impl<S: Socket> Host<S> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event<Accepted>> {
-        self.calls.watch(cx);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         if self.calls.closing() && !self.leaving {
             self.leave();
         }
-        match self.connection.poll_accept(cx) {
-            Poll::Ready(Some(Ok(accepted))) => return Poll::Ready(Event::Stream(accepted)),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Over(Some(error))),
-            Poll::Ready(None) => return Poll::Ready(Event::Over(None)),
-            Poll::Pending => {}
+        if let Poll::Ready(event) = self.connection.poll(cx) {
+            return Poll::Ready(Woken::By(event));
         }
         let held_up = self.calls.held_up();
         let due = match self.calls.judge(|| self.world.clock.now(), self.world.limits.head.duration()) {
             Ok(due) => due,
-            Err(reason) => return Poll::Ready(Event::Cut(reason)),
+            Err(reason) => return Poll::Ready(Woken::Cut(reason)),
         };
         if held_up {
             // What was not read before this judgement wakes nobody.
@@ -160,13 +145,13 @@ impl<S: Socket> Host<S> {
         if self.timer.moment() != at {
             self.timer.reset(at);
         }
-        Pin::new(&mut self.timer).poll(cx).map(|()| Event::Quiet)
+        Pin::new(&mut self.timer).poll(cx).map(|()| Woken::Quiet)
     }
 
     /// Lets the client open no more streams; those that run end in their own time.
     fn leave(&mut self) {
         self.leaving = true;
-        self.connection.graceful_shutdown();
+        self.connection.leave();
         self.quiet = self.world.clock.now() + GOODBYE;
     }
 
@@ -188,8 +173,12 @@ impl<S: Socket> Host<S> {
     /// Ends the connection for what its client did on it, whatever else runs there, once the client was told.
     async fn cut(mut self, reason: Reason) {
         self.world.meters.cut(reason);
-        self.connection.abrupt_shutdown(::h2::Reason::ENHANCE_YOUR_CALM);
-        let told = poll_fn(|cx| self.connection.poll_closed(cx));
-        _ = in_time(&self.world, GOODBYE, told).await;
+        self.connection.cut();
+        self.close().await;
+    }
+
+    /// Ends the connection once all is said.
+    async fn close(self) {
+        _ = in_time(&self.world, GOODBYE, self.connection.close()).await;
     }
 }

@@ -27,7 +27,7 @@ pub enum UpstreamIo {
     /// The connection.
     Link(Link),
     /// The stream.
-    Stream(h2::StreamIo),
+    Stream(h2::ClientIo),
 }
 
 /// The same deed on whichever it is.

@@ -47,7 +47,7 @@ fn size() -> usize {
 }
 
 /// Gives `buffer` room for a read: a lent one when it has no memory, else more of its own.
-pub(super) fn make_room(buffer: &mut BytesMut) {
+pub(in crate::wire) fn make_room(buffer: &mut BytesMut) {
     if buffer.capacity() == 0 {
         *buffer = STACK.with_borrow_mut(Vec::pop).unwrap_or_default();
     }
@@ -59,7 +59,7 @@ pub(super) fn make_room(buffer: &mut BytesMut) {
 }
 
 /// Hands an empty buffer back; one with bytes stays.
-pub(super) fn give_back(buffer: &mut BytesMut) {
+pub(in crate::wire) fn give_back(buffer: &mut BytesMut) {
     if !buffer.is_empty() || buffer.capacity() == 0 {
         return;
     }

@@ -29,6 +29,7 @@ mod tunnel;
 
 pub use asking::Asking;
 pub use buffers::Parked;
+pub(super) use buffers::{give_back, make_room};
 pub use client::Client;
 pub use inbound::Inbound;
 pub use out::Out;

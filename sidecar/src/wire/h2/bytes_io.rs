@@ -5,39 +5,48 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::server_stream::Running;
-use super::{Seat, take};
+use super::sending::Half;
 use crate::wire::Socket;
 
-/// The DATA of one stream, both ways.
+/// Where a stream's bytes come from.
+pub trait Inlet {
+    /// The next bytes; `None` at their end.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>>;
+    /// Lets the peer send as many more.
+    fn took(&mut self, bytes: usize);
+}
+
+impl Inlet for RecvStream {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        Self::poll_data(self, cx).map(|data| data.map(|data| data.map_err(io::Error::other)))
+    }
+
+    fn took(&mut self, bytes: usize) {
+        // Fails only on a stream that is gone, where windows mean nothing.
+        _ = self.flow_control().release_capacity(bytes);
+    }
+}
+
+/// The DATA of one stream, both ways, and what is held for as long as the tunnel lasts.
 #[derive(Debug)]
-pub struct StreamIo {
+pub struct StreamIo<I, H, G> {
     // A half that was never opened is at its end.
-    recv: Option<RecvStream>,
-    send: Option<SendStream<Bytes>>,
+    recv: Option<I>,
+    send: Option<H>,
     read: Bytes,
-    _held: Held,
+    _held: G,
 }
 
-/// The stream's place on its connection, for as long as the tunnel lasts.
-#[derive(Debug)]
-pub(super) enum Held {
-    /// On a client's.
-    Running(#[expect(dead_code, reason = "given back on drop")] Running),
-    /// On an endpoint's.
-    Seat(#[expect(dead_code, reason = "given back on drop")] Seat),
-}
-
-impl StreamIo {
-    pub(super) fn new(recv: Option<RecvStream>, send: Option<SendStream<Bytes>>, held: Held) -> Self {
+impl<I, H, G> StreamIo<I, H, G> {
+    pub(super) fn new(recv: Option<I>, send: Option<H>, held: G) -> Self {
         Self { recv, send, read: Bytes::new(), _held: held }
     }
 }
 
-impl Socket for StreamIo {
+impl<I: Inlet + Unpin, H: Half + Unpin, G: Unpin> Socket for StreamIo<I, H, G> {
     fn reset(&self) {
         // Dropped before its end, a stream is reset in any case.
     }
@@ -47,7 +56,7 @@ impl Socket for StreamIo {
     }
 }
 
-impl AsyncRead for StreamIo {
+impl<I: Inlet + Unpin, H: Unpin, G: Unpin> AsyncRead for StreamIo<I, H, G> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -57,34 +66,26 @@ impl AsyncRead for StreamIo {
         while read.is_empty() {
             match ready!(recv.poll_data(cx)) {
                 None => return Poll::Ready(Ok(())),
-                Some(Ok(data)) => *read = data,
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(data) => *read = data?,
             }
         }
-        let given = read.split_to(read.len().min(into.remaining()));
-        into.put_slice(&take(recv, given));
+        let count = read.len().min(into.remaining());
+        into.put_slice(&read.split_to(count));
+        recv.took(count);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for StreamIo {
+impl<I: Unpin, H: Half + Unpin, G: Unpin> AsyncWrite for StreamIo<I, H, G> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let Some(send) = &mut self.send else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        send.reserve_capacity(bytes.len());
-        while send.capacity() == 0 {
-            match ready!(send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-        let count = send.capacity().min(bytes.len());
-        let data = bytes.copy_to_bytes(count);
-        send.send_data(data, false).map_err(io::Error::other)?;
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        let count = ready!(send.poll_room(bytes.len(), cx)).map_err(gone)?;
+        send.say(bytes.copy_to_bytes(count), false).map_err(gone)?;
         Poll::Ready(Ok(count))
     }
 
@@ -94,9 +95,9 @@ impl AsyncWrite for StreamIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(send) = &mut self.send
-            && send.send_data(Bytes::new(), true).is_err()
+            && send.say(Bytes::new(), true).is_err()
         {
-            send.send_reset(Reason::CANCEL);
+            send.reset(Reason::CANCEL);
         }
         Poll::Ready(Ok(()))
     }

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use sidecar_core::head::{Known, Method, RequestHead, ResponseHead};
 
-use super::bytes_io::Held;
+use super::bytes_io::{Inlet, StreamIo};
 use super::sending::Sending;
-use super::{Seat, StreamIo, broken, heads, take};
+use super::{Seat, broken, heads};
 use crate::wire::{BodyKind, Broken, Piece, Sent, Trailers, Upstream};
 
 /// A request on its stream, and the endpoint's answer to it.
@@ -27,7 +27,7 @@ pub struct ClientStream {
     kind: BodyKind,
     /// What is left of the announced length of the answer.
     left: Option<u64>,
-    out: Sending,
+    out: Sending<SendStream<Bytes>>,
     opened: bool,
     /// Said by the endpoint: it did nothing with the request (`REFUSED_STREAM`, or above GOAWAY's last stream).
     untouched: bool,
@@ -38,6 +38,9 @@ pub struct ClientStream {
     over: bool,
     seat: Seat,
 }
+
+/// A stream that left HTTP.
+pub type ClientIo = StreamIo<RecvStream, SendStream<Bytes>, Seat>;
 
 /// What became of the request's head.
 #[derive(Debug)]
@@ -160,7 +163,7 @@ impl ClientStream {
 }
 
 impl Upstream for ClientStream {
-    type Io = StreamIo;
+    type Io = ClientIo;
 
     fn send_head(&mut self, head: &RequestHead, body: BodyKind) {
         self.method = head.method();
@@ -225,7 +228,7 @@ impl Upstream for ClientStream {
         let error = loop {
             match ready!(body.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    let data = take(body, data);
+                    body.took(data.len());
                     if !data.is_empty() {
                         self.seat.carrier().answered();
                         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
@@ -277,7 +280,7 @@ impl Upstream for ClientStream {
         self.out.reset(Reason::CANCEL);
     }
 
-    fn into_tunnel(self) -> (StreamIo, Bytes) {
-        (StreamIo::new(self.body, self.out.into_stream(), Held::Seat(self.seat)), Bytes::new())
+    fn into_tunnel(self) -> (ClientIo, Bytes) {
+        (StreamIo::new(self.body, self.out.into_stream(), self.seat), Bytes::new())
     }
 }

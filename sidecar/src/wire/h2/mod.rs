@@ -1,41 +1,36 @@
 //! HTTP/2 (RFC 9113) adapted to the seam: each stream is one exchange of the line.
 //!
-//! The `h2` crate frames, compresses and keeps the windows; why it is driven directly is written in
-//! `docs/decisions/005-h2-directly.md`. Here its messages become heads, pieces and faults, by the same rules as
-//! on the other wire, so that nothing passes from one wire to the other that the other would refuse. Nothing
+//! Towards clients the frames, windows and blocks are our own machine's, in `serving`; towards endpoints the `h2`
+//! crate's. Why is written in `docs/decisions/005-h2-directly.md`. Messages become heads, pieces and faults by the same
+//! rules as on the other wire, so that nothing passes from one wire to the other that the other would refuse. Nothing
 //! here owns a connection: whoever does polls it.
 
 use std::io;
 
 use api::Reason;
-use bytes::Bytes;
-use h2::{client, server};
+use h2::client;
 
 use super::{Broken, h1};
 
 mod ahead;
 mod bytes_io;
-mod calls;
 mod carrier;
 mod client_stream;
-mod frames;
 mod heads;
 mod heard;
+mod hpack;
 mod sending;
-mod server_stream;
+mod serving;
 #[cfg(test)]
 mod tests;
-mod watched;
+mod text;
 mod websocket;
 
 pub use ahead::Ahead;
-pub use bytes_io::StreamIo;
-pub use calls::Calls;
 pub use carrier::{Carrier, Seat};
-pub use client_stream::ClientStream;
+pub use client_stream::{ClientIo, ClientStream};
 pub use heard::Heard;
-pub use server_stream::ServerStream;
-pub use watched::Watched;
+pub use serving::{Calls, Connection, Event, ServerStream};
 pub use websocket::key;
 
 /// What a client that speaks HTTP/2 with prior knowledge sends first (RFC 9113 §3.4).
@@ -50,20 +45,6 @@ const CONNECTION_WINDOW: u32 = STREAMS_MAX * STREAM_WINDOW;
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that we reset ourselves for the peer's errors before its connection ends.
 const OWN_RESETS_MAX: usize = 100;
-
-/// How connections from clients are opened.
-pub fn server() -> server::Builder {
-    let mut builder = server::Builder::new();
-    builder
-        .max_concurrent_streams(STREAMS_MAX)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(h1::MAX_HEAD as u32)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_local_error_reset_streams(Some(OWN_RESETS_MAX))
-        .enable_connect_protocol();
-    builder
-}
 
 /// How connections to endpoints are opened. Pushes are refused.
 pub fn client() -> client::Builder {
@@ -89,24 +70,6 @@ fn broken(error: &h2::Error, rule: fn(&'static str) -> Broken) -> Broken {
     rule("the stream breaks a rule of HTTP/2")
 }
 
-/// Why a client's connection ended by an error, where that was its own doing.
-pub fn blame(error: &h2::Error) -> Option<Reason> {
-    if error.is_io() || error.is_remote() {
-        return None;
-    }
-    match error.reason() {
-        Some(h2::Reason::ENHANCE_YOUR_CALM) => Some(Reason::FrameFlood),
-        _ => Some(Reason::BadRequest),
-    }
-}
-
 fn bad_request(rule: &'static str) -> Broken {
     Broken::Request(Reason::BadRequest, rule)
-}
-
-/// Hands received bytes on and lets the peer send as many more: what we hold moves with who takes it.
-fn take(body: &mut h2::RecvStream, data: Bytes) -> Bytes {
-    // Fails only on a stream that is gone, where windows mean nothing.
-    _ = body.flow_control().release_capacity(data.len());
-    data
 }

@@ -5,19 +5,71 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
+use sidecar_core::head::Fields;
 
 use super::{bad_request, broken, heads};
 use crate::wire::{Broken, Trailers};
 
-/// A part up to this long is copied: the engine keeps what it is handed until it is written, and a part of another
-/// connection's read buffer would keep all of that from being used again, 16 KiB allocated anew for each answer.
+/// Where a stream's bytes go: the crate's engine towards endpoints, our own towards clients.
+pub trait Half {
+    /// How many of `wanted` bytes may be said now; none is never an answer.
+    fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>>;
+    /// Says bytes for which there is room; `last`: nothing follows them.
+    ///
+    /// # Errors
+    /// When the stream takes nothing more.
+    fn say(&mut self, data: Bytes, last: bool) -> Result<(), Broken>;
+    /// Says what stands behind the body.
+    ///
+    /// # Errors
+    /// When the stream takes nothing more.
+    fn say_trailers(&mut self, trailers: &Fields) -> Result<(), Broken>;
+    /// Resets the stream.
+    fn reset(&mut self, why: Reason);
+    /// Ready when the peer reset the stream, or its connection ended.
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A part up to this long is copied: the crate's engine keeps what it is handed until it is written, and a part of
+/// another connection's read buffer would keep all of that from being used again.
 const COPIED: usize = 2 * 1024;
+
+impl Half for SendStream<Bytes> {
+    fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        self.reserve_capacity(wanted);
+        while self.capacity() == 0 {
+            match ready!(self.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(broken(&error, bad_request))),
+                None => return Poll::Ready(Err(Broken::Reset)),
+            }
+        }
+        Poll::Ready(Ok(self.capacity().min(wanted)))
+    }
+
+    fn say(&mut self, data: Bytes, last: bool) -> Result<(), Broken> {
+        let data = if data.len() > COPIED { data } else { Bytes::copy_from_slice(&data) };
+        self.send_data(data, last).map_err(|error| broken(&error, bad_request))
+    }
+
+    fn say_trailers(&mut self, trailers: &Fields) -> Result<(), Broken> {
+        self.send_trailers(heads::to_map(trailers, None)).map_err(|error| broken(&error, bad_request))
+    }
+
+    fn reset(&mut self, why: Reason) {
+        self.send_reset(why);
+    }
+
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Self::poll_reset(self, cx).map(|_| ())
+    }
+}
 
 /// Bytes on their way to the peer. None goes to the engine before the peer's window has room for it, so that
 /// what waits here is all that waits, apart from one socket buffer's worth.
-#[derive(Debug, Default)]
-pub(super) struct Sending {
-    stream: Option<SendStream<Bytes>>,
+#[derive(Debug)]
+pub(super) struct Sending<H> {
+    stream: Option<H>,
     parts: VecDeque<Bytes>,
     queued: usize,
     /// What is left of the announced length.
@@ -26,22 +78,34 @@ pub(super) struct Sending {
     misframed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum End {
-    #[default]
     Open,
     Due(Option<Trailers>),
     Said,
 }
 
-impl Sending {
+impl<H> Default for Sending<H> {
+    fn default() -> Self {
+        Self { stream: None, parts: VecDeque::new(), queued: 0, left: None, end: End::Open, misframed: false }
+    }
+}
+
+impl<H: Half> Sending<H> {
+    /// Begins anew, for another stream.
+    pub(super) fn renew(&mut self) {
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.clear();
+        *self = Self { parts, ..Self::default() };
+    }
+
     /// Announces the length of what follows.
     pub(super) fn announce(&mut self, length: Option<u64>) {
         self.left = length;
     }
 
     /// The stream is open for sending; `ended`: its head was all.
-    pub(super) fn open(&mut self, stream: SendStream<Bytes>, ended: bool) {
+    pub(super) fn open(&mut self, stream: H, ended: bool) {
         self.stream = Some(stream);
         if ended {
             self.end = End::Said;
@@ -58,7 +122,7 @@ impl Sending {
             *left = left.saturating_sub(data.len() as u64);
         }
         self.queued += data.len();
-        self.parts.push_back(if data.len() > COPIED { data } else { Bytes::copy_from_slice(&data) });
+        self.parts.push_back(data);
     }
 
     pub(super) fn end(&mut self, trailers: Option<Trailers>) {
@@ -82,60 +146,45 @@ impl Sending {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
         if self.misframed {
-            stream.send_reset(Reason::INTERNAL_ERROR);
+            stream.reset(Reason::INTERNAL_ERROR);
             return Poll::Ready(Err(Broken::Misframed));
         }
         while let Some(part) = self.parts.front_mut() {
-            stream.reserve_capacity(self.queued);
-            while stream.capacity() == 0 {
-                match ready!(stream.poll_capacity(cx)) {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Poll::Ready(Err(broken(&error, bad_request))),
-                    None => return Poll::Ready(Err(Broken::Reset)),
-                }
-            }
-            let data = part.split_to(stream.capacity().min(part.len()));
+            let room = ready!(stream.poll_room(self.queued, cx))?;
+            let data = part.split_to(room.min(part.len()));
             self.queued -= data.len();
             if part.is_empty() {
                 self.parts.pop_front();
             }
             // The last bytes say the end themselves.
             let last = self.parts.is_empty() && matches!(self.end, End::Due(None));
-            stream.send_data(data, last).map_err(|error| broken(&error, bad_request))?;
+            stream.say(data, last)?;
             if last {
                 self.end = End::Said;
             }
         }
         if let End::Due(trailers) = &mut self.end {
-            let sent = match trailers.take() {
-                Some(trailers) => stream.send_trailers(heads::to_map(&trailers, None)),
-                None => stream.send_data(Bytes::new(), true),
-            };
+            let trailers = trailers.take();
             self.end = End::Said;
-            sent.map_err(|error| broken(&error, bad_request))?;
+            match trailers {
+                Some(trailers) => stream.say_trailers(&trailers)?,
+                None => stream.say(Bytes::new(), true)?,
+            }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the peer reset the stream, or its connection ended.
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.stream {
-            Some(stream) => stream.poll_reset(cx).map(|_| ()),
-            None => Poll::Pending,
-        }
-    }
-
     /// Resets the stream and forgets what waits.
-    pub(super) fn reset(&mut self, reason: Reason) {
+    pub(super) fn reset(&mut self, why: Reason) {
         self.parts.clear();
         self.queued = 0;
         if let Some(stream) = &mut self.stream {
-            stream.send_reset(reason);
+            stream.reset(why);
         }
     }
 
     /// The stream, where it is open.
-    pub(super) fn into_stream(self) -> Option<SendStream<Bytes>> {
+    pub(super) fn into_stream(self) -> Option<H> {
         self.stream
     }
 }

@@ -8,13 +8,12 @@ use std::rc::Rc;
 use ::h2::{Reason, client, server};
 use api::{Moment, Reason as Why};
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response};
 use sidecar_core::head::{Known, Method, RequestHead};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{Calls, Carrier, ClientStream, Seat, ServerStream, heads};
+use super::{Calls, Carrier, ClientStream, Connection, Event, Seat, ServerStream};
 use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Upstream};
 
 type Accepted = (Request<::h2::RecvStream>, server::SendResponse<Bytes>);
@@ -149,52 +148,6 @@ async fn an_answer_keeps_its_length_its_trailers_and_its_cut() {
     .await;
 }
 
-fn judged(request: Request<()>) -> Result<String, &'static str> {
-    let (parts, ()) = request.into_parts();
-    match heads::request(&parts) {
-        Ok(head) => {
-            let host = head.get_str(Known::Host).unwrap().to_owned();
-            let cookie = head.get_str(Known::Cookie).unwrap_or_default().to_owned();
-            Ok(format!("{} {} {host} {cookie}", head.method_name(), head.target()))
-        }
-        Err(Broken::Request(_, rule)) => Err(rule),
-        Err(other) => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn what_one_wire_refuses_does_not_come_in_by_the_other() {
-    let check = |uri: &str, fields: &[(&str, &str)], expected: Result<&str, &str>| {
-        let mut request = Request::builder().uri(uri);
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let got = judged(request.body(()).unwrap());
-        assert_eq!(got.as_deref().map_err(|rule| *rule), expected, "{uri} {fields:?}");
-    };
-    check("http://a/b?c", &[], Ok("GET /b?c a "));
-    check("http://a/", &[("host", "A")], Ok("GET / a "));
-    check("/", &[("host", "a")], Ok("GET / a "));
-    check("http://a/", &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")], Ok("GET / a a=1; b=2"));
-    // The engine makes names so; nobody else can.
-    let mut quoted = Request::get("http://a/").body(()).unwrap();
-    let name = HeaderName::from_lowercase(b"a\"b").unwrap();
-    quoted.headers_mut().insert(name, HeaderValue::from_static(""));
-    assert_eq!(judged(quoted), Err("a field name is no token"));
-    check("http://a/", &[("cookie", ""), ("cookie", "a=1"), ("cookie", "")], Ok("GET / a a=1"));
-    check("http://a/", &[("te", "trailers")], Ok("GET / a "));
-    check("/", &[], Err("neither :authority nor Host"));
-    check("http://a/", &[("host", "b")], Err("Host and :authority name different authorities"));
-    check("/", &[("host", "a"), ("host", "a")], Err("more than one Host"));
-    check("http://u@a/", &[], Err("Host is no host[:port]"));
-    check("http://a/", &[("x", " y")], Err("a field value begins or ends with white space"));
-    let connection = Err("a field that speaks to an HTTP/1.1 connection");
-    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
-        check("http://a/", &[(name, "x")], connection);
-    }
-    check("http://a/", &[("te", "gzip")], connection);
-}
-
 /// What a client gets for `request` when the line does with its stream what `line` does.
 async fn client_of(io: DuplexStream, request: Request<()>, ended: bool) -> client::ResponseFuture {
     let (mut engine, connection) = client::handshake(io).await.unwrap();
@@ -212,14 +165,14 @@ async fn client_of(io: DuplexStream, request: Request<()>, ended: bool) -> clien
 async fn a_malformed_request_ends_its_stream_and_not_the_connection() {
     locally(async {
         let (near, far) = duplex(1 << 16);
-        let calls = Rc::<Calls>::default();
+        let calls = Calls::from(None);
+        let mut connection = Connection::new(far, Rc::clone(&calls));
         let counted = Rc::clone(&calls);
         let served = spawn_local(async move {
-            let mut connection = super::server().handshake(far).await.unwrap();
-            let (request, respond) = connection.accept().await.unwrap().unwrap();
-            counted.started(api::Moment::ZERO).unwrap();
-            let mut stream = ServerStream::new(request, respond, Rc::clone(&counted));
-            spawn_local(async move { while connection.accept().await.is_some() {} });
+            let Event::Stream(stream) = poll_fn(|cx| connection.poll(cx)).await else { panic!("no stream") };
+            counted.started(Moment::ZERO).unwrap();
+            let mut stream = ServerStream::new(stream, Rc::clone(&counted));
+            spawn_local(async move { poll_fn(|cx| connection.poll(cx)).await });
             let refused = poll_fn(|cx| stream.poll_next_head(cx)).await;
             stream.close_after();
             // The client leaves; whoever waits hears it.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use api::Moment;
 use bytes::Bytes;
-use sidecar::wire::h2::{self, Calls, ServerStream};
+use sidecar::wire::h2::{Calls, Connection, Event, ServerStream};
 use sidecar::wire::{BodyKind, Broken, Downstream, Piece};
 use sidecar_core::head::RequestHead;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,26 +24,19 @@ const POLLS: usize = 64;
 
 pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
     let said = Said::of(input);
-    let mut connection = h2::server().handshake::<_, Bytes>(Pipe::new(said.frames(dice)));
+    let calls = Calls::from(None);
+    let mut connection = Connection::new(Pipe::new(said.frames(dice)), Rc::clone(&calls));
     let mut cx = Context::from_waker(Waker::noop());
-    let mut connection = loop {
-        match Pin::new(&mut connection).poll(&mut cx) {
-            Poll::Ready(Ok(connection)) => break connection,
-            Poll::Ready(Err(_)) => return dice::hash(b"no handshake"),
-            Poll::Pending => {}
-        }
-    };
     let mut story = String::from("nothing");
-    let calls = Rc::<Calls>::default();
     for _ in 0..POLLS {
-        match connection.poll_accept(&mut cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
+        match connection.poll(&mut cx) {
+            Poll::Ready(Event::Stream(stream)) => {
                 calls.started(Moment::ZERO).expect("a stream or two are no storm");
-                let mut stream = ServerStream::new(request, respond, Rc::clone(&calls));
-                story = exchange(&mut stream, &said, dice, || _ = connection.poll_closed(&mut cx));
+                let mut stream = ServerStream::new(stream, Rc::clone(&calls));
+                story = exchange(&mut stream, &said, dice, || _ = connection.poll(&mut cx));
             }
-            Poll::Ready(Some(Err(_))) => return dice::hash(format!("engine {story}").as_bytes()),
-            Poll::Ready(None) | Poll::Pending => break,
+            Poll::Ready(Event::Over(_)) => return dice::hash(format!("over {story}").as_bytes()),
+            Poll::Pending => break,
         }
     }
     dice::hash(story.as_bytes())

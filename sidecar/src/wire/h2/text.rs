@@ -1,0 +1,98 @@
+//! Fields as lines in one buffer: what the line knows heads and trailers by.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use sidecar_core::head::{Fields, Known};
+
+/// What a thread's heads are written into is asked for in such lots: a dozen ordinary heads, and what one that lasts long
+/// keeps from being used again.
+const LOT: usize = 4 * 1024;
+
+/// With less left of it the next head takes another lot.
+const LOT_LEAST: usize = 512;
+
+thread_local! {
+    static LOTS: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// Lines as the other wire has them.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    raw: BytesMut,
+    fields: Fields,
+}
+
+impl Lines {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        let mut raw = LOTS.take();
+        if raw.capacity() < LOT_LEAST {
+            // Takes the whole lot back when the heads cut from it are gone.
+            raw.reserve(LOT);
+        }
+        Self { raw, fields: Fields::default() }
+    }
+
+    /// Appends bytes that are no line; returns where they lie.
+    pub(super) fn text(&mut self, text: &[u8]) -> Range<usize> {
+        let start = self.raw.len();
+        self.raw.extend_from_slice(text);
+        start..self.raw.len()
+    }
+
+    /// What lies at `range`.
+    pub(super) fn at(&self, range: &Range<usize>) -> &[u8] {
+        self.raw.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Appends one line; returns where its value lies.
+    pub(super) fn line(&mut self, name: &[u8], value: &[u8]) -> Range<usize> {
+        let line = self.text(name).start;
+        self.text(b": ");
+        let value = self.text(value);
+        let end = self.text(b"\r\n").end;
+        self.fields.note(name, line, value.clone(), end);
+        value
+    }
+
+    /// How many lines there are.
+    pub(super) fn count(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The lines.
+    pub(super) fn into_fields(mut self) -> Fields {
+        let text: Bytes = self.raw.split().freeze();
+        self.fields.attach(text);
+        if self.raw.capacity() > 0 {
+            LOTS.set(self.raw);
+        }
+        self.fields
+    }
+}
+
+/// Whether a received name may stand on a line: a token in lower case (RFC 9113 §8.2.1).
+pub(super) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|b| is_token(*b) && !b.is_ascii_uppercase())
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// Whether a value may stand on a line (RFC 9110 §5.5).
+pub(super) fn is_value(value: &[u8]) -> bool {
+    value.iter().fold(true, |good, b| good & (*b == b'\t' || (*b >= b' ' && *b != 0x7f)))
+}
+
+/// RFC 9113 §8.2.2.
+pub(super) fn speaks_of_connection(known: Known, value: &[u8]) -> bool {
+    match known {
+        Known::ContentLength => false,
+        Known::Te => !value.eq_ignore_ascii_case(b"trailers"),
+        known => known.wire_owned() || known == Known::Upgrade,
+    }
+}
