@@ -94,9 +94,9 @@ impl Pool {
     }
 
     /// The youngest usable connection to `place`; none that is known to be closed. `careful` is for a request that
-    /// could not be sent again: it rides only on what the endpoint's idle limit allows, and the kernel is asked as
-    /// well, which is one system call. `closed` hears how long each that was found closed
-    /// had been idle.
+    /// could not be sent again: it rides only on what the endpoint's idle limit allows, and of one that was not in use a
+    /// moment ago the kernel is asked as well, which is one system call. `closed` hears how long each that was found
+    /// closed had been idle.
     pub fn take(
         &self,
         place: Place,
@@ -142,7 +142,7 @@ impl Pool {
     pub fn give(&self, conn: Conn, now: Moment) -> Option<Limit> {
         // A stream is used up; the connection under it is kept elsewhere.
         let UpstreamConn::H1(wire) = conn.wire else { return None };
-        let given = Idle { wire, since: now, retires: conn.retires };
+        let mut given = Idle { wire, since: now, retires: conn.retires };
         if !given.wire.reusable() || given.is_old(now) {
             return None;
         }
@@ -154,6 +154,7 @@ impl Pool {
         if self.count.get() >= self.cap_of_all {
             return Some(Limit::PoolAll);
         }
+        given.wire.rest();
         stack.push(given);
         self.count.set(self.count.get() + 1);
         None

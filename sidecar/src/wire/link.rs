@@ -39,6 +39,10 @@ impl Socket for Link {
     fn quiet(&self) -> bool {
         either!(self, io => io.quiet())
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        either!(self, io => io.poll_readable(cx))
+    }
 }
 
 impl AsyncRead for Link {

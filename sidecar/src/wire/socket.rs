@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -23,6 +24,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// Ready when a read may find something, and then only a read tells; a stream that cannot say is always ready.
+    /// Pending wakes as a read would, and needs no buffer.
+    fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     /// Who is at the other end; `None` where ends have no addresses. One system call.
     fn peer(&self) -> Option<IpAddr> {
         None
@@ -41,6 +48,11 @@ impl Socket for TcpStream {
 
     fn quiet(&self) -> bool {
         would_block(&SockRef::from(self))
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // What went wrong is told by the read.
+        self.poll_read_ready(cx).map(|_| ())
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -87,6 +99,10 @@ impl Socket for UnixStream {
     fn quiet(&self) -> bool {
         would_block(&SockRef::from(self))
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(|_| ())
+    }
 }
 
 impl<S: Socket + ?Sized> Socket for &mut S {
@@ -100,6 +116,10 @@ impl<S: Socket + ?Sized> Socket for &mut S {
 
     fn ends_by_drop(&self) -> bool {
         (**self).ends_by_drop()
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_readable(cx)
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -118,6 +138,10 @@ impl<S: Socket + ?Sized> Socket for Box<S> {
 
     fn ends_by_drop(&self) -> bool {
         (**self).ends_by_drop()
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_readable(cx)
     }
 
     fn peer(&self) -> Option<IpAddr> {

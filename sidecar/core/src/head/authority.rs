@@ -13,29 +13,35 @@ pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
             (&text[..=close], &text[close + 1..])
         }
         _ => {
-            let colon = text.iter().position(|&b| b == b':').unwrap_or(text.len());
-            (valid_name(&text[..colon])?, &text[colon..])
+            let (name, port) = text.split_at(name_len(text)?);
+            (name, port)
         }
     };
     match port {
         [] | [b':'] => Some((host, None)),
-        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            let more = |port: u16, digit: &u8| port.checked_mul(10)?.checked_add(u16::from(digit - b'0'));
+        [b':', digits @ ..] => {
+            let more = |port: u16, digit: &u8| match digit.wrapping_sub(b'0') {
+                digit @ 0..=9 => port.checked_mul(10)?.checked_add(u16::from(digit)),
+                _ => None,
+            };
             Some((host, Some(digits.iter().try_fold(0, more)?)))
         }
         _ => None,
     }
 }
 
-fn valid_name(name: &[u8]) -> Option<&[u8]> {
-    let mut rest = name;
-    while let Some(odd) = rest.iter().position(|b| !PLAIN[usize::from(*b)]) {
-        rest = match &rest[odd..] {
-            [b'%', a, b, tail @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => tail,
+/// How long the name is that stands before the port, if it is valid.
+fn name_len(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        at += rest.iter().position(|b| !PLAIN[usize::from(*b)]).unwrap_or(rest.len());
+        match &text[at..] {
+            [] | [b':', ..] => return (at > 0).then_some(at),
+            [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => at += 3,
             _ => return None,
-        };
+        }
     }
-    (!name.is_empty()).then_some(name)
 }
 
 /// What stands for itself in a name: unreserved and sub-delims of RFC 3986 §2, without the comma.

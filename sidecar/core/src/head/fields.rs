@@ -1,12 +1,15 @@
-//! The field lines of a message: spans into one buffer, a mark on the dropped ones, and lines of our own.
+//! The field lines of a message: spans into one text, a mark on the dropped ones, and lines of our own behind those
+//! that came.
 
-use bytes::{Bytes, BytesMut};
+use std::ops::Range;
+
+use bytes::BytesMut;
 
 use super::known::Known;
 use super::names::Names;
 use super::spare;
 
-/// Where one field line lies: in the received buffer or among the added lines.
+/// Where one field line lies in the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     line: u32,
@@ -17,15 +20,14 @@ pub(super) struct Span {
     name_len: u16,
     known: Known,
     dropped: bool,
-    added: bool,
 }
 
 /// The fields of a head, or a trailer section.
 #[derive(Clone, Debug)]
 pub struct Fields {
-    raw: Bytes,
+    /// What was received, and behind it the lines of our own.
+    text: Vec<u8>,
     spans: Vec<Span>,
-    added: Vec<u8>,
     /// The names that may be here: what is not in it was never noted, or all of it was dropped. Most lookups ask
     /// for what a head has not.
     names: Names,
@@ -33,14 +35,14 @@ pub struct Fields {
 
 impl Default for Fields {
     fn default() -> Self {
-        let (spans, added) = spare::take();
-        Self { raw: Bytes::new(), spans, added, names: Names::default() }
+        let (spans, text) = spare::take();
+        Self { text, spans, names: Names::default() }
     }
 }
 
 impl Drop for Fields {
     fn drop(&mut self) {
-        spare::give_back(std::mem::take(&mut self.spans), std::mem::take(&mut self.added));
+        spare::give_back(std::mem::take(&mut self.spans), std::mem::take(&mut self.text));
     }
 }
 
@@ -61,20 +63,13 @@ impl Fields {
         Self::default()
     }
 
-    /// Notes a received line. Offsets are bytes into the buffer that [`Fields::attach`] brings: the line
+    /// Notes a received line. Offsets are bytes into the text that [`Fields::receive`] brings: the line
     /// begins with its name at `line`, its trimmed value is `value`, and `end` is one past its CRLF.
-    pub fn note(&mut self, name: &[u8], line: usize, value: std::ops::Range<usize>, end: usize) {
+    pub fn note(&mut self, name: &[u8], line: usize, value: Range<usize>, end: usize) {
         self.note_as(Known::of(name), name.len(), line, value, end);
     }
 
-    fn note_as(
-        &mut self,
-        known: Known,
-        name_len: usize,
-        line: usize,
-        value: std::ops::Range<usize>,
-        end: usize,
-    ) {
+    fn note_as(&mut self, known: Known, name_len: usize, line: usize, value: Range<usize>, end: usize) {
         self.names = self.names.with(known);
         self.spans.push(Span {
             line: offset(line),
@@ -84,18 +79,30 @@ impl Fields {
             name_len: u16::try_from(name_len).unwrap_or(u16::MAX),
             known,
             dropped: false,
-            added: false,
         });
     }
 
-    /// Gives the buffer that the noted offsets point into.
-    pub fn attach(&mut self, raw: Bytes) {
-        self.raw = raw;
+    /// Appends what was received, as it came; returns where it lies. It is copied, so that what a connection read into
+    /// is free again.
+    pub fn receive(&mut self, text: &[u8]) -> Range<usize> {
+        let start = self.text.len();
+        self.text.extend_from_slice(text);
+        start..self.text.len()
     }
 
-    /// The received buffer: start line and fields as they came.
-    pub(super) fn raw(&self) -> &[u8] {
-        &self.raw
+    /// What was received at `range`.
+    pub fn received(&self, range: &Range<usize>) -> &[u8] {
+        self.text.get(range.clone()).unwrap_or_default()
+    }
+
+    /// What was received, start line and fields, with the lines of our own behind it.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// How many lines were noted or appended, dropped ones among them.
+    pub fn noted(&self) -> usize {
+        self.spans.len()
     }
 
     /// How many fields are still part of the message.
@@ -127,7 +134,7 @@ impl Fields {
     pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         let live = move |span: &&Span| span.known == known && !span.dropped;
         let spans = if self.names.has(known) { &self.spans[..] } else { &[] };
-        spans.iter().filter(live).map(|span| self.slice(span, span.value, span.value_end))
+        spans.iter().filter(live).map(|span| self.slice(span.value, span.value_end))
     }
 
     /// Whether a field with this id is present.
@@ -183,7 +190,7 @@ impl Fields {
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
         let value = self.line(Known::of(name.as_bytes()), name, &[value.as_ref()]);
-        let value = &mut self.added[value];
+        let value = &mut self.text[value];
         // Looked through without a branch per byte, for hardly a value has anything to mend.
         if !value.iter().fold(true, |clean, b| clean & is_text(*b)) {
             value.iter_mut().filter(|b| !is_text(**b)).for_each(|b| *b = b' ');
@@ -196,25 +203,37 @@ impl Fields {
         self.line(known, known.name(), parts);
     }
 
+    /// [`Fields::add`] of a line that is at hand whole, with its name and its CRLF.
+    pub fn add_line(&mut self, known: Known, line: &[u8]) {
+        let (start, name_len) = (self.text.len(), known.name().len());
+        debug_assert!(line[..name_len] == *known.name().as_bytes() && line.ends_with(b"\r\n"), "{known:?}");
+        self.text.extend_from_slice(line);
+        let end = self.text.len();
+        self.note_as(known, name_len, start, start + name_len + 2..end - 2, end);
+    }
+
+    /// [`Fields::add_line`] in the place of all fields of this name.
+    pub fn put_line(&mut self, known: Known, line: &[u8]) {
+        self.drop_known(known);
+        self.add_line(known, line);
+    }
+
     /// [`Fields::add`] in the place of all fields of this name.
     pub fn put(&mut self, known: Known, parts: &[&[u8]]) {
         self.drop_known(known);
         self.add(known, parts);
     }
 
-    /// Appends a line of ours; returns where its value lies among them.
-    fn line(&mut self, known: Known, name: &str, parts: &[&[u8]]) -> std::ops::Range<usize> {
-        let line = self.added.len();
-        self.added.extend_from_slice(name.as_bytes());
-        self.added.extend_from_slice(b": ");
-        let start = self.added.len();
-        parts.iter().for_each(|part| self.added.extend_from_slice(part));
-        let end = self.added.len();
-        self.added.extend_from_slice(b"\r\n");
+    /// Appends a line of ours; returns where its value lies.
+    fn line(&mut self, known: Known, name: &str, parts: &[&[u8]]) -> Range<usize> {
+        let line = self.text.len();
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(b": ");
+        let start = self.text.len();
+        parts.iter().for_each(|part| self.text.extend_from_slice(part));
+        let end = self.text.len();
+        self.text.extend_from_slice(b"\r\n");
         self.note_as(known, name.len(), line, start..end, end + 2);
-        if let Some(span) = self.spans.last_mut() {
-            span.added = true;
-        }
         start..end
     }
 
@@ -254,14 +273,20 @@ impl Fields {
     /// Appends the field lines to `out`, each with its CRLF: untouched neighbours in one copy, without those
     /// the wire writes itself.
     pub fn write(&self, out: &mut BytesMut) {
-        let mut spans = self.spans.iter().filter(|span| !span.dropped && !span.known.wire_owned()).peekable();
-        while let Some(first) = spans.next() {
-            let mut end = first.end;
-            while let Some(next) = spans.next_if(|next| next.added == first.added && next.line == end) {
-                end = next.end;
+        self.write_behind(0..0, out);
+    }
+
+    /// [`Fields::write`], behind a part of what was received that ends where the first field begins.
+    pub(super) fn write_behind(&self, start: Range<u32>, out: &mut BytesMut) {
+        let mut run = start;
+        for span in self.spans.iter().filter(|span| !span.dropped && !span.known.wire_owned()) {
+            if span.line != run.end {
+                out.extend_from_slice(self.slice(run.start, run.end));
+                run.start = span.line;
             }
-            out.extend_from_slice(self.slice(first, first.line, end));
+            run.end = span.end;
         }
+        out.extend_from_slice(self.slice(run.start, run.end));
     }
 
     fn drop_all(&mut self, unwanted: Names) -> bool {
@@ -279,7 +304,7 @@ impl Fields {
     fn drop_listed(&mut self, connection: &Span) {
         for at in 0..self.spans.len() {
             let span = self.spans[at];
-            let value = self.slice(connection, connection.value, connection.value_end);
+            let value = self.slice(connection.value, connection.value_end);
             let name = self.field(&span).name;
             if span.known != Known::Host && elements(value).any(|e| e.eq_ignore_ascii_case(name)) {
                 self.spans[at].dropped = true;
@@ -289,15 +314,14 @@ impl Fields {
 
     fn field(&self, span: &Span) -> Field<'_> {
         Field {
-            name: self.slice(span, span.line, span.line + u32::from(span.name_len)),
-            value: self.slice(span, span.value, span.value_end),
+            name: self.slice(span.line, span.line + u32::from(span.name_len)),
+            value: self.slice(span.value, span.value_end),
             known: span.known,
         }
     }
 
-    fn slice(&self, span: &Span, start: u32, end: u32) -> &[u8] {
-        let source: &[u8] = if span.added { &self.added } else { &self.raw };
-        source.get(start as usize..end as usize).unwrap_or_default()
+    fn slice(&self, start: u32, end: u32) -> &[u8] {
+        self.text.get(start as usize..end as usize).unwrap_or_default()
     }
 }
 
@@ -334,7 +358,7 @@ mod tests {
             fields.note(&line.as_bytes()[..colon], at, start..start + value.len(), at + line.len());
             at += line.len();
         }
-        fields.attach(Bytes::copy_from_slice(lines.as_bytes()));
+        fields.receive(lines.as_bytes());
         fields
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::fields::{Fields, elements};
 use super::known::Known;
@@ -75,9 +75,9 @@ impl RequestHead {
     /// Judges target and `Host` and makes the head. An HTTP/1.0 request may lack `Host`; with an absolute
     /// target it then gets the target's.
     pub fn new(line: RequestLine, fields: Fields) -> Result<Self, BadHead> {
-        let raw = fields.raw();
-        let method = Method::of(raw.get(line.method.clone()).unwrap_or_default());
-        let text = raw.get(line.target.clone()).unwrap_or_default();
+        let text = fields.text();
+        let method = Method::of(text.get(line.method.clone()).unwrap_or_default());
+        let text = text.get(line.target.clone()).unwrap_or_default();
         let parts = target::split(method, text).ok_or(BadHead::Target)?;
         let named = authority::split(&text[parts.authority.clone()]);
         let host = judge_host(&fields, line.version)?;
@@ -119,11 +119,11 @@ impl RequestHead {
     /// [`RequestHead::new`].
     pub fn build(method: Method, target: &str, host: &str) -> Result<Self, BadHead> {
         let token = method.label();
-        let raw = format!("{token} {target}");
+        let raw = format!("{token} {target} HTTP/1.1\r\n");
         let mut fields = Fields::new();
-        fields.attach(Bytes::from(raw.clone()));
+        fields.receive(raw.as_bytes());
         fields.append("host", host);
-        let target = token.len() + 1..raw.len();
+        let target = token.len() + 1..token.len() + 1 + target.len();
         Self::new(RequestLine { method: 0..token.len(), target, version: Version::Http11 }, fields)
     }
 
@@ -208,14 +208,25 @@ impl RequestHead {
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
     pub fn write(&self, out: &mut BytesMut) {
+        if let Some(line) = self.line_as_it_came() {
+            return self.fields.write_behind(line, out);
+        }
         for part in [self.method_name(), " ", self.target(), " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         self.fields.write(out);
     }
 
+    /// Where the received start line lies, if it is the one to be sent.
+    fn line_as_it_came(&self) -> Option<Range<u32>> {
+        const REST: &[u8] = b" HTTP/1.1\r\n";
+        let kept = self.rewritten.is_none() && self.form != Form::Absolute;
+        let rest = self.fields.text().get(self.target.end as usize..)?;
+        (kept && rest.starts_with(REST)).then(|| self.token.start..self.target.end + REST.len() as u32)
+    }
+
     fn text(&self, span: &Range<u32>) -> &str {
-        let bytes = self.fields.raw().get(span.start as usize..span.end as usize);
+        let bytes = self.fields.text().get(span.start as usize..span.end as usize);
         bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }

@@ -73,16 +73,27 @@ impl ResponseHead {
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
     pub fn write(&self, out: &mut BytesMut) {
+        if let Some(line) = self.line_as_it_came() {
+            return self.fields.write_behind(line, out);
+        }
         out.extend_from_slice(b"HTTP/1.1 ");
         let digits = [self.status / 100 % 10, self.status / 10 % 10, self.status % 10];
         out.extend(digits.map(|digit| b'0' + digit as u8));
         out.extend_from_slice(b" ");
         out.extend_from_slice(match self.own {
             true => phrase(self.status).as_bytes(),
-            false => self.fields.raw().get(self.phrase.clone()).unwrap_or_default(),
+            false => self.fields.text().get(self.phrase.clone()).unwrap_or_default(),
         });
         out.extend_from_slice(b"\r\n");
         self.fields.write(out);
+    }
+
+    /// Where the received status line lies, if it is the one to be sent.
+    fn line_as_it_came(&self) -> Option<Range<u32>> {
+        const BEFORE: usize = "HTTP/1.1 200 ".len();
+        let kept = !self.own && self.version == Version::Http11 && self.phrase.start == BEFORE;
+        let end = u32::try_from(self.phrase.end + 2).ok()?;
+        (kept && self.fields.text().get(self.phrase.end..)?.starts_with(b"\r\n")).then_some(0..end)
     }
 }
 

@@ -63,10 +63,12 @@ pub(in crate::wire) fn give_back(buffer: &mut BytesMut) {
     if !buffer.is_empty() || buffer.capacity() == 0 {
         return;
     }
-    let buffer = std::mem::take(buffer);
+    let mut buffer = std::mem::take(buffer);
+    // What was cut from its front is its own again, unless somebody still holds a part: then both are freed.
+    let whole = buffer.try_reclaim(SIZE);
     STACK.with_borrow_mut(|stack| {
         // One that grew for a long head is freed, not kept; so is a small one.
-        if stack.len() < KEPT && (SIZE..=2 * SIZE).contains(&buffer.capacity()) {
+        if whole && stack.len() < KEPT && buffer.capacity() <= 2 * SIZE {
             stack.push(buffer);
         }
     });

@@ -27,6 +27,11 @@ impl<S: Socket> Client<S> {
         &self.io
     }
 
+    /// Holds no buffer until it is used again.
+    pub fn rest(&mut self) {
+        self.machine.inbound.rest();
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         poll_fill(&mut self.io, &mut self.machine.inbound, cx)
     }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use sidecar_core::head::Decimal;
 use tokio::io::AsyncReadExt;
 
-use super::Broken;
+use super::{Broken, Socket};
 
 mod asking;
 mod body;
@@ -21,6 +21,7 @@ mod inbound;
 mod lines;
 mod out;
 mod parse;
+mod scan;
 mod server;
 mod serving;
 #[cfg(test)]
@@ -41,9 +42,12 @@ pub use tunnel::{Torn, Tunnel};
 /// Appends the lines that say where a message ends.
 fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool) {
     if let Some(length) = length {
-        text.extend_from_slice(b"content-length: ");
-        text.extend_from_slice(Decimal::from(length).as_ref());
-        text.extend_from_slice(b"\r\n");
+        let mut line = *b"content-length: 01234567890123456789\r\n";
+        let digits = Decimal::from(length);
+        let digits = digits.as_ref();
+        line[16..16 + digits.len()].copy_from_slice(digits);
+        line[16 + digits.len()..][..2].copy_from_slice(b"\r\n");
+        text.extend_from_slice(&line[..18 + digits.len()]);
     } else if chunked {
         text.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
@@ -51,11 +55,11 @@ fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool)
 
 /// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer
 /// goes back to the thread's stack.
-fn poll_fill<S: tokio::io::AsyncRead + Unpin>(
-    io: &mut S,
-    inbound: &mut Inbound,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Broken>> {
+fn poll_fill<S: Socket>(io: &mut S, inbound: &mut Inbound, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    if io.poll_readable(cx).is_pending() {
+        inbound.rest();
+        return Poll::Pending;
+    }
     let read = pin!(io.read_buf(inbound.room())).poll(cx);
     match read {
         Poll::Ready(Ok(count)) => {

@@ -1,50 +1,29 @@
 //! Fields as lines in one buffer: what the line knows heads and trailers by.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
 use sidecar_core::head::{Fields, Known};
-
-/// What a thread's heads are written into is asked for in such lots: a dozen ordinary heads, and what one that lasts long
-/// keeps from being used again.
-const LOT: usize = 4 * 1024;
-
-/// With less left of it the next head takes another lot.
-const LOT_LEAST: usize = 512;
-
-thread_local! {
-    static LOTS: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-}
 
 /// Lines as the other wire has them.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    raw: BytesMut,
     fields: Fields,
 }
 
 impl Lines {
     /// None yet.
     pub(super) fn new() -> Self {
-        let mut raw = LOTS.take();
-        if raw.capacity() < LOT_LEAST {
-            // Takes the whole lot back when the heads cut from it are gone.
-            raw.reserve(LOT);
-        }
-        Self { raw, fields: Fields::default() }
+        Self::default()
     }
 
     /// Appends bytes that are no line; returns where they lie.
     pub(super) fn text(&mut self, text: &[u8]) -> Range<usize> {
-        let start = self.raw.len();
-        self.raw.extend_from_slice(text);
-        start..self.raw.len()
+        self.fields.receive(text)
     }
 
     /// What lies at `range`.
     pub(super) fn at(&self, range: &Range<usize>) -> &[u8] {
-        self.raw.get(range.clone()).unwrap_or_default()
+        self.fields.received(range)
     }
 
     /// Appends one line; returns where its value lies.
@@ -63,12 +42,7 @@ impl Lines {
     }
 
     /// The lines.
-    pub(super) fn into_fields(mut self) -> Fields {
-        let text: Bytes = self.raw.split().freeze();
-        self.fields.attach(text);
-        if self.raw.capacity() > 0 {
-            LOTS.set(self.raw);
-        }
+    pub(super) fn into_fields(self) -> Fields {
         self.fields
     }
 }

@@ -1,0 +1,238 @@
+//! One pass over a head: every byte is judged once, and where it belongs is noted on the way (RFC 9112 §2 to §5).
+//!
+//! Strict: every line ends with CRLF, a name is a token right before its colon, a value holds no control character, a
+//! folded line is refused. Values, the bulk of a head, are looked at eight bytes at a time.
+
+use std::ops::Range;
+
+use sidecar_core::head::{Fields, Version};
+
+use super::parse::MAX_FIELDS;
+
+/// Why a scan stopped before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// What came so far is well-formed; the rest is not there.
+    Partial,
+    /// A rule is broken.
+    Flaw(Flaw),
+}
+
+/// The rule that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// The request line is no method, target and version.
+    Start,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    Version,
+    /// The status line holds no three digits.
+    Status,
+    /// A field's name is no token right before a colon.
+    Name,
+    /// A control character in a value or a phrase.
+    Value,
+    /// Something else than CRLF ends a line.
+    LineEnd,
+    /// More than [`MAX_FIELDS`].
+    Fields,
+}
+
+type Scanned<T> = Result<T, Halt>;
+
+/// Where in the text a scan stands.
+pub(super) struct Scan<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl<'t> Scan<'t> {
+    /// A scan of `text` from its begin.
+    pub(super) fn new(text: &'t [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// How far it came.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Method, target and version, each a single space apart.
+    pub(super) fn request_line(&mut self) -> Scanned<(Range<usize>, Range<usize>, Version)> {
+        let method = self.word(&TOKEN)?;
+        let target = self.word(&GRAPHIC)?;
+        let version = self.version()?;
+        self.line_end()?;
+        Ok((method, target, version))
+    }
+
+    /// Version, status and phrase, which may be absent with its space.
+    pub(super) fn status_line(&mut self) -> Scanned<(Version, u16, Range<usize>)> {
+        let version = self.version()?;
+        self.byte(b' ', Flaw::Version)?;
+        let mut status = 0;
+        for _ in 0..3 {
+            let digit = self.peek()?.wrapping_sub(b'0');
+            if digit > 9 {
+                return Err(Halt::Flaw(Flaw::Status));
+            }
+            status = status * 10 + u16::from(digit);
+            self.at += 1;
+        }
+        match self.peek()? {
+            b' ' => self.at += 1,
+            b'\r' => {}
+            _ => return Err(Halt::Flaw(Flaw::Status)),
+        }
+        let phrase = self.at..self.value()?;
+        Ok((version, status, phrase))
+    }
+
+    /// Notes every field line, and passes the blank one behind them.
+    pub(super) fn fields(&mut self, fields: &mut Fields) -> Scanned<()> {
+        while self.peek()? != b'\r' {
+            if fields.noted() == MAX_FIELDS {
+                return Err(Halt::Flaw(Flaw::Fields));
+            }
+            let line = self.at;
+            let name = self.name()?;
+            while matches!(self.peek()?, b' ' | b'\t') {
+                self.at += 1;
+            }
+            let start = self.at;
+            let end = self.value()?;
+            let blanks = self.text[start..end].iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
+            fields.note(&self.text[name], line, start..end - blanks, self.at);
+        }
+        self.line_end()
+    }
+
+    fn peek(&self) -> Scanned<u8> {
+        self.text.get(self.at).copied().ok_or(Halt::Partial)
+    }
+
+    fn byte(&mut self, wanted: u8, else_: Flaw) -> Scanned<()> {
+        if self.peek()? != wanted {
+            return Err(Halt::Flaw(else_));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn line_end(&mut self) -> Scanned<()> {
+        self.byte(b'\r', Flaw::LineEnd)?;
+        self.byte(b'\n', Flaw::LineEnd)
+    }
+
+    /// One or more bytes of `class` and the space behind them.
+    fn word(&mut self, class: &Class) -> Scanned<Range<usize>> {
+        let word = self.at..self.run(class);
+        self.at = word.end;
+        self.byte(b' ', Flaw::Start)?;
+        if word.is_empty() { Err(Halt::Flaw(Flaw::Start)) } else { Ok(word) }
+    }
+
+    fn name(&mut self) -> Scanned<Range<usize>> {
+        let name = self.at..self.run(&TOKEN);
+        self.at = name.end;
+        // Nothing there at all is judged too: a line that begins with white space continues another.
+        self.byte(b':', Flaw::Name)?;
+        if name.is_empty() { Err(Halt::Flaw(Flaw::Name)) } else { Ok(name) }
+    }
+
+    /// Where the run of bytes of `class` ends.
+    fn run(&self, class: &Class) -> usize {
+        let rest = &self.text[self.at..];
+        self.at + rest.iter().position(|b| !class[usize::from(*b)]).unwrap_or(rest.len())
+    }
+
+    fn version(&mut self) -> Scanned<Version> {
+        const NAME: &[u8] = b"HTTP/1.";
+        let rest = &self.text[self.at..];
+        let version = match rest.get(..NAME.len() + 1) {
+            Some(b"HTTP/1.1") => Version::Http11,
+            Some(b"HTTP/1.0") => Version::Http10,
+            None if NAME.starts_with(rest) => return Err(Halt::Partial),
+            _ => return Err(Halt::Flaw(Flaw::Version)),
+        };
+        self.at += NAME.len() + 1;
+        Ok(version)
+    }
+
+    /// Passes the rest of the line and its CRLF; one past the last byte before it.
+    fn value(&mut self) -> Scanned<usize> {
+        loop {
+            while let Some(eight) = self.text[self.at..].first_chunk() {
+                let odd = odd(u64::from_le_bytes(*eight));
+                self.at += odd;
+                if odd < 8 {
+                    break;
+                }
+            }
+            match self.peek()? {
+                b'\r' => {
+                    let end = self.at;
+                    self.at += 1;
+                    self.byte(b'\n', Flaw::LineEnd)?;
+                    return Ok(end);
+                }
+                b'\t' | b' '..=b'~' | 0x80.. => self.at += 1,
+                b'\n' => return Err(Halt::Flaw(Flaw::LineEnd)),
+                _ => return Err(Halt::Flaw(Flaw::Value)),
+            }
+        }
+    }
+}
+
+/// How many of eight bytes, the first lowest, come before one below a space or DEL; eight when there is none. ("Bit
+/// Twiddling Hacks", Anderson: a byte that is less than n. Carries only mislead above the first one found.)
+fn odd(eight: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x80 * ONES;
+    let below_space = eight.wrapping_sub(ONES * 0x20) & !eight;
+    let del = eight ^ (ONES * 0x7f);
+    let is_del = del.wrapping_sub(ONES) & !del;
+    ((below_space | is_del) & TOPS).trailing_zeros() as usize / 8
+}
+
+type Class = [bool; 256];
+
+/// What names and methods are made of (RFC 9110 §5.6.2).
+const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
+
+/// What a target may hold at all; which form it has is judged with its method.
+const GRAPHIC: Class = class(b"", true);
+
+const fn class(marks: &[u8], all_graphic: bool) -> Class {
+    let mut class = [false; 256];
+    let mut b = 0;
+    while b < 128 {
+        class[b] = (b as u8).is_ascii_alphanumeric() || all_graphic && (b as u8).is_ascii_graphic();
+        b += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        class[marks[at] as usize] = true;
+        at += 1;
+    }
+    class
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_odd_byte_of_eight_is_found_wherever_it_stands() {
+        for b in 0..=255_u8 {
+            for at in 0..8 {
+                let mut eight = *b"abcdefgh";
+                eight[at] = b;
+                let is_odd = b < b' ' || b == 0x7f;
+                assert_eq!(odd(u64::from_le_bytes(eight)), if is_odd { at } else { 8 }, "{b} at {at}");
+                // What stands behind the first one changes nothing.
+                eight[at..].fill(b);
+                assert_eq!(odd(u64::from_le_bytes(eight)), if is_odd { at } else { 8 }, "{b} from {at}");
+            }
+        }
+    }
+}
