@@ -115,7 +115,8 @@ impl Pool {
                 return None;
             }
             let (wire, mut cx) = (&mut youngest.wire, Context::from_waker(Waker::noop()));
-            let lost = wire.poll_idle_closed(&mut cx).is_ready() || (careful.is_some() && wire.is_stale());
+            let asks = careful.is_some() && !IdleLimit::was_in_use(idled);
+            let lost = wire.poll_idle_closed(&mut cx).is_ready() || (asks && wire.is_stale());
             if lost {
                 closed(idled);
             }

@@ -53,6 +53,11 @@ impl IdleLimit {
         (millis > 0).then(|| Duration::from_millis(u64::from(millis)))
     }
 
+    /// Whether a connection that lay idle for `idled` was in use a moment ago: no server's limit is that short.
+    pub fn was_in_use(idled: Duration) -> bool {
+        idled <= CRASH
+    }
+
     /// Leave for a request that must not run twice to ride on a connection to the endpoint of `cell` that lay idle for
     /// `idled`. A connection within a fifth of the limit is as good as closed: the endpoint began to count before we
     /// did, and its word takes time to arrive.
@@ -62,7 +67,7 @@ impl IdleLimit {
             return (idled <= limit * 4 / 5).then(Leave::default);
         }
         // No more than what worked: whoever comes a millisecond later may meet the limit, and so may many at once.
-        if idled <= CRASH || millis(idled) <= idle.worked.load(Relaxed) {
+        if Self::was_in_use(idled) || millis(idled) <= idle.worked.load(Relaxed) {
             return Some(Leave::default());
         }
         let allowed = (TRIES + idle.proofs.load(Relaxed) / PROOFS).min(TRIES_MAX);
