@@ -27,19 +27,36 @@ impl RequestId {
         self.0
     }
 
-    /// The id as it is written; every request says it twice, so no formatter stands between.
+    /// The field that says it, as a whole line; every request has it twice.
+    pub fn line(self) -> [u8; 52] {
+        let mut line = *b"x-request-id: 00000000-0000-0000-0000-000000000000\r\n";
+        line[14..50].copy_from_slice(&self.text());
+        line
+    }
+
+    /// The id as it is written; no formatter stands between.
     pub fn text(self) -> [u8; 36] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let part = |shift: u32| hex((self.0 >> shift) as u32);
+        let (second, third) = (part(64), part(32));
         let mut text = [b'-'; 36];
-        let mut at = 0;
-        for byte in self.0.to_be_bytes() {
-            at += usize::from(matches!(at, 8 | 13 | 18 | 23));
-            text[at] = DIGITS[usize::from(byte >> 4)];
-            text[at + 1] = DIGITS[usize::from(byte & 15)];
-            at += 2;
-        }
+        text[..8].copy_from_slice(&part(96));
+        text[9..13].copy_from_slice(&second[..4]);
+        text[14..18].copy_from_slice(&second[4..]);
+        text[19..23].copy_from_slice(&third[..4]);
+        text[24..28].copy_from_slice(&third[4..]);
+        text[28..].copy_from_slice(&part(0));
         text
     }
+}
+
+/// The eight digits of `word`, all at once: each half byte gets a byte of its own, then its digit's place in ASCII.
+fn hex(word: u32) -> [u8; 8] {
+    let spread = u64::from(word);
+    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    let halves = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (halves + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (halves + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
 
 impl FromStr for RequestId {

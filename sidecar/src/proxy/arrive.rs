@@ -67,9 +67,10 @@ pub(super) fn arrive<'c, D: Downstream>(
         head.append("host", exchange.service.name.as_str());
     }
     last_hop::count_down(&mut head);
-    let via = if head.version() == Version::Http2 { "2 outrigger" } else { "1.1 outrigger" };
-    head.add(Known::Via, &[via.as_bytes()]);
-    head.put(Known::RequestId, &[&id.text()]);
+    let via =
+        if head.version() == Version::Http2 { "via: 2 outrigger\r\n" } else { "via: 1.1 outrigger\r\n" };
+    head.add_line(Known::Via, via.as_bytes());
+    head.put_line(Known::RequestId, &id.line());
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
     let ongoing = Ongoing {
