@@ -46,15 +46,16 @@ impl Average {
     fn weight(self, now: Moment, memory: Duration) -> f32 {
         match self.age(now) {
             // Under load most answers are of this millisecond.
-            Duration::ZERO => 1.0,
-            age => (-age.as_secs_f32() / memory.as_secs_f32().max(0.001)).exp(),
+            0 => 1.0,
+            age => (-(age as f32) / (memory.as_secs_f32() * 1_000.0).max(1.0)).exp(),
         }
     }
 
-    fn age(self, now: Moment) -> Duration {
+    /// Milliseconds.
+    fn age(self, now: Moment) -> u32 {
         let age = tick(now).wrapping_sub(self.told);
         // Another worker may have told a later moment than `now`: then no time has passed.
-        Duration::from_millis(if age > u32::MAX / 2 { 0 } else { age.into() })
+        if age > u32::MAX / 2 { 0 } else { age }
     }
 
     fn pack(self) -> u64 {
@@ -85,12 +86,13 @@ impl Ewma {
 
     /// How long ago the last good answer came; `None` before the first.
     pub fn age(&self, now: Moment) -> Option<Duration> {
-        Average::unpack(self.0.load(Relaxed)).map(|average| average.age(now))
+        Average::unpack(self.0.load(Relaxed)).map(|average| Duration::from_millis(average.age(now).into()))
     }
 
     /// A good answer's head came `took` after its request was given to the connection.
     pub fn tell(&self, now: Moment, took: Duration, memory: Duration) {
-        let micros = took.max(FLOOR).as_micros() as f32;
+        let took = took.max(FLOOR);
+        let micros = (took.as_secs() * 1_000_000 + u64::from(took.subsec_micros())) as f32;
         let next = |word| Some(Average::after(Average::unpack(word), micros, now, memory).pack());
         let _same_or_newer = self.0.fetch_update(Relaxed, Relaxed, next);
     }
