@@ -43,10 +43,10 @@ pub struct Durations {
 impl Durations {
     /// Notes one.
     pub fn note(&self, took: Duration) {
-        let micros = took.as_micros();
-        let at = BOUNDS.partition_point(|bound| u128::from(*bound) < micros);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let at = BOUNDS.partition_point(|bound| *bound < nanos / 1_000);
         self.buckets[at].add(1);
-        self.nanos.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.nanos.add(nanos);
     }
 
     /// What was noted so far, added to `into`.

@@ -1,13 +1,15 @@
 //! One finished request, counted once, from its seen.
 
-use api::{Reason, ServiceKey};
+use std::sync::Arc;
+
+use api::Reason;
 use sidecar_core::outcome::Sent;
 use sidecar_core::record::Glance;
 use sidecar_core::resend::FREE_MAX;
 use sidecar_core::scratch::{AttemptNote, Effects, How, Then};
 
 use super::limits::Limit;
-use super::service::{Hedged, RouteMeters};
+use super::service::{EndpointMeters, Hedged, RouteMeters};
 use super::worker::WorkerMeters;
 
 /// Answers that a client can provoke with any name it likes: their services get no series of their own.
@@ -16,12 +18,20 @@ const NOWHERE: &[Reason] = &[Reason::UnknownHost, Reason::NoSuchService, Reason:
 impl WorkerMeters {
     /// A request ended, whichever way; `effects` is what its outcomes brought about.
     pub fn finished(&self, seen: &Glance<'_>, effects: Effects) {
+        if seen.finish.reason.is_some_and(|reason| NOWHERE.contains(&reason)) {
+            return self.request(seen, effects, &self.nowhere());
+        }
+        self.with(seen.service, |resolved| {
+            let route = resolved.route(seen.route);
+            self.request(seen, effects, &route);
+            for attempt in seen.attempts {
+                self.attempt(&route, self.endpoint_of(resolved, attempt.address), attempt);
+            }
+        });
+    }
+
+    fn request(&self, seen: &Glance<'_>, effects: Effects, route: &RouteMeters) {
         let finish = &seen.finish;
-        let nowhere = finish.reason.is_some_and(|reason| NOWHERE.contains(&reason));
-        let route = match nowhere {
-            true => self.nowhere(),
-            false => self.route(seen.service, seen.route),
-        };
         route.request(finish.status, finish.now.since(seen.arrived));
         route.bytes(finish.bytes_in, finish.bytes_out);
         if let Some(reason) = finish.reason {
@@ -42,17 +52,14 @@ impl WorkerMeters {
             route.hedged(Hedged::Refused);
             self.limit_hit(Limit::Hedges);
         }
-        for attempt in seen.attempts {
-            self.attempt(seen.service, &route, attempt);
-        }
     }
 
-    fn attempt(&self, service: &ServiceKey, route: &RouteMeters, attempt: &AttemptNote) {
+    fn attempt(&self, route: &RouteMeters, endpoint: Option<Arc<EndpointMeters>>, attempt: &AttemptNote) {
         self.connection(attempt.reused, attempt.connected.is_some());
         if let Some(ended) = attempt.ended.filter(|_| attempt.status > 0) {
             route.first_byte(ended.since(attempt.began));
         }
-        if let Some(endpoint) = self.endpoint(service, attempt.address) {
+        if let Some(endpoint) = endpoint {
             match attempt.then {
                 Then::Dropped | Then::Overtaken => endpoint.cancelled(),
                 _ if attempt.reason.is_none() && attempt.connected.is_some() && attempt.status < 500 => {

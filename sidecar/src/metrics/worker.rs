@@ -57,11 +57,24 @@ pub struct WorkerMeters {
     resolved: RefCell<QuickMap<ServiceKey, Resolved>>,
 }
 
+/// The handles of one service.
 #[derive(Debug)]
-struct Resolved {
+pub(super) struct Resolved {
     cells: Arc<ServiceCells>,
     routes: Vec<(Option<Label>, Arc<RouteMeters>)>,
     endpoints: QuickMap<SocketAddr, Arc<EndpointMeters>>,
+}
+
+impl Resolved {
+    pub(super) fn route(&mut self, route: Option<&Label>) -> Arc<RouteMeters> {
+        let known = self.routes.iter().find(|(name, _)| name.as_ref() == route);
+        if let Some((_, meters)) = known {
+            return Arc::clone(meters);
+        }
+        let meters = self.cells.route(route);
+        self.routes.push((route.cloned(), Arc::clone(&meters)));
+        meters
+    }
 }
 
 impl WorkerMeters {
@@ -91,31 +104,29 @@ impl WorkerMeters {
 
     /// The handles of a route.
     pub fn route(&self, service: &ServiceKey, route: Option<&Label>) -> Arc<RouteMeters> {
-        self.with(service, |resolved| {
-            let known = resolved.routes.iter().find(|(name, _)| name.as_ref() == route);
-            if let Some((_, meters)) = known {
-                return Arc::clone(meters);
-            }
-            let meters = resolved.cells.route(route);
-            resolved.routes.push((route.cloned(), Arc::clone(&meters)));
-            meters
-        })
+        self.with(service, |resolved| resolved.route(route))
     }
 
     /// The handles of an endpoint; `None` when its service has as many as it may.
     pub fn endpoint(&self, service: &ServiceKey, address: SocketAddr) -> Option<Arc<EndpointMeters>> {
-        self.with(service, |resolved| {
-            if let Some(meters) = resolved.endpoints.get(&address) {
-                return Some(Arc::clone(meters));
-            }
-            let Some(meters) = resolved.cells.endpoint(address, ENDPOINTS_MAX) else {
-                self.cells.endpoints_overflow.add(1);
-                self.limit_hit(Limit::Labels);
-                return None;
-            };
-            resolved.endpoints.insert(address, Arc::clone(&meters));
-            Some(meters)
-        })
+        self.with(service, |resolved| self.endpoint_of(resolved, address))
+    }
+
+    pub(super) fn endpoint_of(
+        &self,
+        resolved: &mut Resolved,
+        address: SocketAddr,
+    ) -> Option<Arc<EndpointMeters>> {
+        if let Some(meters) = resolved.endpoints.get(&address) {
+            return Some(Arc::clone(meters));
+        }
+        let Some(meters) = resolved.cells.endpoint(address, ENDPOINTS_MAX) else {
+            self.cells.endpoints_overflow.add(1);
+            self.limit_hit(Limit::Labels);
+            return None;
+        };
+        resolved.endpoints.insert(address, Arc::clone(&meters));
+        Some(meters)
     }
 
     /// The handles of requests that named no service there is.
@@ -123,7 +134,8 @@ impl WorkerMeters {
         self.cells.other.route(None)
     }
 
-    fn with<T>(&self, service: &ServiceKey, get: impl FnOnce(&mut Resolved) -> T) -> T {
+    /// Looks at the handles of `service`, once for all that a request needs of them.
+    pub(super) fn with<T>(&self, service: &ServiceKey, get: impl FnOnce(&mut Resolved) -> T) -> T {
         let mut resolved = self.resolved.borrow_mut();
         if let Some(known) = resolved.get_mut(service) {
             return get(known);
