@@ -69,7 +69,8 @@ pub(super) async fn reach(
         Some(conn) => conn,
         None => {
             let tls = trust.as_deref().map(|trust| (trust, endpoint.instance.protocol));
-            dial(world, gone, (place, tls), attempt.connect_until()).await?
+            // Boxed: few requests dial, and all would have room for what that holds.
+            Box::pin(dial(world, gone, (place, tls), attempt.connect_until())).await?
         }
     };
     attempt.connected(world.clock.now(), conn.reused);

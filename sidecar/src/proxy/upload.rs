@@ -37,6 +37,8 @@ pub(super) struct Upload {
     given: usize,
     /// The current attempt was given the end.
     ended: bool,
+    /// And everything before it was written: nothing is left to be moved.
+    through: bool,
     /// The client sent everything.
     whole: bool,
     /// Something was let go of: no other attempt can be made of this body.
@@ -57,6 +59,7 @@ impl Upload {
             most: u64::MAX,
             given: 0,
             ended: false,
+            through: false,
             whole: none,
             gone: false,
             bytes: 0,
@@ -96,7 +99,7 @@ impl Upload {
     /// Begins another attempt.
     pub(super) fn rewind(&mut self) {
         self.given = 0;
-        self.ended = false;
+        (self.ended, self.through) = (false, false);
     }
 
     /// Lets go of what is kept, once the current attempt was given all of it: no other will need it.
@@ -122,11 +125,15 @@ impl Upload {
         client: &mut D,
         endpoint: &mut U,
     ) -> (Moved, Moved) {
+        if self.through {
+            return (Poll::Ready(Ok(())), Poll::Ready(Ok(())));
+        }
         loop {
             let pumped = self.poll_pump(cx, client, endpoint);
             let full = !self.queue.has_room(endpoint.queued());
             let flushed = endpoint.poll_flush(cx);
             self.queue.tell(endpoint.queued());
+            self.through = self.ended && matches!(flushed, Poll::Ready(Ok(())));
             // Room again: the client may have more at hand, and nobody else would wake us.
             if !full || !matches!(flushed, Poll::Ready(Ok(()))) {
                 return (pumped, flushed);
