@@ -1,4 +1,5 @@
-//! Each row of `docs/coverage.md` names a test that exists, or says that the promise is not built.
+//! Each row of `docs/coverage.md` and `docs/coverage-control-plane.md` names a test that exists, or says that the promise
+//! is not built.
 
 use crate::tree;
 
@@ -43,13 +44,15 @@ fn is_test(test: &str) -> bool {
 
 #[test]
 fn each_promise_names_a_test_that_exists() {
-    let page = tree::read("docs/coverage.md");
-    let rows = rows(&page);
-    assert!(rows.len() > 10, "docs/coverage.md has only {} rows", rows.len());
-    let problems: Vec<String> = rows
-        .into_iter()
-        .filter_map(|(promise, shown)| missing(shown, is_test).map(|what| format!("{promise}: {what}")))
-        .collect();
+    let mut problems: Vec<String> = Vec::new();
+    for path in ["docs/coverage.md", "docs/coverage-control-plane.md"] {
+        let page = tree::read(path);
+        let rows = rows(&page);
+        assert!(rows.len() > 10, "{path} has only {} rows", rows.len());
+        let told =
+            |(promise, shown)| missing(shown, is_test).map(|what| format!("{path}: {promise}: {what}"));
+        problems.extend(rows.into_iter().filter_map(told));
+    }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 

@@ -293,3 +293,26 @@ fn a_storm_of_watches_is_told_when_to_come_back() {
     }
     assert_eq!(refused, 10_000 - 2_001);
 }
+
+#[test]
+fn heartbeats_other_services_and_time_wake_nobody() {
+    let mut world = World::ready();
+    let session = world.open(1);
+    let digest = world.core.query(&service()).unwrap().digest;
+    world.core.subscribe(&watch(digest, WatchMode::Stream), world.now()).unwrap();
+    // Another service comes, changes and goes.
+    let at = |weight| api::Instance {
+        weight,
+        ..api::Instance::at("other".parse().unwrap(), ([10, 0, 0, 9], 80).into())
+    };
+    let other = world.open_at(9, 1, vec![at(1)]);
+    world.core.register(&other, at(2), world.now()).unwrap();
+    let now = world.now();
+    world.core.deregister(&other, &Deregister { key: at(2).key, cause: Cause::Drained }, now).unwrap();
+    assert_eq!(millis(&mut world, 999), []);
+    // An hour of beats tells nobody anything: there is no full push by the clock.
+    for _ in 0..3_600 {
+        world.pass(1, &[session.clone(), other.clone()]);
+        assert_eq!(millis(&mut world, 0), [], "second {}", world.now);
+    }
+}
