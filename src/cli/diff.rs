@@ -63,9 +63,11 @@ impl Diff {
                 text.push_str(&format!("    {service}: {told}\n"));
             }
             for path in unforeseen {
-                text.push_str(&format!(
-                    "    {path}: the past says nothing of it; roll it out with --staged\n"
-                ));
+                let how = match api::Policy::can_be_in_shadow(&path) {
+                    true => "use mode: shadow",
+                    false => "roll it out with --staged",
+                };
+                text.push_str(&format!("    {path}: the past says nothing of it; {how}\n"));
             }
             differs |= !changes.is_empty();
             super::say(&text)?;

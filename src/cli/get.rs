@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use api::message::{PolicyNews, ServiceView};
-use api::{List, ServiceKey};
+use api::shadow::ShadowView;
+use api::{List, Namespace, ServiceKey};
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -36,6 +37,12 @@ enum What {
     },
     /// Policies in force.
     Policies,
+    /// What policies in shadow would have done.
+    Shadows {
+        /// The namespace.
+        #[arg(long, default_value_t = Namespace::default())]
+        namespace: Namespace,
+    },
 }
 
 impl Get {
@@ -44,6 +51,9 @@ impl Get {
         let text = match &self.what {
             What::Services => self.listed("/v1/services", services)?,
             What::Policies => self.listed("/v1/policies", policies)?,
+            What::Shadows { namespace } => {
+                self.listed(&format!("/v1/namespaces/{namespace}/shadows"), shadows)?
+            }
             What::Instances { service } => {
                 let path =
                     format!("/v1/namespaces/{}/services/{}/instances", service.namespace, service.name);
@@ -101,6 +111,19 @@ fn policies(news: Vec<PolicyNews>) -> Vec<Vec<String>> {
         vec![word(document, "/namespace", "default"), name, service, caller, mode]
     };
     std::iter::once(head).chain(news.iter().flat_map(|news| &news.documents).map(row)).collect()
+}
+
+fn shadows(views: Vec<ShadowView>) -> Vec<Vec<String>> {
+    let head = ["SERVICE", "LEAF", "WOULD", "REQUESTS", "SIDECARS", "WORDS"].map(str::to_owned).to_vec();
+    let rows = |ShadowView { sum, sidecars }: ShadowView| {
+        let (service, words) = (sum.service.to_string(), sum.words.to_string());
+        let row = move |(leaf, would): (String, u64)| {
+            let numbers = [would.to_string(), sum.requests.to_string(), sidecars.to_string()];
+            [service.clone(), leaf].into_iter().chain(numbers).chain([words.clone()]).collect()
+        };
+        sum.would.into_iter().map(row).collect::<Vec<Vec<String>>>()
+    };
+    std::iter::once(head).chain(views.into_iter().flat_map(rows)).collect()
 }
 
 /// Columns as wide as their widest cell; empty cells are a dash.

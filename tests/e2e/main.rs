@@ -28,6 +28,7 @@ mod quota;
 mod rates;
 mod refusals;
 mod rollout;
+mod shadow;
 mod start;
 mod tcp;
 mod tls;

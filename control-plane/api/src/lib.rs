@@ -22,6 +22,7 @@ pub mod quota;
 pub mod reason;
 pub mod rollout;
 pub mod schema;
+pub mod shadow;
 pub mod story;
 pub mod traffic;
 pub mod unit;

@@ -23,6 +23,7 @@ use crate::instance::{Instance, InstanceKey};
 use crate::list::{Cause, Delta};
 use crate::name::{Namespace, NodeName, ServiceKey};
 use crate::rollout::PolicyTrial;
+use crate::shadow::ShadowReport;
 use crate::traffic::Traffic;
 use crate::unit::Span;
 
@@ -83,6 +84,9 @@ pub struct Beat {
     /// What it counted of the requests it carried, of each route and caller that had any since the last beat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Traffic>,
+    /// What policies in shadow would have done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<ShadowReport>,
     /// What it says of each command it knows: nothing where it obeys, else why it cannot.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub commands: BTreeMap<u64, String>,

@@ -9,6 +9,7 @@ mod limit;
 mod matching;
 mod set;
 mod settings;
+mod shadow;
 mod subset;
 
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
@@ -21,4 +22,5 @@ pub use settings::{
     Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Retry, RetryWords, Settings,
     SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
 };
+pub use shadow::{ShadowRoute, ShadowSettings, Shadowed};
 pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -146,6 +146,7 @@ fn around(listener: &str, app: Arc<App>, own: Router<Arc<App>>) -> Router {
         .route("/v1/policies", get(policies::list))
         .route("/v1/namespaces/{namespace}/policies", get(policies::of_namespace))
         .route("/v1/namespaces/{namespace}/verdicts", get(rollouts::verdicts))
+        .route("/v1/namespaces/{namespace}/shadows", get(sessions::shadows))
         .route("/v1/namespaces/{namespace}/policies/{name}/history", get(policies::history))
         .layer(
             ServiceBuilder::new()

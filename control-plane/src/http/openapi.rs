@@ -79,6 +79,7 @@ pub(crate) const ROUTES: &[(At, &str, &str, &str)] = &[
         "/v1/namespaces/{namespace}/verdicts",
         "Who runs the policies, who cannot, who has not said.",
     ),
+    (Both, "GET", "/v1/namespaces/{namespace}/shadows", "What policies in shadow would have done."),
     (Both, "GET", "/v1/namespaces/{namespace}/rollouts", "The last rollout."),
     (Admin, "POST", "/v1/namespaces/{namespace}/rollouts", "Begins a rollout."),
     (Admin, "DELETE", "/v1/namespaces/{namespace}/rollouts", "Gives the rollout up."),

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use api::Namespace;
 use api::message::{Beat, BeatHeard, OpenSession, SessionOpened};
 use api::quota::{QuotaGrant, QuotaReport, QuotaView};
+use api::shadow::ShadowView;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use control_core::SessionView;
 
-use super::App;
-use super::body;
 use super::problem::Refused;
 use super::whitelists::From;
+use super::{App, body, name};
 
 /// `POST /v1/sessions`: opens or resumes a session.
 pub(crate) async fn open(
@@ -61,6 +62,15 @@ pub(crate) async fn quotas(
 /// `GET /v1/quotas`: every fleet-wide limit, what is granted of it, and by how much it may be exceeded.
 pub(crate) async fn all_quotas(State(app): State<Arc<App>>) -> Result<Json<Vec<QuotaView>>, Refused> {
     Ok(Json(app.desk.ask(|desk, now| desk.core.quotas(now)).await??))
+}
+
+/// `GET /v1/namespaces/{namespace}/shadows`: what policies in shadow would have done, summed over connected sidecars.
+pub(crate) async fn shadows(
+    State(app): State<Arc<App>>,
+    Path(namespace): Path<String>,
+) -> Result<Json<Vec<ShadowView>>, Refused> {
+    let namespace: Namespace = name("namespace", &namespace)?;
+    Ok(Json(app.desk.ask(move |desk, _| desk.core.shadows(&namespace)).await??))
 }
 
 /// `GET /v1/sessions`: who is connected, which policies each runs, which each rejected.

@@ -76,6 +76,7 @@ pub mod resend;
 pub mod route;
 pub mod scratch;
 pub mod service;
+pub mod shadow;
 pub mod share;
 pub mod side;
 pub mod speed;

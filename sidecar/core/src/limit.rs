@@ -14,6 +14,7 @@ use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::scratch::Scratch;
 use crate::service::ServiceCell;
+use crate::shadow::ShadowPlace;
 
 /// Leave to send a request to its service; its place in flight goes back when this is dropped.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Admission {
     cost: u32,
     turn: Option<Moment>,
     _in_flight: Held<ServiceCell>,
+    _shadow: Option<ShadowPlace>,
 }
 
 impl Admission {
@@ -80,15 +82,23 @@ pub fn limit<'h>(
     };
     scratch.patience.over();
     let (cost, mut turn) = (settings.cost.of(&header), None);
+    let asker = || Asker { exchange, cost, patience: deadline.remaining(now), now };
+    let shadow = route.shadow().and_then(|shadow| shadow.ask(route.index(), asker(), &header));
     if !terms.limits.is_empty() {
-        let patience = deadline.remaining(now);
-        match (Asker { exchange, cost, patience, now }).take_all(&terms.limits, header) {
+        match asker().take_all(&terms.limits, header) {
             Ok(at) => turn = at,
             Err(refusal) => return Verdict::Refuse(refusal),
         }
     }
     route.cell().budget.tell_request(now);
-    Verdict::Now(Admission { route: route.clone(), deadline, cost, turn, _in_flight: in_flight })
+    Verdict::Now(Admission {
+        route: route.clone(),
+        deadline,
+        cost,
+        turn,
+        _in_flight: in_flight,
+        _shadow: shadow,
+    })
 }
 
 /// A command refuses the route.

@@ -14,6 +14,7 @@ use crate::latency::Latencies;
 use crate::limits::{EndpointLimit, LimitWords};
 use crate::parts::Wants;
 use crate::service::ServiceCell;
+use crate::shadow::ShadowPlan;
 use crate::traffic::Tally;
 
 /// What a worker runs for one service; shared as an `Arc`, swapped whole.
@@ -27,6 +28,8 @@ pub struct ServicePlan {
     pub needs_peer: bool,
     /// The routes in the order they are tried; the last one matches everything.
     pub routes: Vec<RoutePlan>,
+    /// What policies in shadow would do; `None` where there are none.
+    pub shadow: Option<ShadowPlan>,
     /// How often each of its endpoints may be asked, counted in the endpoint's cell.
     pub per_endpoint: Option<EndpointLimit>,
 }
@@ -106,7 +109,11 @@ impl ServicePlan {
             let mut limits = rest.settings.limits.iter();
             Some(EndpointLimit::new(limits.find(|limit| limit.key == LimitKey::Endpoint)?))
         });
-        Self { service: service.clone(), cell, needs_peer, routes, per_endpoint }
+        let names: Vec<Option<Label>> = routes.iter().map(|route| route.name.clone()).collect();
+        let shadow = settings.shadow.as_ref().map(|shadow| {
+            ShadowPlan::compile(shadow, &names, before.and_then(|before| before.shadow.as_ref()))
+        });
+        Self { service: service.clone(), cell, needs_peer, shadow, routes, per_endpoint }
     }
 
     /// What the policies say for the whole service. An endpoint's machines (health, breaker, averages, its cap)

@@ -14,6 +14,7 @@ use crate::latency::Latencies;
 use crate::parts::{self, Asked};
 use crate::plan::{RoutePlan, ServicePlan, Terms};
 use crate::service::ServiceCell;
+use crate::shadow::ShadowPlan;
 use crate::traffic::Tally;
 
 /// The route of one request, with the plan it comes from: a plan swapped meanwhile does not touch it.
@@ -103,6 +104,11 @@ impl Route {
     /// What is counted of its requests.
     pub fn tally(&self) -> &Tally {
         &self.plan.routes[self.at].tally
+    }
+
+    /// What policies in shadow would do to its service's requests; `None` where there are none.
+    pub fn shadow(&self) -> Option<&ShadowPlan> {
+        self.plan.shadow.as_ref()
     }
 
     /// What is counted of the service.

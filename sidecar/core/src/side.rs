@@ -19,6 +19,8 @@ pub fn outbound(settings: ServiceSettings) -> ServiceSettings {
 /// What `settings` mean before an instance of the service: its routes and the limits that count there.
 #[must_use]
 pub fn inbound(settings: ServiceSettings) -> ServiceSettings {
+    // Before the app nothing is in shadow: what can be counts at the callers' hosts.
+    let settings = ServiceSettings { shadow: None, ..settings };
     each(settings, |settings| {
         let mut own = Settings { limits: std::mem::take(&mut settings.limits), ..Settings::default() };
         own.limits.retain(|limit| limit.scope == LimitScope::Instance);

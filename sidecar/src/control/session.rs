@@ -160,7 +160,8 @@ async fn step(
         let path = format!("/v1/sessions/{session}");
         let counted = hub.state.borrow().traffic(cluster.teller, now);
         let (serve, fail) = hub.state.borrow().testimony(cluster.teller, &said.doubted, now);
-        let told = Beat { serve, fail, traffic: said.news(&counted), ..words.clone() };
+        let shadows = hub.state.borrow().shadows(cluster.teller);
+        let told = Beat { serve, fail, traffic: said.news(&counted), shadows, ..words.clone() };
         let heard: BeatHeard = cluster.client.call(Method::PUT, &path, &told).await.map_err(over)?;
         heart.tell_heard(now, heard.beat_every.duration(), hub.dice.draw());
         let (knows, _) = hub.state.borrow().testimony(cluster.teller, &heard.doubted, now);

@@ -47,6 +47,7 @@ pub(crate) fn write(hub: &Hub) {
         also: clusters.collect(),
         snapshot: hub.kept.borrow().clone(),
         policies: policies.collect(),
+        shadows: hub.clusters.iter().flat_map(|cluster| state.shadows(cluster.teller)).collect(),
         services: state.each().map(|line| service(hub, line)).collect(),
         instances: (0..hub.apps.len()).map(|index| instance(hub, index)).collect(),
         drain: hub.drain.progress(),

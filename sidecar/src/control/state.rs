@@ -12,6 +12,7 @@ use std::time::Duration;
 use api::config::FIRST_CLUSTER;
 use api::message::PolicyNews;
 use api::policy::{PolicySet, ServiceSettings};
+use api::shadow::ShadowReport;
 use api::traffic::Traffic;
 use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::clusters::Clusters;
@@ -416,6 +417,12 @@ impl State {
     pub(crate) fn traffic(&self, teller: Teller, now: Moment) -> Vec<Traffic> {
         let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
         its.flat_map(|(_, known)| known.plan.traffic(now)).collect()
+    }
+
+    /// What policies in shadow of the services whose policies are `teller`'s would have done.
+    pub(crate) fn shadows(&self, teller: Teller) -> Vec<ShadowReport> {
+        let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
+        its.filter_map(|(service, known)| Some(known.plan.shadow.as_ref()?.report(service))).collect()
     }
 
     /// The limits of which this host spends a part that `teller` grants.

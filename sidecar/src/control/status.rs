@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use api::shadow::ShadowReport;
 use api::{Digest, InstanceKey, Label, Namespace, Readiness, Reason, ServiceKey};
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ pub struct Status {
     pub snapshot: Option<SnapshotStatus>,
     /// The policies of each namespace.
     pub policies: Vec<PolicyStatus>,
+    /// What policies in shadow would have done.
+    pub shadows: Vec<ShadowReport>,
     /// Each service known or asked for.
     pub services: Vec<ServiceStatus>,
     /// The instances this sidecar stands beside.

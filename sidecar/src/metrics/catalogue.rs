@@ -138,6 +138,11 @@ families! {
         "Bytes of request bodies kept for another try.";
     QUEUED = "outrigger_queued_bytes", Gauge, "bytes", [],
         "Bytes of bodies that wait to be written to slow readers.";
+    // Policies in shadow.
+    SHADOW_REQUESTS = "outrigger_shadow_requests_total", Counter, "", ["service"],
+        "Requests that policies in shadow were held against, since the words are what they are.";
+    SHADOW_WOULD = "outrigger_shadow_would_total", Counter, "", ["service", "leaf"],
+        "Requests that a leaf in shadow would have refused or cut.";
     // The control plane, as this sidecar sees it.
     CONTROL_CONNECTED = "outrigger_control_connected", Gauge, "", ["cluster"],
         "1 while a session with a control plane of the cluster is open.";

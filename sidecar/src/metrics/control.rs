@@ -20,6 +20,13 @@ pub fn collect(status: &Status, sheet: &mut Sheet) {
             sheet.set(&c::LIST_AGE, &[&service.service.to_string()], age as f64 / 1e3);
         }
     }
+    for shadow in &status.shadows {
+        let service = shadow.service.to_string();
+        sheet.set(&c::SHADOW_REQUESTS, &[&service], shadow.requests as f64);
+        for (leaf, count) in &shadow.would {
+            sheet.set(&c::SHADOW_WOULD, &[&service, leaf], *count as f64);
+        }
+    }
     for control in status.clusters() {
         let cluster = &[control.cluster.as_str()];
         sheet.set(&c::CONTROL_CONNECTED, cluster, f64::from(u8::from(control.connected)));

@@ -41,6 +41,10 @@ pub(super) fn finish<D: Downstream>(
     world.meters.finished(&seen, effects);
     if let Some(route) = &ongoing.route {
         route.tally().tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took());
+        if let Some(shadow) = route.shadow() {
+            let head = finish.head.unwrap_or(now).since(seen.arrived);
+            shadow.tell_head(route.index(), &ongoing.exchange.caller, head);
+        }
     }
     let kept = Rings::wants(seen.is_troubled(SLOW), world.dice.draw());
     if kept != Kept::No || world.log.wants(seen.failed(), ongoing.exchange.id) {

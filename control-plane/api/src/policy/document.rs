@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::limit::LimitKey;
+use super::limit::{LimitKey, LimitScope};
 use super::matching::{CallerPattern, Matching};
 use super::settings::SettingsWords;
 use crate::choice::choice;
@@ -20,6 +20,8 @@ choice! {
         /// It acts.
         #[default]
         Enforce = "enforce",
+        /// It is held against the same requests without acting, and what it would have done is counted.
+        Shadow = "shadow",
     }
 }
 
@@ -96,8 +98,41 @@ impl Policy {
         choosing.chain(scopes).chain(kinds).chain(keys).chain(strategies).collect()
     }
 
+    /// Whether the leaf at `path` can be tried in shadow.
+    pub fn can_be_in_shadow(path: &str) -> bool {
+        IN_SHADOW.contains(&path)
+    }
+
+    /// What a document in shadow may say: what can be held against a request without acting on it.
+    fn check_shadow(&self, path: &str, problems: &mut Problems) {
+        if !self.routes.is_empty() {
+            let hint = "write it for the whole service, or for one caller";
+            problems.push(Problem::at(join(path, "routes"), "routes cannot be in shadow").hint(hint));
+        }
+        let mut leaves = Vec::new();
+        self.words.leaves(path, &mut leaves);
+        for (leaf, _) in leaves {
+            let bare = leaf.strip_prefix(path).unwrap_or(&leaf).trim_start_matches('.');
+            if !IN_SHADOW.contains(&bare) {
+                let what = format!("{bare} cannot be in shadow");
+                let hint = format!("{} can; try others by outrigger apply --staged", IN_SHADOW.join(", "));
+                problems.push(Problem::at(leaf, what).hint(hint));
+            }
+        }
+        let limits = self.words.limits.iter().flatten().enumerate();
+        for (at, limit) in limits {
+            if limit.scope != LimitScope::Host || limit.key == LimitKey::Endpoint {
+                let what = "only a limit of each host, by service, route, caller or header, can be in shadow";
+                problems.push(Problem::at(format!("{}[{at}]", join(path, "limits")), what));
+            }
+        }
+    }
+
     /// What a document may not say although each of its words is right.
     fn check(&self, path: &str, problems: &mut Problems) {
+        if self.mode == Mode::Shadow {
+            self.check_shadow(path, problems);
+        }
         if self.target.service.is_none() && !self.routes.is_empty() {
             let what = "routes need a service";
             problems.push(Problem::at(join(path, "routes"), what).hint("write match: { service: NAME }"));
@@ -135,6 +170,10 @@ impl Policy {
         }
     }
 }
+
+/// Leaves that can be held against a request without acting on it.
+const IN_SHADOW: &[&str] =
+    &["limits", "concurrency.per_service", "concurrency.longest_wait", "timeout.total"];
 
 /// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
 const OF_ENDPOINTS: &[&str] = &["health.", "check.", "breaker.", "concurrency.per_endpoint"];

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::document::{Mode, Policy};
 use super::matching::{CallerPattern, Matching};
 use super::settings::{Settings, SettingsWords};
+use super::shadow::ShadowSettings;
 use crate::digest::Digest;
 use crate::name::{Label, Namespace, ServiceKey};
 use crate::problem::Problem;
@@ -24,6 +25,8 @@ pub struct PolicySet {
 pub struct ServiceSettings {
     /// The routes.
     pub routes: Vec<RouteSettings>,
+    /// What documents in shadow would change; `None` where none speaks for the service.
+    pub shadow: Option<ShadowSettings>,
 }
 
 /// The settled settings of one route.
@@ -73,6 +76,7 @@ impl ServiceSettings {
                 callers: BTreeMap::new(),
                 stop: None,
             }],
+            shadow: None,
         }
     }
 }
@@ -130,8 +134,9 @@ impl PolicySet {
 
     /// Leaves that `policy` and a document of the set both set at one scope.
     fn conflicts(&self, policy: &Policy) -> Vec<Problem> {
-        let same_scope =
-            |other: &&Policy| other.namespace == policy.namespace && other.target == policy.target;
+        let same_scope = |other: &&Policy| {
+            other.namespace == policy.namespace && other.target == policy.target && other.mode == policy.mode
+        };
         let mut problems = Vec::new();
         for other in self.documents().filter(same_scope) {
             let theirs: BTreeSet<String> = scoped_leaves(other).into_iter().map(|(path, _)| path).collect();
@@ -146,40 +151,29 @@ impl PolicySet {
         problems
     }
 
-    /// The documents that speak for `service`, widest first.
-    fn layers(&self, service: &ServiceKey) -> Vec<&Policy> {
+    /// The documents that speak for `service` and are in force, or in shadow too; widest first, and of one scope those
+    /// in shadow last.
+    fn layers(&self, service: &ServiceKey, shadow: bool) -> Vec<&Policy> {
         let mut layers: Vec<&Policy> = self
             .documents()
-            .filter(|d| d.mode == Mode::Enforce && d.namespace == service.namespace)
+            .filter(|d| (shadow || d.mode == Mode::Enforce) && d.namespace == service.namespace)
             .filter(|d| d.target.service.as_ref().is_none_or(|name| *name == service.name))
             .collect();
-        layers.sort_by_key(|d| d.target.service.is_some());
+        layers.sort_by_key(|d| (d.target.service.is_some(), d.mode));
         layers
     }
 
     /// What the policies say for `service`; total, also for a service nobody wrote a policy for.
     pub fn settle(&self, service: &ServiceKey) -> ServiceSettings {
-        let (callers, everyone): (Vec<_>, Vec<_>) =
-            self.layers(service).into_iter().partition(|d| d.target.caller != CallerPattern::Any);
-        let base = everyone.iter().fold(SettingsWords::default(), |wide, d| d.words.clone().over(&wide));
-        let named = everyone.iter().flat_map(|d| &d.routes);
-        let mut routes: Vec<RouteSettings> = named
-            .map(|route| RouteSettings {
-                name: Some(route.name.clone()),
-                matching: route.matching.clone(),
-                settings: route.words.clone().over(&base).settle(),
-                callers: settle_callers(&callers, &route.words.clone().over(&base)),
-                stop: None,
-            })
-            .collect();
-        routes.push(RouteSettings {
-            name: None,
-            matching: Matching::default(),
-            settings: base.settle(),
-            callers: settle_callers(&callers, &base),
-            stop: None,
+        let routes = settle_routes(self.layers(service, false));
+        let all = self.layers(service, true);
+        let shadows = all.iter().filter(|d| d.mode == Mode::Shadow).map(|d| d.digest());
+        let words = shadows.reduce(|mut sum, digest| {
+            sum += digest;
+            sum
         });
-        ServiceSettings { routes }
+        let shadow = words.map(|words| ShadowSettings::of(words, &settle_routes(all), &routes));
+        ServiceSettings { routes, shadow }
     }
 
     /// Every leaf somebody set for `route` of `service` and whose word won.
@@ -191,7 +185,7 @@ impl PolicySet {
             }
         };
         let everyone = |d: &&Policy| d.target.caller == CallerPattern::Any;
-        for document in self.layers(service).into_iter().filter(everyone) {
+        for document in self.layers(service, false).into_iter().filter(everyone) {
             let mut leaves = Vec::new();
             document.words.leaves("", &mut leaves);
             lay(leaves, format!("policy {}", document.name));
@@ -213,6 +207,31 @@ fn scoped_leaves(policy: &Policy) -> Vec<Leaf> {
         route.words.leaves(&format!("routes.{}", route.name), &mut leaves);
     }
     leaves
+}
+
+/// What documents say together, route by route.
+fn settle_routes(layers: Vec<&Policy>) -> Vec<RouteSettings> {
+    let (callers, everyone): (Vec<_>, Vec<_>) =
+        layers.into_iter().partition(|d| d.target.caller != CallerPattern::Any);
+    let base = everyone.iter().fold(SettingsWords::default(), |wide, d| d.words.clone().over(&wide));
+    let named = everyone.iter().flat_map(|d| &d.routes);
+    let mut routes: Vec<RouteSettings> = named
+        .map(|route| RouteSettings {
+            name: Some(route.name.clone()),
+            matching: route.matching.clone(),
+            settings: route.words.clone().over(&base).settle(),
+            callers: settle_callers(&callers, &route.words.clone().over(&base)),
+            stop: None,
+        })
+        .collect();
+    routes.push(RouteSettings {
+        name: None,
+        matching: Matching::default(),
+        settings: base.settle(),
+        callers: settle_callers(&callers, &base),
+        stop: None,
+    });
+    routes
 }
 
 fn settle_callers(documents: &[&Policy], base: &SettingsWords) -> BTreeMap<Label, Settings> {

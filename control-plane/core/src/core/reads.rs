@@ -1,7 +1,10 @@
 //! What readers ask: lists, digests, services, sessions. Nothing here changes anything.
 
 use api::message::{DigestCheck, Digests, ServiceView};
-use api::{List, Moment, ServiceKey, Span};
+use std::collections::BTreeMap;
+
+use api::shadow::{ShadowReport, ShadowView};
+use api::{Digest, List, Moment, Namespace, ServiceKey, Span};
 
 use super::ControlCore;
 use crate::event::HeldBy;
@@ -75,6 +78,27 @@ impl ControlCore {
             })
         };
         Ok(self.leases.iter().filter_map(view).collect())
+    }
+
+    /// What policies in shadow of `namespace` would have done, as connected sidecars counted it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLoaded`].
+    pub fn shadows(&self, namespace: &Namespace) -> Result<Vec<ShadowView>, Refusal> {
+        self.loaded()?;
+        let mut sums: BTreeMap<(ServiceKey, Digest), ShadowView> = BTreeMap::new();
+        let told = self.sessions.all().flat_map(|session| &session.beat.shadows);
+        for told in told.filter(|told| told.service.namespace == *namespace) {
+            let none = ShadowReport { requests: 0, would: BTreeMap::new(), ..told.clone() };
+            let sum = sums.entry((told.service.clone(), told.words));
+            let ShadowView { sum, sidecars } = sum.or_insert(ShadowView { sum: none, sidecars: 0 });
+            *sidecars += 1;
+            sum.requests += told.requests;
+            for (leaf, count) in &told.would {
+                *sum.would.entry(leaf.clone()).or_default() += count;
+            }
+        }
+        Ok(sums.into_values().collect())
     }
 
     pub(super) fn view(&self, service: &ServiceKey) -> ServiceView {
