@@ -267,6 +267,8 @@ mod tests {
         check(all, text, None, Some(&["balance.by=least-loaded"]), "balance.by: no connected sidecar");
         check(all, text, None, Some(&["balance.by=random"]), "at 1");
         check(all, text, None, None, "at 2");
+        let shadow = "name: b\nmode: shadow\ntimeout: { total: 1s }";
+        check(all, shadow, None, Some(&["mode=enforce"]), "mode: no connected sidecar");
     }
 
     #[test]

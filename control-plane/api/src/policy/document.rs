@@ -83,7 +83,8 @@ impl Policy {
         let words = leaves.iter().filter(|(path, _)| CLOSED.contains(&path.as_str())).filter_map(word);
         let limits =
             leaves.iter().filter(|(path, _)| path == "limits").filter_map(|(_, value)| value.as_array());
-        words.chain(limits.flatten().flat_map(words_of_limit)).collect()
+        let mode = (self.mode != Mode::Enforce).then(|| format!("mode={}", self.mode));
+        words.chain(limits.flatten().flat_map(words_of_limit)).chain(mode).collect()
     }
 
     /// Everything a sidecar of this version can run, for [`Policy::needs`] of others to be checked against.
@@ -95,7 +96,8 @@ impl Policy {
         let kinds = LimitKind::ALL.iter().map(|word| format!("limits.kind={word}"));
         let keys = LATER_KEYS.iter().map(|word| format!("limits.key={word}"));
         let strategies = StrategyKind::ALL.iter().map(|word| format!("strategy.kind={word}"));
-        choosing.chain(scopes).chain(kinds).chain(keys).chain(strategies).collect()
+        let modes = Mode::ALL.iter().map(|word| format!("mode={word}"));
+        choosing.chain(scopes).chain(kinds).chain(keys).chain(strategies).chain(modes).collect()
     }
 
     /// Whether the leaf at `path` can be tried in shadow.
