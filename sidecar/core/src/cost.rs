@@ -1,11 +1,12 @@
-//! What one more request to an endpoint would cost: load × latency ÷ success.
+//! What one more request to an endpoint would cost, and how much of its traffic its failures leave it.
 //!
 //! ```text
-//! cost = (in flight ÷ weight + 1) × peak EWMA of good answers, told apart from its peers' ÷ success^6
+//! cost = (in flight ÷ weight + 1) × peak EWMA of good answers, told apart from its peers'
+//! traffic = what cost and weight give it, at most what they give its peers × success^6
 //! ```
 //!
-//! Success is the windowed share of good answers against the peers' median, with a prior. So a host that
-//! fails fast is never the cheapest, one failure costs a host a part of its traffic and not all of it, and a
+//! Success is the windowed share of good answers against the peers' median, with a prior. So a host that fails fast
+//! gains nothing by being idle, one failure costs a host a part of its traffic at any load and not all of it, and a
 //! service where everything fails alike starves nobody. Only the ratio of two costs means something.
 
 use std::sync::Arc;
@@ -29,6 +30,10 @@ const PRIOR: f32 = 16.0;
 const CHANCE: f32 = 3.0;
 /// How many failures a host's past is doubted by where it is the measure for others.
 const DOUBT: f32 = 4.0;
+/// And by so many standard deviations: of many hosts that fail alike the luckiest is no measure.
+const LUCK: f32 = 2.5;
+/// Of so many hosts that answered a median is taken; of fewer, and not all, nothing is known of the peers.
+const KNOWN: usize = 3;
 /// Hosts whose averages differ by less than this factor are alike: with requests of different size and a queue now and
 /// then, so do equal ones. Their order would be the same for every caller, and all would send to the first.
 const ALIKE: f32 = 1.3;
@@ -51,7 +56,9 @@ pub fn standing(endpoint: &Endpoint, now: Moment, settings: &Settings, peers: f3
     if peers >= 1.0 && endpoint.cell.window.is_clean(now) {
         return 1.0;
     }
-    success(counts(endpoint, now, settings), peers)
+    // A run of failures says what it is now, whatever its window remembers from before.
+    let run = Counts { good: 0, bad: endpoint.cell.health.in_a_row().into() };
+    success(counts(endpoint, now, settings), peers).min(success(run, peers))
 }
 
 /// How much `success` multiplies an endpoint's traffic: success^6.
@@ -69,7 +76,7 @@ pub struct Load {
 }
 
 /// The cost of one more request beside `load`; `latency` is the endpoint's own average, where it has one.
-pub fn cost(load: Load, weight: f32, latency: Option<f32>, success: f32, medians: Medians) -> f32 {
+pub fn cost(load: Load, weight: f32, latency: Option<f32>, medians: Medians) -> f32 {
     let time = match (medians.latency, latency) {
         // Half of the set has no history: then load alone decides.
         (None, _) => 1.0,
@@ -77,7 +84,7 @@ pub fn cost(load: Load, weight: f32, latency: Option<f32>, success: f32, medians
         (Some(peers), None) if load.own == 0 => peers,
         (Some(peers), None) => peers * UNKNOWN,
     };
-    active(load, weight, success) * time
+    active(load, weight, 1.0) * time
 }
 
 /// What an endpoint's time is taken for beside its peers': within [`ALIKE`] of them it is theirs, beyond that by what
@@ -87,8 +94,8 @@ fn told_apart(own: f32, peers: f32) -> f32 {
 }
 
 /// The cost where only how fast it works is looked at: `latency` as its sidecar said or as it was seen.
-pub fn time(latency: Option<f32>, success: f32, medians: Medians) -> f32 {
-    latency.or(medians.latency).unwrap_or(1.0) / favour(success)
+pub fn time(latency: Option<f32>, medians: Medians) -> f32 {
+    latency.or(medians.latency).unwrap_or(1.0)
 }
 
 /// The cost where only what is in flight is looked at.
@@ -111,13 +118,16 @@ pub fn medians(list: &EndpointList, now: Moment, settings: &Settings, numbers: &
     numbers.clear();
     numbers.extend(list.endpoints.iter().filter_map(|e| counts(e, now, settings).share()));
     let best = list.endpoints.iter().map(|e| doubted(counts(e, now, settings))).fold(0.0, f32::max);
-    Medians { latency, success: middle(numbers, 0).unwrap_or(1.0), best }
+    let known = numbers.len() >= KNOWN.min(list.endpoints.len());
+    Medians { latency, success: middle(numbers, 0).filter(|_| known).unwrap_or(1.0), best }
 }
 
-/// The success share of `counts` as if a few failures more had happened: a host with a handful of good answers is
-/// no measure for others.
+/// The success share of `counts` as if a few failures more had happened and luck had helped: a host with a handful of
+/// good answers is no measure for others, nor is the best of many equals.
 fn doubted(counts: Counts) -> f32 {
-    counts.good as f32 / (counts.total() as f32 + DOUBT)
+    let n = counts.total() as f32 + DOUBT;
+    let share = counts.good as f32 / n;
+    (share - LUCK * (share * (1.0 - share) / n).sqrt()).max(0.0)
 }
 
 /// The weight of those that take requests; of all when nobody is well.
@@ -166,19 +176,17 @@ mod tests {
     fn a_host_without_history_is_probed_by_one_request() {
         let medians = Medians { latency: Some(10.0), success: 1.0, best: 1.0 };
         let load = |own| Load { own, known: 2 };
-        let cost = |own, weight, latency, success, medians| {
-            super::cost(load(own), weight, latency, success, medians)
-        };
-        assert_eq!(cost(0, 1.0, None, 1.0, medians), 30.0);
-        assert!(cost(1, 1.0, None, 1.0, medians) > cost(1, 1.0, Some(100.0), 1.0, medians));
+        let cost = |own, latency, medians| super::cost(load(own), 1.0, latency, medians);
+        assert_eq!(cost(0, None, medians), 30.0);
+        assert!(cost(1, None, medians) > cost(1, Some(100.0), medians));
         let cold = Medians { latency: None, ..medians };
-        assert_eq!(cost(1, 1.0, None, 1.0, cold), cost(1, 1.0, Some(10.0), 1.0, cold));
+        assert_eq!(cost(1, None, cold), cost(1, Some(10.0), cold));
     }
 
     #[test]
     fn hosts_that_differ_by_little_are_alike_and_others_by_what_they_differ_beyond_that() {
         let medians = Medians { latency: Some(10.0), ..Medians::default() };
-        let cost = |own| super::cost(Load { own: 0, known: 0 }, 1.0, Some(own), 1.0, medians);
+        let cost = |own| super::cost(Load { own: 0, known: 0 }, 1.0, Some(own), medians);
         assert_eq!([cost(8.0), cost(10.0), cost(12.9)], [10.0; 3]);
         assert!((cost(26.0) - 20.0).abs() < 0.01, "{}", cost(26.0));
         assert!((cost(5.0) - 6.5).abs() < 0.01, "{}", cost(5.0));

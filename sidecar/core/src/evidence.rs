@@ -11,11 +11,14 @@ use api::policy::Health as Settings;
 
 use crate::window::Counts;
 
-/// A run of failures this unlikely under the others' own failure share is no chance: once in ten thousand runs.
-const CHANCE: f32 = 1e-4;
+/// A run of failures this unlikely under the others' own failure share is no chance: once in a million runs, of which a
+/// busy service where everything fails a little has hundreds a second.
+const CHANCE: f32 = 1e-6;
 /// And this unlikely if the run's failures were dealt at random among all answers that came while it lasted.
 /// Looser, because few answers come in that time: three failures against four good answers are enough.
 const DEALT: f32 = 0.03;
+/// So many answers of others tell how they do: if a run is no proof beside them, they fail as well.
+const TELLING: u64 = 16;
 /// While a returning endpoint ramps, one failure is enough where the others fail more rarely than this: it was
 /// ill a moment ago.
 const RAMPING_CHANCE: f32 = 0.05;
@@ -102,6 +105,12 @@ impl Evidence {
     }
 }
 
+/// Whether a run of `run` failures would prove nothing yet beside what the others answered `meanwhile`, and more of
+/// their answers might change that.
+pub fn too_early(run: u32, meanwhile: Counts) -> bool {
+    meanwhile.total() < TELLING && dealt(run, meanwhile) >= DEALT
+}
+
 /// How likely it is that `run` answers of one host are all failures when the failures among them and the
 /// `meanwhile` ones of others are dealt at random (Fisher's exact test, one-sided).
 fn dealt(run: u32, meanwhile: Counts) -> f32 {
@@ -141,9 +150,9 @@ mod tests {
         // Everything begins to fail: the past was good, the others fail as well.
         check(run(3, 0.0, 8, 4), None);
         check(Evidence { recent: 0.3, ..run(3, 0.0, 12, 0) }, None);
-        // Where three of ten always fail, eight in a row are no chance.
-        check(run(3, 0.3, 12, 0), None);
-        check(run(8, 0.3, 30, 10), Some(Sign::InARow));
+        // Where three of ten always fail, twelve in a row are no chance.
+        check(run(8, 0.3, 30, 10), None);
+        check(run(12, 0.3, 45, 15), Some(Sign::InARow));
         // Two of three are ill: the other ill one's failures are outweighed by the good one's answers.
         check(run(5, 0.02, 60, 5), Some(Sign::InARow));
         check(run(5, 1.0, 0, 50), None);

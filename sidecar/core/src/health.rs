@@ -176,9 +176,14 @@ impl Health {
             self.run.store(all.0, Relaxed);
             return (run, Counts::default());
         }
+        (run, self.meanwhile(run, all))
+    }
+
+    /// What the others answered since the first failure of its `run`, when its service has answered `all`.
+    pub fn meanwhile(&self, run: u32, all: Tally) -> Counts {
         let since = all.since(Tally(self.run.load(Relaxed)));
         // The first of the run is in neither count.
-        (run, Counts { bad: since.bad.saturating_sub(u64::from(run - 1)), ..since })
+        Counts { bad: since.bad.saturating_sub(u64::from(run.saturating_sub(1))), ..since }
     }
 
     /// Leaves the endpoint out, unless it is. Returns whether this call did it.

@@ -46,15 +46,16 @@ pub(crate) fn pick(
     dice: &mut u64,
 ) -> Option<(usize, How)> {
     let meant = Meant::of(pool, rank);
-    let least = pool.iter().filter(|s| meant.has(s)).map(|s| s.cost).fold(f32::INFINITY, f32::min);
     let (taken, how) = match by {
         Choosing::LeastLoaded | Choosing::Latency => {
-            (throw_among(pool, meant, |s| by_cost(s, least), dice), How::Drawn)
+            let least = least(pool, meant, |s| s.cost);
+            (throw_among(pool, meant, |s| (least / s.cost).powi(STEEPNESS), dice), How::Drawn)
         }
         Choosing::LeastActive | Choosing::P2c => {
-            (throw_among(pool, meant, |s| if s.cost <= least { s.weight } else { 0.0 }, dice), How::Least)
+            let least = least(pool, meant, |s| s.cost);
+            (throw_among(pool, meant, |s| if s.cost <= least { 1.0 } else { 0.0 }, dice), How::Least)
         }
-        Choosing::Random => (throw_among(pool, meant, Scored::entitled, dice), How::Weighted),
+        Choosing::Random => (throw_among(pool, meant, |_| 1.0, dice), How::Weighted),
         Choosing::Ring | Choosing::Maglev => {
             let led = weigh::lead(pool, rank);
             (led, if led == Some(0) { How::Hashed } else { How::Moved })
@@ -82,31 +83,41 @@ impl Scored {
         self.weight * cost::favour(self.success)
     }
 
-    /// What is in flight to it, for its weight and success.
-    fn active(&self) -> f32 {
-        cost::active(cost::Load { own: self.load, known: self.load }, self.weight, self.success)
+    /// Whether it does worse than its peers.
+    pub(crate) fn fails(&self) -> bool {
+        self.success < 1.0
     }
 
-    /// Whether more is in flight to it than to most. Who fails is never cold, however idle that makes it.
+    /// What is in flight to it, for its weight.
+    fn active(&self) -> f32 {
+        cost::active(cost::Load { own: self.load, known: self.load }, self.weight, 1.0)
+    }
+
+    /// Whether more is in flight to it than to most.
     pub(crate) fn is_hot(&self, hot: f32) -> bool {
         self.active() > hot + 1.0
     }
 }
 
-fn by_cost(s: &Scored, least: f32) -> f32 {
-    s.weight * (least / s.cost).powi(STEEPNESS)
+/// The least `cost` of those that do not fail; of all where everybody does.
+fn least(pool: &[Scored], meant: Meant, cost: impl Fn(&Scored) -> f32) -> f32 {
+    let least = |fails: bool| {
+        let of = pool.iter().filter(|s| meant.has(s) && s.fails() == fails);
+        of.map(&cost).fold(f32::INFINITY, f32::min)
+    };
+    Some(least(false)).filter(|least| least.is_finite()).unwrap_or_else(|| least(true))
 }
 
 /// Of those that are not hot the fastest, else the one with the least in flight (Prequal's rule of hot and cold);
 /// chance among equals.
 fn by_report(pool: &[Scored], meant: Meant, hot: f32, dice: &mut u64) -> Option<usize> {
-    let cold = pool.iter().any(|s| meant.has(s) && !s.is_hot(hot));
+    let cold = pool.iter().any(|s| meant.has(s) && !s.fails() && !s.is_hot(hot));
     let cost = |s: &Scored| match cold {
         true if s.is_hot(hot) => f32::INFINITY,
         true => s.cost,
         false => s.active(),
     };
-    let least = pool.iter().filter(|s| meant.has(s)).map(cost).fold(f32::INFINITY, f32::min);
+    let least = least(pool, meant, cost);
     throw_among(pool, meant, |s| if cost(s) <= least { 1.0 } else { 0.0 }, dice)
 }
 
@@ -119,14 +130,24 @@ pub(crate) fn worst(pool: &[Scored], hot: f32) -> Option<usize> {
     by(Scored::active, true).or_else(|| by(|s| s.cost, false))
 }
 
-/// One throw among those meant, each one's chance in proportion to its `part`.
+/// One throw among those meant, each one's chance in proportion to its weight and its `part`. Who fails has no larger
+/// part than the others have on average, and of that only what its success favours: it is idle because it fails, so
+/// that it is idle is no merit, however much less is in flight to it.
 fn throw_among(
     pool: &[Scored],
     meant: Meant,
     part: impl Fn(&Scored) -> f32,
     dice: &mut u64,
 ) -> Option<usize> {
-    let sum: f32 = pool.iter().filter(|s| meant.has(s)).map(&part).sum();
+    let of = |fails: bool| pool.iter().filter(move |s| meant.has(s) && s.fails() == fails);
+    let (weight, mut sum) =
+        of(false).fold((0.0, 0.0), |(weight, sum), s| (weight + s.weight, sum + s.weight * part(s)));
+    let usual = if weight > 0.0 { sum / weight } else { f32::INFINITY };
+    let part = |s: &Scored| match s.fails() {
+        true => s.weight * cost::favour(s.success) * part(s).min(usual),
+        false => s.weight * part(s),
+    };
+    sum += of(true).map(part).sum::<f32>();
     let mut throw = dice::unit(dice::next(dice)) as f32 * sum;
     let mut last = None;
     for (at, s) in pool.iter().enumerate().filter(|(_, s)| meant.has(s)) {

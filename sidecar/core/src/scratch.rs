@@ -198,6 +198,7 @@ impl Scratch {
         match (scored.why, scored.aside) {
             (Why::NotDrawn, Some(aside)) => aside,
             (Why::NotDrawn, None) if !self.by.hashes() && scored.ramp < 1.0 => Why::Ramping,
+            (Why::NotDrawn, None) if !self.by.hashes() && scored.success < 1.0 => Why::Failing,
             (Why::NotDrawn, None) if self.by == Choosing::Prequal && scored.is_hot(hot) => Why::Hot,
             (Why::NotDrawn, None) if by_cost && scored.cost > paid => Why::HigherCost,
             (why, _) => why,

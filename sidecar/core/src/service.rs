@@ -135,6 +135,11 @@ impl ServiceCell {
         Tally(self.told.fetch_add(one, Relaxed).wrapping_add(one))
     }
 
+    /// What all have answered.
+    pub fn tally(&self) -> Tally {
+        Tally(self.told.load(Relaxed))
+    }
+
     /// The weight of the endpoints that take requests together, as last told; zero before.
     pub fn weight(&self) -> u64 {
         self.weight.load(Relaxed)

@@ -12,21 +12,36 @@ use api::policy::{Failing, Health as HealthSettings};
 use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::cost;
-use crate::endpoint::Endpoint;
-use crate::evidence::{Evidence, Sign};
+use crate::endpoint::{Endpoint, EndpointCell};
+use crate::evidence::{self, Evidence, Sign};
 use crate::health::Condition;
 use crate::scratch::Effects;
-use crate::service::Medians;
+use crate::service::{Medians, ServiceCell};
 use crate::window::Counts;
 
 /// No answer that came within this is slow, whatever the others take: below it the network's own noise is larger
 /// than what hosts differ by.
 const NEVER_SLOW: Duration = Duration::from_millis(5);
 
+/// So many failures in a row are a run: one may be anybody's.
+const RUN: u32 = 2;
+
 /// Whether an answer that took `took` was slow against the peers' median; never where slowness is no evidence.
 pub(crate) fn is_slow(took: Duration, medians: Medians, settings: &HealthSettings) -> bool {
     let (Some(_), Some(median)) = (settings.slow_share.on(), medians.latency) else { return false };
     took > NEVER_SLOW && took.as_micros() as f32 > median * settings.slow_factor as f32
+}
+
+/// Whether the endpoint has failed so often in a row that one more failure may be enough, and it is too early for that
+/// one: what it failed meanwhile would be held against too few answers of the others, or a request is out that will
+/// tell. Until then the others come first. So nobody's request is spent on what would prove nothing.
+pub(crate) fn waits(cell: &EndpointCell, service: &ServiceCell, settings: &HealthSettings) -> bool {
+    let (run, enough) = (cell.health.in_a_row(), settings.consecutive.max(1));
+    // Who has failed far more often is ill and may not be left out, or is no worse than the others.
+    if run == 0 || run + 1 < enough || run >= enough * 2 {
+        return false;
+    }
+    cell.in_flight() > 0 || evidence::too_early(run + 1, cell.health.meanwhile(run, service.tally()))
 }
 
 /// The endpoint failed; `hard` when it refused the connection.
@@ -94,9 +109,9 @@ pub(crate) fn judge(
     if condition.is_out() {
         return Effects::default();
     }
-    let (medians, run) = (service.medians(), settings.health.consecutive);
-    // What others fail in long runs of their own says that they are ill, not that everybody is.
-    let runs = |e: &&Arc<Endpoint>| e.id != endpoint.id && e.cell.health.in_a_row() >= run;
+    let medians = service.medians();
+    // What others fail in runs of their own says that they are ill, not that everybody is.
+    let runs = |e: &&Arc<Endpoint>| e.id != endpoint.id && e.cell.health.in_a_row() >= RUN;
     let ill: u32 = call.list.endpoints.iter().filter(runs).map(|e| e.cell.health.in_a_row()).sum();
     let meanwhile = Counts { bad: meanwhile.bad.saturating_sub(u64::from(ill)), ..meanwhile };
     let evidence = Evidence {

@@ -16,6 +16,7 @@ use crate::limits::EndpointLimit;
 use crate::parts::Group;
 use crate::scratch::{Scored, Why};
 use crate::service::{Medians, ServiceCell};
+use crate::suspect;
 
 mod circles;
 mod keyed;
@@ -73,6 +74,7 @@ impl View<'_> {
             Readiness::Ready if cell.health.ask().is_out() && tried => (EJECTED_TRIED, Why::Ejected),
             Readiness::Ready if cell.health.ask().is_out() => (EJECTED, Why::Ejected),
             Readiness::Ready if tried => (TRIED, Why::AlreadyTried),
+            Readiness::Ready if suspect::waits(cell, self.cell, &settings.health) => (TRIED, Why::Suspected),
             Readiness::Ready => (USABLE, Why::NotDrawn),
         };
         let why = if instance.weight == 0 {
@@ -91,14 +93,13 @@ impl View<'_> {
         let success = cost::standing(endpoint, self.now, settings, self.medians.measure());
         let both = Load { own: cell.in_flight(), known: load };
         let cost = match self.balance.by {
-            Choosing::LeastActive | Choosing::P2c | Choosing::Ring | Choosing::Maglev => {
-                cost::active(both, weight, success)
-            }
+            Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, 1.0),
+            Choosing::Ring | Choosing::Maglev => cost::active(both, weight, success),
             by => {
                 let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
                 match by {
-                    Choosing::Prequal => cost::time(cell.speed().or(latency), success, self.medians),
-                    _ => cost::cost(both, weight, latency, success, self.medians),
+                    Choosing::Prequal => cost::time(cell.speed().or(latency), self.medians),
+                    _ => cost::cost(both, weight, latency, self.medians),
                 }
             }
         };

@@ -17,6 +17,10 @@ choice! {
         AlreadyTried = "already-tried",
         /// Traffic found it ill.
         Ejected = "ejected",
+        /// It fails more than its peers, and this request was not of the part that it still gets.
+        Failing = "failing",
+        /// It failed several times in a row: it is asked again once the others' answers have told how they do.
+        Suspected = "suspected",
         /// As many requests are in flight to it as may be.
         Full = "full",
         /// It was asked as often as may be.
