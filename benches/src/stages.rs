@@ -167,6 +167,7 @@ fn exchange(service: ServiceKey, now: Moment) -> Exchange {
         service,
         caller: Caller::default(),
         peer: None,
+        safe: true,
         idempotent: true,
         keyed: false,
         streaming: true,

@@ -1,7 +1,7 @@
 //! The clients: requests that come whether or not earlier ones were answered, and leave when they like.
 
 use api::Moment;
-use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent};
+use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent, safe};
 use sidecar_core::scratch::Scratch;
 
 use crate::line::{Deed, Request, Upload};
@@ -57,6 +57,7 @@ impl World {
             arrived: now,
             service: self.scenario.services[service].clone(),
             caller: api::Caller::default(),
+            safe: safe(method),
             idempotent: idempotent(method),
             keyed: method == "POST" && dice.chance(300),
             streaming: dice.chance(10),

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use api::policy::{Policy, PolicySet};
 use api::{Instance, Moment, ServiceKey, yaml};
-use sidecar_core::attempt::Attempt;
 use sidecar_core::dice;
-use sidecar_core::outcome::{Answer, Fault, FaultKind, Outcome, Sent};
+use sidecar_core::outcome::{self, Answer, Fault, FaultKind, Outcome};
 use sidecar_core::report::Report;
 
 use super::hosts::FAILS_AFTER;
@@ -21,7 +20,7 @@ use super::story::Story;
 
 mod sidecar;
 
-use sidecar::{Asked, Request, Sidecar, Then};
+use sidecar::{Asked, Request, Sent, Sidecar, Then};
 
 /// From a caller to its sidecar, and from there to a host.
 const HOP: Duration = Duration::from_micros(50);
@@ -47,8 +46,10 @@ enum Event {
     Reach { request: u64, attempt: u8, host: usize },
     /// A host answers an attempt.
     Answer { job: Job, host: usize, status: u16 },
-    /// An attempt's time is over.
+    /// An answer is late: another attempt may be begun beside it.
     Late { request: u64, attempt: u8 },
+    /// An attempt's time is over.
+    Over { request: u64, attempt: u8 },
     /// A caller leaves.
     Leave { request: u64 },
     /// A host's mood changes.
@@ -125,7 +126,8 @@ impl<'a> World<'a> {
             Event::Ask { request } => self.ask(request),
             Event::Reach { request, attempt, host } => self.reach(request, attempt, host),
             Event::Answer { job, host, status } => self.answer(job, host, status),
-            Event::Late { request, attempt } => self.lost(request, attempt, FaultKind::AttemptTimeout),
+            Event::Late { request, attempt } => self.beside(request, attempt),
+            Event::Over { request, attempt } => self.lost(request, attempt, FaultKind::AttemptTimeout),
             Event::Leave { request } => self.leave(request),
             Event::Turn { host } => {
                 let mood = self.scenario.hosts[host].mood(self.passed());
@@ -192,26 +194,44 @@ impl<'a> World<'a> {
     fn ask(&mut self, number: u64) {
         let (now, dice) = (self.moment(), dice::next(&mut self.dice));
         let Some(request) = self.requests.get_mut(&number) else { return };
-        if request.attempt.is_some() {
+        if request.running().next().is_some() {
             return;
         }
         let place = self.scenario.sidecar_of(request.caller);
         let sidecar = &mut self.sidecars[place];
         sidecar.waiting.retain(|waiting| *waiting != number);
         match sidecar.ask(request, now, dice) {
-            Asked::Sent(port) => {
-                let (attempt, until) = (request.number, request.attempt.as_ref().and_then(Attempt::until));
-                let host = self.scenario.hosts.iter().position(|host| host.port == port).unwrap_or(0);
-                self.after(HOP, Event::Reach { request: number, attempt, host });
-                if let Some(until) = until {
-                    self.at(self.until(until), Event::Late { request: number, attempt });
-                }
-            }
+            Asked::Sent(sent) => self.sent(number, &sent),
             Asked::Wait(until) => {
                 sidecar.waiting.push_back(number);
                 self.at(self.until(until), Event::Ask { request: number });
             }
             Asked::Refused(reason, status) => self.refused(number, reason, status),
+        }
+    }
+
+    fn sent(&mut self, request: u64, sent: &Sent) {
+        let Sent { attempt, port, until, late } = *sent;
+        let host = self.scenario.hosts.iter().position(|host| host.port == port).unwrap_or(0);
+        self.after(HOP, Event::Reach { request, attempt, host });
+        for (at, event) in
+            [(late, Event::Late { request, attempt }), (until, Event::Over { request, attempt })]
+        {
+            if let Some(at) = at {
+                self.at(self.until(at), event);
+            }
+        }
+    }
+
+    fn beside(&mut self, number: u64, attempt: u8) {
+        let (now, dice) = (self.moment(), dice::next(&mut self.dice));
+        if !self.waits(number, attempt) {
+            return;
+        }
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        let place = self.scenario.sidecar_of(request.caller);
+        if let Some(sent) = self.sidecars[place].beside(request, now, dice) {
+            self.sent(number, &sent);
         }
     }
 
@@ -245,7 +265,7 @@ impl<'a> World<'a> {
     }
 
     fn waits(&self, request: u64, attempt: u8) -> bool {
-        self.requests.get(&request).is_some_and(|r| r.number == attempt && r.attempt.is_some())
+        self.requests.get(&request).is_some_and(|r| r.running().any(|number| number == attempt))
     }
 
     fn answer(&mut self, job: Job, host: usize, status: u16) {
@@ -262,26 +282,27 @@ impl<'a> World<'a> {
             .reports
             .then(|| Report { in_flight: self.rooms[host].in_flight() as u32, micros: None });
         let outcome = Outcome::Answer(Answer { status, load, ..Answer::default() });
-        self.outcome(job.request, &outcome, (status, host as i32));
+        self.outcome((job.request, job.attempt), &outcome, (status, host as i32));
     }
 
     fn lost(&mut self, number: u64, attempt: u8, kind: FaultKind) {
         if self.waits(number, attempt) {
-            let fault = Fault { kind, sent: Sent::All, reused: true, answer_byte: false };
-            self.outcome(number, &Outcome::Fault(fault), (0, -1));
+            let fault = Fault { kind, sent: outcome::Sent::All, reused: true, answer_byte: false };
+            self.outcome((number, attempt), &Outcome::Fault(fault), (0, -1));
         }
     }
 
-    fn outcome(&mut self, number: u64, outcome: &Outcome, (status, host): (u16, i32)) {
+    fn outcome(&mut self, (number, attempt): (u64, u8), outcome: &Outcome, (status, host): (u16, i32)) {
         let (now, dice) = (self.moment(), dice::next(&mut self.dice));
         let Some(request) = self.requests.get_mut(&number) else { return };
         let place = self.scenario.sidecar_of(request.caller);
-        let then = self.sidecars[place].tell(request, outcome, now, dice);
+        let then = self.sidecars[place].tell(request, (attempt, outcome), (now, dice));
         if let Some(next) = self.sidecars[place].waiting.pop_front() {
             self.after(Duration::ZERO, Event::Ask { request: next });
         }
         match then {
             Then::Done => self.ended(number, status, host),
+            Then::Beside => {}
             Then::Again(at) => self.at(self.until(at), Event::Ask { request: number }),
             Then::GiveUp(reason, status) => self.refused(number, reason, status),
         }
@@ -296,8 +317,9 @@ impl<'a> World<'a> {
         let (now, dice) = (self.moment(), dice::next(&mut self.dice));
         let Some(request) = self.requests.get_mut(&number) else { return };
         let sidecar = &mut self.sidecars[self.scenario.sidecar_of(request.caller)];
-        if request.attempt.is_some() {
-            sidecar.tell(request, &Outcome::Cancelled, now, dice);
+        let runs = request.running().next();
+        if let Some(attempt) = runs {
+            sidecar.tell(request, (attempt, &Outcome::Cancelled), (now, dice));
         }
         sidecar.waiting.retain(|waiting| *waiting != number);
         self.ended(number, 0, -1);

@@ -19,8 +19,8 @@ pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
 pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings, Stop};
 pub use settings::{
     Asking, Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Failing,
-    Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Retry, RetryWords, Settings,
-    SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
+    Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Hedging, Retry, RetryWords,
+    Settings, SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
 };
 pub use shadow::{ShadowRoute, ShadowSettings, Shadowed};
 pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -1,8 +1,8 @@
 //! Stage 8 for an answer that is late: is a second attempt begun beside the first, and which of two is taken?
 //!
 //! A hedge (Dean and Barroso, *The Tail at Scale*, CACM 2013) is load that we add: it is made where the request may
-//! run twice and its body is whole in hand, where an endpoint is left that it has not tried, and within both its own
-//! share and the load budget. The first good answer is taken; who was overtaken is told how long it kept us waiting,
+//! run beside itself and its body is whole in hand, where an endpoint is left that it has not tried, and within both its
+//! own share and the load budget; and only while answers come at their usual [pace](crate::pace). The first good answer is taken; who was overtaken is told how long it kept us waiting,
 //! and is neither good nor bad by it. At most one hedge a request.
 
 use api::policy::StrategyKind;
@@ -20,11 +20,15 @@ use crate::queue::Verdict;
 use crate::scratch::{How, Scratch, Then};
 use crate::suspect;
 
+/// While a typical answer takes up to so many times what is usual, a late one is one that is late, and hedged. Where all
+/// answers take longer the service has no room to spare, and one more attempt makes the others later.
+const AT_PACE: f32 = 2.0;
+
 /// When the answer of `attempt` is late; `None` where nothing is begun beside it.
 pub fn late_at(exchange: &Exchange, admission: &Admission, attempt: &Attempt, now: Moment) -> Option<Moment> {
     let settings = admission.settings();
     let percentile = settings.hedge.after.on()?;
-    let may = exchange.may_repeat(settings)
+    let may = exchange.may_run_beside(settings)
         && !exchange.streaming
         && settings.strategy.kind == StrategyKind::Failover
         && attempt.number() == 1;
@@ -45,7 +49,9 @@ pub fn begin(
     let (settings, budget) = (call.admission.settings(), &call.admission.route().cell().budget);
     let memory = call.admission.base().balance.memory.duration();
     first.endpoint().cell.ewma.tell_at_least(now, now.since(first.given()), memory);
+    let pace = call.admission.route().latencies().map_or(1.0, |latencies| latencies.pace(now));
     let may = body == Body::Whole
+        && pace <= AT_PACE
         && scratch.counted() < settings.retry.attempts
         && call.admission.deadline().allows(now)
         && call.list.endpoints.iter().any(|endpoint| is_open(call, scratch, endpoint, now));
@@ -110,7 +116,7 @@ pub fn is_taken(
 pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, now: Moment, dice: u64) {
     let memory = call.admission.base().balance.memory.duration();
     let waited = now.since(attempt.given());
-    attempt.endpoint().cell.ewma.tell_at_least(now, waited, memory);
+    attempt.endpoint().cell.ewma.tell_in_vain(now, waited, memory);
     if let Some(latencies) = call.admission.route().latencies() {
         latencies.tell(now, waited);
     }

@@ -32,6 +32,7 @@ pub(crate) fn exchange(idempotent: bool) -> Exchange {
         arrived: Moment::ZERO,
         service: service(),
         caller: Caller::default(),
+        safe: idempotent,
         idempotent,
         keyed: false,
         streaming: false,

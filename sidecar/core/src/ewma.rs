@@ -4,9 +4,14 @@
 //! host which was slow once is asked again (Finagle's `PeakEwma`). Only good answers are told here: a
 //! failure that came fast never makes a host look fast.
 //!
+//! An answer that nobody waited for to its end took longer than the wait; how much longer is not known. Such waits are
+//! added to the next answer's time: where times are exponential, all the time waited over the answers that came is the
+//! mean (the maximum likelihood estimate from censored samples). Taken for answers they would make a slow host look as
+//! fast as our patience.
+//!
 //! It never reads a clock and never allocates: value and time share one atomic word.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use api::Moment;
@@ -75,33 +80,55 @@ fn tick(now: Moment) -> u32 {
 
 /// The average of one endpoint, shared by all workers.
 #[derive(Debug, Default)]
-pub struct Ewma(AtomicU64);
+pub struct Ewma {
+    word: AtomicU64,
+    /// Microseconds waited in vain since the last answer.
+    in_vain: AtomicU32,
+}
 
 impl Ewma {
     /// The average in microseconds at `now`, at least [`FLOOR`]; `None` before the first good answer.
     pub fn ask(&self, now: Moment, memory: Duration) -> Option<f32> {
-        let average = Average::unpack(self.0.load(Relaxed))?;
+        let average = Average::unpack(self.word.load(Relaxed))?;
         Some(average.faded(now, memory).max(FLOOR.as_micros() as f32))
     }
 
     /// How long ago the last good answer came; `None` before the first.
     pub fn age(&self, now: Moment) -> Option<Duration> {
-        Average::unpack(self.0.load(Relaxed)).map(|average| Duration::from_millis(average.age(now).into()))
+        Average::unpack(self.word.load(Relaxed)).map(|average| Duration::from_millis(average.age(now).into()))
     }
 
     /// A good answer's head came `took` after its request was given to the connection.
     pub fn tell(&self, now: Moment, took: Duration, memory: Duration) {
         let took = took.max(FLOOR);
-        let micros = (took.as_secs() * 1_000_000 + u64::from(took.subsec_micros())) as f32;
-        let next = |word| Some(Average::after(Average::unpack(word), micros, now, memory).pack());
-        let _same_or_newer = self.0.fetch_update(Relaxed, Relaxed, next);
+        let mut micros = (took.as_secs() * 1_000_000 + u64::from(took.subsec_micros())) as f32;
+        if self.in_vain.load(Relaxed) > 0 {
+            let waited = self.in_vain.swap(0, Relaxed);
+            // A wait as old as the memory says nothing of this answer.
+            micros += if self.age(now).is_some_and(|age| age < memory) { waited as f32 } else { 0.0 };
+        }
+        self.sample(now, micros, memory);
     }
 
-    /// Nothing came within `waited`: the average is at least that, and never becomes smaller by it.
+    /// Nothing has come within `waited`: the average is at least that, and never becomes smaller by it.
     pub fn tell_at_least(&self, now: Moment, waited: Duration, memory: Duration) {
-        if self.ask(now, memory).is_some_and(|average| average < waited.as_micros() as f32) {
-            self.tell(now, waited, memory);
+        let micros = waited.as_micros() as f32;
+        if self.ask(now, memory).is_some_and(|average| average < micros) {
+            self.sample(now, micros, memory);
         }
+    }
+
+    /// Nothing came within `waited`, and nobody waits any more.
+    pub fn tell_in_vain(&self, now: Moment, waited: Duration, memory: Duration) {
+        let micros = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+        let more = |sum: u32| Some(sum.saturating_add(micros));
+        let before = self.in_vain.fetch_update(Relaxed, Relaxed, more).unwrap_or_default();
+        self.tell_at_least(now, Duration::from_micros(u64::from(before) + u64::from(micros)), memory);
+    }
+
+    fn sample(&self, now: Moment, micros: f32, memory: Duration) {
+        let next = |word| Some(Average::after(Average::unpack(word), micros, now, memory).pack());
+        let _same_or_newer = self.word.fetch_update(Relaxed, Relaxed, next);
     }
 }
 
@@ -140,5 +167,23 @@ mod tests {
         assert_eq!(ewma.ask(Moment::ZERO, MEMORY), Some(10_000.0));
         ewma.tell_at_least(Moment::ZERO, Duration::from_millis(50), MEMORY);
         assert_eq!(ewma.ask(Moment::ZERO, MEMORY), Some(50_000.0));
+    }
+    #[test]
+    fn what_was_waited_in_vain_is_part_of_what_the_next_answer_took() {
+        let ewma = Ewma::default();
+        let tell = |at: u64, millis: u64, vain: bool| {
+            let (now, took) = (Moment::from_millis(at), Duration::from_millis(millis));
+            if vain {
+                ewma.tell_in_vain(now, took, MEMORY)
+            } else {
+                ewma.tell(now, took, MEMORY)
+            }
+            ewma.ask(now, MEMORY).unwrap_or_default() / 1_000.0
+        };
+        tell(0, 10, false);
+        assert_eq!([tell(1, 100, true), tell(2, 100, true)], [100.0, 200.0]);
+        assert_eq!([tell(3, 50, false), tell(3, 40, false)], [250.0, 250.0]);
+        tell(4, 100, true);
+        assert!(tell(60_004, 50, false) < 51.0, "that wait was long ago");
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use api::policy::Settings;
+use api::policy::{Hedging, Settings};
 use api::{Caller, Moment, ServiceKey};
 
 /// Names a request in its answer, every log and its record: 128 bits, written as a UUID of version 7
@@ -112,6 +112,8 @@ pub struct Exchange {
     pub caller: Caller,
     /// Where it comes from; read only where the plan asks for it ([`ServicePlan::needs_peer`](crate::plan::ServicePlan)).
     pub peer: Option<IpAddr>,
+    /// Whether it asks for nothing to be changed; see [`safe`].
+    pub safe: bool,
     /// Whether running it twice does what running it once does; see [`idempotent`].
     pub idempotent: bool,
     /// Whether it carries an `Idempotency-Key`.
@@ -130,6 +132,19 @@ impl Exchange {
     pub fn may_repeat(&self, settings: &Settings) -> bool {
         self.idempotent || (self.keyed && settings.retry.trust_idempotency_key)
     }
+
+    /// Whether it may run beside itself.
+    pub fn may_run_beside(&self, settings: &Settings) -> bool {
+        match settings.hedge.of {
+            Hedging::Safe => self.safe,
+            Hedging::Repeatable => self.may_repeat(settings),
+        }
+    }
+}
+
+/// Whether `method` asks for nothing to be changed (RFC 9110 §9.2.1). Methods are case-sensitive.
+pub fn safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
 /// Whether `method` may run more than once (RFC 9110 §9.2.2). Methods are case-sensitive.

@@ -145,7 +145,7 @@ pub(crate) fn tell(
         }
         Judged::Bad { failing, hard } => {
             if matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::AttemptTimeout, .. })) {
-                cell.ewma.tell_at_least(now, took, memory);
+                cell.ewma.tell_in_vain(now, took, memory);
                 learn(call, now, took);
             }
             suspect::bad(call, attempt, (failing, hard), now, dice)

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use api::Moment;
 
+use crate::pace::Pace;
+
 /// What is not counted apart: below it hosts differ by noise.
 const SHORTEST: f32 = 250e-6;
 /// Buckets to a doubling, and doublings: 250 µs to 65 s.
@@ -28,6 +30,7 @@ pub struct Latencies {
     generations: [Generation; 2],
     /// The percentile last computed: microseconds above, the millisecond below.
     known: AtomicU64,
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Default for Generation {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { generations: Default::default(), known: AtomicU64::new(0) }
+        Self { generations: Default::default(), known: AtomicU64::new(0), pace: Pace::default() }
     }
 }
 
@@ -58,6 +61,12 @@ impl Latencies {
             generation.buckets.iter().for_each(|bucket| bucket.store(0, Relaxed));
         }
         generation.buckets[bucket(took)].fetch_add(1, Relaxed);
+        self.pace.tell(now, took);
+    }
+
+    /// How many times longer than usual an answer takes now.
+    pub fn pace(&self, now: Moment) -> f32 {
+        self.pace.ask(now)
     }
 
     /// The time within which `share` of the answers came; `None` while there are too few.

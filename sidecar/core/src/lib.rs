@@ -63,6 +63,7 @@ pub mod names;
 mod nobody;
 pub mod orders;
 pub mod outcome;
+pub mod pace;
 pub mod parts;
 mod pick;
 pub mod plan;

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use api::policy::{HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop};
+use api::policy::{
+    HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop, StrategyKind,
+};
 use api::schema::Switch;
 use api::traffic::Traffic;
 use api::{Caller, Label, Moment, ServiceKey};
@@ -175,7 +177,9 @@ impl RoutePlan {
 
 /// What is known of a route's answers survives every plan in which it hedges.
 fn latencies(route: &RouteSettings, before: Option<&ServicePlan>) -> Option<Arc<Latencies>> {
-    let hedges = |settings: &Settings| settings.hedge.after.on().is_some();
+    let hedges = |settings: &Settings| {
+        settings.hedge.after.on().is_some() && settings.strategy.kind == StrategyKind::Failover
+    };
     if !hedges(&route.settings) && !route.callers.values().any(hedges) {
         return None;
     }
@@ -254,7 +258,8 @@ mod tests {
 
     #[test]
     fn what_is_known_of_answers_survives_while_the_route_hedges() {
-        let text = "name: a\nmatch: { service: checkout }\nroutes: [{ name: r, hedge: { after: p95 } }]\n";
+        let text = "name: a\nmatch: { service: checkout }\nhedge: { after: off }\n\
+                    routes: [{ name: r, hedge: { after: p95 } }]\n";
         let first = compiled(text, None);
         assert!(first.routes[1].latencies.is_none(), "nobody hedges there");
         let same = compiled(&format!("{text}timeout: {{ total: 2s }}\n"), Some(&first));

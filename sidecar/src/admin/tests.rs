@@ -22,6 +22,7 @@ fn record(n: u64) -> Record {
         arrived: Moment::ZERO,
         service: "cart".parse().unwrap(),
         caller: Default::default(),
+        safe: true,
         idempotent: true,
         keyed: false,
         streaming: false,

@@ -39,6 +39,7 @@ fn record(status: u16, reason: Option<Reason>, dice: u128) -> Record {
         arrived: Moment::ZERO,
         service: "cart.shop".parse().unwrap(),
         caller: Default::default(),
+        safe: true,
         idempotent: true,
         keyed: false,
         streaming: false,

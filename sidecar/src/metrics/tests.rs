@@ -118,6 +118,7 @@ fn record(reason: Option<Reason>, status: u16, notes: &[AttemptNote]) -> Record 
         arrived: Moment::ZERO,
         service: service("cart"),
         caller: Default::default(),
+        safe: true,
         idempotent: true,
         keyed: false,
         streaming: false,

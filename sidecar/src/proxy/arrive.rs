@@ -49,6 +49,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         service: service.clone().unwrap_or_else(|| world.nobody.clone()),
         peer: None,
         caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
+        safe: head.method().safe(),
         idempotent: head.method().idempotent(),
         keyed: head.has(Known::IdempotencyKey),
         streaming: upgrade.is_some(),

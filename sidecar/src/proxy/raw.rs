@@ -86,6 +86,7 @@ fn exchange(world: &World, way: &Way, service: ServiceKey) -> Exchange {
         service,
         peer: None,
         caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
+        safe: false,
         idempotent: false,
         keyed: false,
         streaming: true,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use api::policy::PolicySet;
 use api::{Caller, Instance, List, Moment, ServiceKey};
+use sidecar_core::also;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::classify::{Next, classify};
 use sidecar_core::directory::Directory;
-use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent};
+use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent, safe};
 use sidecar_core::judge::conclude;
 use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Body, End, Outcome};
@@ -33,8 +34,8 @@ pub(super) struct Request {
     pub(super) caller: usize,
     /// When it was due, in nanoseconds of the world.
     pub(super) due: std::time::Duration,
-    pub(super) attempt: Option<Attempt>,
-    pub(super) number: u8,
+    /// Those that run: none while it waits, two while an answer is late.
+    running: Vec<Attempt>,
     exchange: Exchange,
     scratch: Scratch,
     route: Route,
@@ -43,18 +44,32 @@ pub(super) struct Request {
 
 /// What a request that asked is told.
 pub(super) enum Asked {
-    /// Its attempt goes to the host that listens on this port.
-    Sent(u16),
+    /// An attempt goes out.
+    Sent(Sent),
     /// Ask again then, or when a place is given back.
     Wait(Moment),
     /// No: the reason and the status.
     Refused(&'static str, u16),
 }
 
+/// An attempt on its way.
+pub(super) struct Sent {
+    /// Its number within the request.
+    pub(super) attempt: u8,
+    /// The host listens on this port.
+    pub(super) port: u16,
+    /// When its time is over.
+    pub(super) until: Option<Moment>,
+    /// When another one is begun beside it, if its answer has not come.
+    pub(super) late: Option<Moment>,
+}
+
 /// What follows on an outcome.
 pub(super) enum Then {
     /// The answer goes to the caller.
     Done,
+    /// The attempt beside it is waited for.
+    Beside,
     /// Ask again then.
     Again(Moment),
     /// A refusal does.
@@ -90,6 +105,7 @@ impl Sidecar {
             arrived: Moment::from_nanos(due.as_nanos() as u64),
             service: self.plan.service.clone(),
             caller: Caller::default(),
+            safe: safe(method),
             idempotent: idempotent(method),
             keyed: false,
             streaming: false,
@@ -98,7 +114,7 @@ impl Sidecar {
         };
         let route = route(&self.plan, &exchange, method, "/", |_| None);
         let scratch = Scratch::default();
-        Request { caller, due, attempt: None, number: 0, exchange, scratch, route, admission: None }
+        Request { caller, due, running: Vec::new(), exchange, scratch, route, admission: None }
     }
 
     /// Stages 4 and 5.
@@ -116,26 +132,43 @@ impl Sidecar {
         let list = self.directory.current();
         let call = Call { exchange: &request.exchange, admission, list: &list };
         match choose(&call, &mut request.scratch, now, dice) {
-            Verdict::Now(mut attempt) => {
-                attempt.connected(now, true);
-                let port = attempt.endpoint().instance.address.port();
-                request.number += 1;
-                request.attempt = Some(attempt);
-                Asked::Sent(port)
-            }
+            Verdict::Now(attempt) => Asked::Sent(request.sent(attempt, now)),
             Verdict::Wait { until, .. } => Asked::Wait(until),
             Verdict::Refuse(refusal) => Asked::Refused(refusal.reason.as_str(), refusal.reason.status()),
         }
     }
 
-    /// Stage 8, and what the end of the body says.
-    pub(super) fn tell(&self, request: &mut Request, outcome: &Outcome, now: Moment, dice: u64) -> Then {
-        let (Some(admission), Some(mut attempt)) = (&request.admission, request.attempt.take()) else {
-            return Then::GiveUp("", 0);
-        };
+    /// Stage 8 for an answer that is late: another attempt beside it, where that may be.
+    pub(super) fn beside(&self, request: &mut Request, now: Moment, dice: u64) -> Option<Sent> {
+        let (Some(admission), [first]) = (&request.admission, &request.running[..]) else { return None };
         let list = self.directory.current();
         let call = Call { exchange: &request.exchange, admission, list: &list };
-        match classify(&call, &mut request.scratch, &mut attempt, outcome, Body::Whole, now, dice) {
+        let second = also::begin(&call, &mut request.scratch, first, Body::Whole, now, dice)?;
+        Some(request.sent(second, now))
+    }
+
+    /// Stage 8, and what the end of the body says.
+    pub(super) fn tell(
+        &self,
+        request: &mut Request,
+        (number, outcome): (u8, &Outcome),
+        (now, dice): (Moment, u64),
+    ) -> Then {
+        let at = request.running.iter().position(|attempt| attempt.number() == number);
+        let (Some(admission), Some(at)) = (&request.admission, at) else { return Then::GiveUp("", 0) };
+        let (mut attempt, scratch) = (request.running.swap_remove(at), &mut request.scratch);
+        let list = self.directory.current();
+        let call = Call { exchange: &request.exchange, admission, list: &list };
+        if let Some(mut other) = request.running.pop() {
+            if !also::is_taken(&call, scratch, &mut attempt, outcome, now, dice) {
+                request.running.push(other);
+                return Then::Beside;
+            }
+            if *outcome != Outcome::Cancelled {
+                also::overtaken(&call, scratch, &mut other, now, dice);
+            }
+        }
+        match classify(&call, scratch, &mut attempt, outcome, Body::Whole, now, dice) {
             Next::Done => {
                 conclude(&call, &mut attempt, End::Whole, now, dice);
                 Then::Done
@@ -143,5 +176,21 @@ impl Sidecar {
             Next::Again { at, .. } => Then::Again(at),
             Next::GiveUp(refusal) => Then::GiveUp(refusal.reason.as_str(), refusal.reason.status()),
         }
+    }
+}
+
+impl Request {
+    /// The numbers of the attempts that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = u8> + '_ {
+        self.running.iter().map(Attempt::number)
+    }
+
+    fn sent(&mut self, mut attempt: Attempt, now: Moment) -> Sent {
+        attempt.connected(now, true);
+        let late = self.admission.as_ref().and_then(|a| also::late_at(&self.exchange, a, &attempt, now));
+        let (number, port) = (attempt.number(), attempt.endpoint().instance.address.port());
+        let sent = Sent { attempt: number, port, until: attempt.until(), late };
+        self.running.push(attempt);
+        sent
     }
 }

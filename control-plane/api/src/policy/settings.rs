@@ -227,15 +227,29 @@ settings! {
 }
 
 settings! {
-    /// When a second attempt is begun beside one whose answer is late; the first good answer is taken. Only requests
-    /// that may run twice are, and at most once each.
+    /// When a second attempt is begun beside one whose answer is late; the first good answer is taken. At most once a
+    /// request, and not while all answers take longer than usual.
     pub struct Hedge, HedgeWords {
         /// An answer is late once this percentile of the route's own answers would have come.
-        leaf after: Switch<Percentile> = Switch::Off, because "it is load we add, and only the owner knows what an answer costs";
+        leaf after: Switch<Percentile> = Switch::On(Percentile::of(95)), because "Dean and Barroso's value: a twentieth more load takes most of what a slow host adds to the tail";
+        /// Which requests are.
+        leaf of: Hedging = Hedging::Safe, because "a write that comes late may undo one that came after it";
         /// Hedges may be this share of the requests of any 5 s; `retry.budget` bounds them together with retries.
         leaf share: Share = Share::percent(10), because "twice what lies beyond p95: room for a slow host, none for a storm";
         /// No answer is late before this.
         leaf at_least: Span = Span::millis(4), because "a tick of the timer wheel; below it a hedge wins nothing";
+    }
+}
+
+choice! {
+    /// Which requests may run beside themselves.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Hedging {
+        /// Those that ask for nothing to be changed: GET, HEAD, OPTIONS, TRACE (RFC 9110 §9.2.1).
+        #[default]
+        Safe = "safe",
+        /// All that may run twice: also PUT, DELETE, and with a key where `retry.trust_idempotency_key` says so.
+        Repeatable = "repeatable",
     }
 }
 
@@ -287,4 +301,4 @@ settings! {
     }
 }
 
-crate::schema::choice_shape!(Asking, Choosing, Failing, StrategyKind, Zones);
+crate::schema::choice_shape!(Asking, Choosing, Failing, Hedging, StrategyKind, Zones);

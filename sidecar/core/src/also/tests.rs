@@ -15,15 +15,20 @@ const HEDGED: &str = "hedge: { after: p90 }";
 /// A service whose last hundred answers took 20 ms each.
 fn warm(hosts: u16, policy: &str) -> Bench {
     let mut bench = Bench::new(hosts, policy);
+    call(&mut bench, 20);
+    bench
+}
+
+/// A hundred answers that take so many milliseconds each.
+fn call(bench: &mut Bench, millis: u64) {
     for _ in 0..100 {
         let exchange = bench.exchange(true);
         let admission = bench.admission(&exchange);
         let Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
-        bench.after(20);
+        bench.after(millis);
         let outcome = answer(200);
         bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Whole);
     }
-    bench
 }
 
 fn answer(status: u16) -> Outcome {
@@ -48,7 +53,8 @@ fn an_answer_is_late_by_the_routes_own_percentile_and_only_where_it_may_run_twic
     let (after, another) = late(&mut warm(3, HEDGED), true, Body::Whole);
     assert!(after.is_some_and(|after| (20..23).contains(&after)) && another, "{after:?}");
     assert_eq!(late(&mut Bench::new(3, HEDGED), true, Body::Whole).0, None, "nothing is known yet");
-    assert_eq!(late(&mut warm(3, ""), true, Body::Whole).0, None, "nobody asked for it");
+    assert!(late(&mut warm(3, ""), true, Body::Whole).1, "by default");
+    assert_eq!(late(&mut warm(3, "hedge: { after: off }"), true, Body::Whole).0, None, "nobody wants it");
     assert_eq!(late(&mut warm(3, HEDGED), false, Body::Whole).0, None, "a POST");
     let failfast = format!("{HEDGED}\nstrategy: {{ kind: failfast }}");
     assert_eq!(late(&mut warm(3, &failfast), true, Body::Whole).0, None, "one try is one try");
@@ -60,6 +66,28 @@ fn an_answer_is_late_by_the_routes_own_percentile_and_only_where_it_may_run_twic
     assert!(!late(&mut warm(3, &once), true, Body::Whole).1, "no attempt is left");
     let poor = "hedge: { after: p90, share: 0% }";
     assert!(!late(&mut warm(3, poor), true, Body::Whole).1, "no share is left");
+}
+
+#[test]
+fn what_changes_something_runs_beside_itself_only_where_it_was_said() {
+    let may = |policy: &str| {
+        let mut bench = warm(3, policy);
+        let exchange = Exchange { safe: false, ..bench.exchange(true) };
+        let admission = bench.admission(&exchange);
+        let Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        late_at(&exchange, &admission, &attempt, bench.now).is_some()
+    };
+    assert_eq!([may(""), may("hedge: { of: repeatable }")], [false, true], "a PUT");
+}
+
+#[test]
+fn where_all_answers_take_longer_none_is_hedged() {
+    let mut bench = warm(3, "");
+    call(&mut bench, 60);
+    assert!(!late(&mut bench, true, Body::Whole).1);
+    bench.after(30_000);
+    call(&mut bench, 60);
+    assert!(late(&mut bench, true, Body::Whole).1, "that is usual by now");
 }
 
 /// Two attempts run; the one at `place` of them ends with `outcome`. Whether it is taken, and how each is noted.

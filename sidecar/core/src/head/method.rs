@@ -59,6 +59,11 @@ impl Method {
         }
     }
 
+    /// Whether the request asks for nothing to be changed (RFC 9110 §9.2.1).
+    pub fn safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
+    }
+
     /// Whether sending the request twice means the same as sending it once (RFC 9110 §9.2.2).
     pub fn idempotent(self) -> bool {
         match self {
@@ -78,23 +83,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_case_sensitive_and_idempotence_follows_the_rfc() {
-        let rows: &[(&str, Method, bool)] = &[
-            ("GET", Method::Get, true),
-            ("get", Method::Other, false),
-            ("HEAD", Method::Head, true),
-            ("POST", Method::Post, false),
-            ("PUT", Method::Put, true),
-            ("DELETE", Method::Delete, true),
-            ("PATCH", Method::Patch, false),
-            ("OPTIONS", Method::Options, true),
-            ("TRACE", Method::Trace, true),
-            ("CONNECT", Method::Connect, false),
-            ("PROPFIND", Method::Other, false),
+    fn methods_are_case_sensitive_and_what_they_promise_follows_the_rfc() {
+        let rows: &[(&str, Method, bool, bool)] = &[
+            ("GET", Method::Get, true, true),
+            ("get", Method::Other, false, false),
+            ("HEAD", Method::Head, true, true),
+            ("POST", Method::Post, false, false),
+            ("PUT", Method::Put, false, true),
+            ("DELETE", Method::Delete, false, true),
+            ("PATCH", Method::Patch, false, false),
+            ("OPTIONS", Method::Options, true, true),
+            ("TRACE", Method::Trace, true, true),
+            ("CONNECT", Method::Connect, false, false),
+            ("PROPFIND", Method::Other, false, false),
         ];
-        for (token, method, idempotent) in rows {
+        for (token, method, safe, idempotent) in rows {
             assert_eq!(Method::of(token.as_bytes()), *method, "{token}");
-            assert_eq!(method.idempotent(), *idempotent, "{token}");
+            assert_eq!((method.safe(), method.idempotent()), (*safe, *idempotent), "{token}");
+            let by_name = (crate::exchange::safe(token), crate::exchange::idempotent(token));
+            assert_eq!(by_name, (*safe, *idempotent), "{token}");
         }
     }
 }
