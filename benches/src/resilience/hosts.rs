@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sidecar_core::dice;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -50,6 +50,8 @@ pub struct Here {
     host: Host,
     room: RefCell<Room<oneshot::Sender<Slot>>>,
     dice: Cell<u64>,
+    /// Whether its process is gone.
+    dead: watch::Sender<bool>,
 }
 
 /// A slot; dropping it gives it to whoever is next.
@@ -78,6 +80,7 @@ pub fn open(scenario: &Scenario, run: &Rc<Run>) -> std::io::Result<Vec<Rc<Here>>
             host: host.clone(),
             room: RefCell::new(Room::new(host.slots)),
             dice: Cell::new(scenario.seed.wrapping_mul(1_000_003).wrapping_add(place as u64)),
+            dead: watch::Sender::new(false),
         });
         spawn_local(accept(socket.listen(4096)?, here.clone()));
         open.push(here);
@@ -90,16 +93,28 @@ pub async fn turn(here: Rc<Here>) {
     for turn in &here.host.turns {
         sleep(Duration::from_millis(turn.at_ms).saturating_sub(here.run.at())).await;
         here.room.borrow_mut().resize(here.mood().slots);
+        here.dead.send_replace(here.mood().dead);
         here.wake();
     }
 }
 
 async fn accept(door: TcpListener, here: Rc<Here>) {
-    while let Ok((socket, _)) = door.accept().await {
-        let here = here.clone();
+    let mut dead = here.dead.subscribe();
+    loop {
+        let socket = tokio::select! {
+            _ = dead.wait_for(|dead| *dead) => return,
+            accepted = door.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(_) => return,
+            },
+        };
+        let (here, mut dead) = (here.clone(), dead.clone());
         spawn_local(async move {
-            // A caller that leaves ends its task and nothing else.
-            _ = serve(socket, &here).await;
+            tokio::select! {
+                _ = dead.wait_for(|dead| *dead) => {}
+                // A caller that leaves ends its task and nothing else.
+                _ = serve(socket, &here) => {}
+            }
         });
     }
 }

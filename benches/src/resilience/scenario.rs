@@ -44,6 +44,9 @@ pub struct Host {
     /// Whether it drops what its caller no longer waits for.
     #[serde(default)]
     pub honours_cancel: bool,
+    /// Where it stands; empty for nowhere.
+    #[serde(default)]
+    pub zone: String,
     /// Simulated only: when it joins the list.
     #[serde(default)]
     pub joins_ms: u64,
@@ -67,6 +70,9 @@ pub struct Turn {
     /// How many slots it has.
     #[serde(default)]
     pub slots: Option<usize>,
+    /// Its process ends: connections break and nobody listens any more.
+    #[serde(default)]
+    pub dies: bool,
 }
 
 /// A stream of requests that come at random (Poisson), whether or not earlier ones were answered.
@@ -77,6 +83,9 @@ pub struct Caller {
     pub port: u16,
     /// Requests per second.
     pub rate: f64,
+    /// Where it stands; empty for nowhere.
+    #[serde(default)]
+    pub zone: String,
     /// The method.
     #[serde(default = "get")]
     pub method: String,
@@ -98,16 +107,19 @@ pub struct Mood {
     pub slow: f64,
     /// Its slots.
     pub slots: usize,
+    /// Whether its process is gone.
+    pub dead: bool,
 }
 
 impl Host {
     /// How it is `at` after the first request.
     pub fn mood(&self, at: Duration) -> Mood {
-        let mut mood = Mood { fail: 0.0, slow: 1.0, slots: self.slots };
+        let mut mood = Mood { fail: 0.0, slow: 1.0, slots: self.slots, dead: false };
         for turn in self.turns.iter().filter(|turn| Duration::from_millis(turn.at_ms) <= at) {
             mood.fail = turn.fail.unwrap_or(mood.fail);
             mood.slow = turn.slow.unwrap_or(mood.slow);
             mood.slots = turn.slots.unwrap_or(mood.slots);
+            mood.dead |= turn.dies;
         }
         mood
     }
@@ -149,19 +161,20 @@ mod tests {
 
     #[test]
     fn what_a_turn_leaves_out_stays() {
-        let turn = |at_ms, fail, slots| Turn { at_ms, fail, slow: None, slots };
+        let turn = |at_ms, fail, slots| Turn { at_ms, fail, slow: None, slots, dies: false };
         let host = Host {
             port: 0,
             slots: 2,
             work_ms: 1.0,
             exponential: false,
             honours_cancel: false,
+            zone: String::new(),
             joins_ms: 0,
             turns: vec![turn(10, Some(1.0), None), turn(20, None, Some(5))],
         };
         let mood = |at| host.mood(Duration::from_millis(at));
-        assert_eq!(mood(9), Mood { fail: 0.0, slow: 1.0, slots: 2 });
-        assert_eq!(mood(10), Mood { fail: 1.0, slow: 1.0, slots: 2 });
-        assert_eq!(mood(20), Mood { fail: 1.0, slow: 1.0, slots: 5 });
+        assert_eq!(mood(9), Mood { fail: 0.0, slow: 1.0, slots: 2, dead: false });
+        assert_eq!(mood(10), Mood { fail: 1.0, slow: 1.0, slots: 2, dead: false });
+        assert_eq!(mood(20), Mood { fail: 1.0, slow: 1.0, slots: 5, dead: false });
     }
 }

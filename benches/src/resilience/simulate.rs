@@ -11,11 +11,12 @@ use api::policy::{Policy, PolicySet};
 use api::{Instance, Moment, ServiceKey, yaml};
 use sidecar_core::dice;
 use sidecar_core::outcome::{self, Answer, Fault, FaultKind, Outcome};
+use sidecar_core::parts::Standing;
 use sidecar_core::report::Report;
 
 use super::hosts::FAILS_AFTER;
 use super::room::Room;
-use super::scenario::{Scenario, exponential};
+use super::scenario::{Host, Scenario, exponential};
 use super::story::Story;
 
 mod sidecar;
@@ -105,6 +106,7 @@ impl<'a> World<'a> {
             next: 0,
             story: Story::default(),
         };
+        world.stand();
         world.listed();
         for (host, about) in scenario.hosts.iter().enumerate() {
             for turn in &about.turns {
@@ -127,10 +129,15 @@ impl<'a> World<'a> {
             Event::Reach { request, attempt, host } => self.reach(request, attempt, host),
             Event::Answer { job, host, status } => self.answer(job, host, status),
             Event::Late { request, attempt } => self.beside(request, attempt),
-            Event::Over { request, attempt } => self.lost(request, attempt, FaultKind::AttemptTimeout),
+            Event::Over { request, attempt } => {
+                self.lost((request, attempt), FaultKind::AttemptTimeout, outcome::Sent::All)
+            }
             Event::Leave { request } => self.leave(request),
             Event::Turn { host } => {
                 let mood = self.scenario.hosts[host].mood(self.passed());
+                if mood.dead {
+                    return self.dies(host);
+                }
                 self.rooms[host].resize(mood.slots);
                 self.begin(host);
             }
@@ -159,14 +166,26 @@ impl<'a> World<'a> {
         Duration::from_nanos(moment.as_nanos()).max(self.now)
     }
 
+    /// Each sidecar knows where it stands, and where all callers do.
+    fn stand(&mut self) {
+        let mut callers = BTreeMap::new();
+        for caller in self.scenario.callers.iter().filter(|caller| !caller.zone.is_empty()) {
+            *callers.entry(caller.zone.clone()).or_default() += caller.rate as f32;
+        }
+        for (at, caller) in self.scenario.callers.iter().enumerate() {
+            let standing = Standing { zone: caller.zone.clone(), callers: callers.clone() };
+            self.sidecars[self.scenario.sidecar_of(at)].stand(standing);
+        }
+    }
+
     fn listed(&mut self) {
         let (passed, now) = (self.passed(), self.moment());
         let here = self.scenario.hosts.iter().filter(|host| Duration::from_millis(host.joins_ms) <= passed);
-        let instance = |port| {
-            let instance = Instance::at(self.sidecars[0].service(), ([127, 0, 0, 1], port).into());
-            Instance { sidecar: self.scenario.reports, ..instance }
+        let instance = |host: &Host| {
+            let instance = Instance::at(self.sidecars[0].service(), ([127, 0, 0, 1], host.port).into());
+            Instance { sidecar: self.scenario.reports, zone: host.zone.clone(), ..instance }
         };
-        let instances: Vec<Instance> = here.map(|host| instance(host.port)).collect();
+        let instances: Vec<Instance> = here.map(instance).collect();
         for sidecar in &mut self.sidecars {
             sidecar.list(instances.clone(), now);
         }
@@ -237,6 +256,9 @@ impl<'a> World<'a> {
 
     fn reach(&mut self, request: u64, attempt: u8, host: usize) {
         let mood = self.scenario.hosts[host].mood(self.passed());
+        if mood.dead {
+            return self.lost((request, attempt), FaultKind::ConnectRefused, outcome::Sent::None);
+        }
         let job = Job { request, attempt, hit: self.story.hits.len() };
         self.story.hits.push((self.passed().as_micros() as u64, host as u16, 0));
         if dice::unit(dice::next(&mut self.dice)) < mood.fail {
@@ -269,6 +291,9 @@ impl<'a> World<'a> {
     }
 
     fn answer(&mut self, job: Job, host: usize, status: u16) {
+        if self.scenario.hosts[host].mood(self.passed()).dead {
+            return;
+        }
         self.story.hits[job.hit].2 = status;
         if status == 200 {
             self.rooms[host].leave();
@@ -285,9 +310,19 @@ impl<'a> World<'a> {
         self.outcome((job.request, job.attempt), &outcome, (status, host as i32));
     }
 
-    fn lost(&mut self, number: u64, attempt: u8, kind: FaultKind) {
+    /// A host's process ends: who waits for its answer finds the connection broken.
+    fn dies(&mut self, host: usize) {
+        let port = self.scenario.hosts[host].port;
+        let here = |(number, request): (&u64, &Request)| request.at(port).map(|attempt| (*number, attempt));
+        let broken: Vec<(u64, u8)> = self.requests.iter().filter_map(here).collect();
+        for attempt in broken {
+            self.lost(attempt, FaultKind::ResetBeforeHead, outcome::Sent::All);
+        }
+    }
+
+    fn lost(&mut self, (number, attempt): (u64, u8), kind: FaultKind, sent: outcome::Sent) {
         if self.waits(number, attempt) {
-            let fault = Fault { kind, sent: outcome::Sent::All, reused: true, answer_byte: false };
+            let fault = Fault { kind, sent, reused: sent != outcome::Sent::None, answer_byte: false };
             self.outcome((number, attempt), &Outcome::Fault(fault), (0, -1));
         }
     }

@@ -14,6 +14,7 @@ use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent,
 use sidecar_core::judge::conclude;
 use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Body, End, Outcome};
+use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::queue::Verdict;
 use sidecar_core::route::{Route, route};
@@ -91,6 +92,10 @@ impl Sidecar {
     pub(super) fn list(&mut self, instances: Vec<Instance>, now: Moment) {
         self.revision += 1;
         self.directory.replace(now, List::new(self.plan.service.clone(), self.revision, instances));
+    }
+
+    pub(super) fn stand(&mut self, standing: Standing) {
+        self.directory.stand(standing);
     }
 
     pub(super) fn request(
@@ -183,6 +188,12 @@ impl Request {
     /// The numbers of the attempts that run.
     pub(super) fn running(&self) -> impl Iterator<Item = u8> + '_ {
         self.running.iter().map(Attempt::number)
+    }
+
+    /// The number of the attempt that runs at the host on `port`.
+    pub(super) fn at(&self, port: u16) -> Option<u8> {
+        let there = |attempt: &&Attempt| attempt.endpoint().instance.address.port() == port;
+        self.running.iter().find(there).map(Attempt::number)
     }
 
     fn sent(&mut self, mut attempt: Attempt, now: Moment) -> Sent {
