@@ -62,7 +62,7 @@ class Ours:
 
 class Fleet:
     """A control plane and the callers' sidecars on their defaults; hosts register through sidecars of their own, which
-    stand before them or, without `inbound`, only speak for them."""
+    stand before them, or without `inbound` through one that speaks for all of a zone."""
 
     def __init__(self, workers=1, inbound=True):
         self.workers, self.inbound = workers, inbound
@@ -71,33 +71,51 @@ class Fleet:
         text += f'node: {name}\nstate: {place.folder / name}.state\ncontrol: {{ urls: ["http://127.0.0.1:{place.control}"] }}\n'
         return write(place, f"{name}.yaml", text)
 
-    def provider(self, place, number):
-        """The sidecar of one host."""
-        port = place.hosts[number]
-        inbound = f"127.0.0.1:{place.inbound + number}" if self.inbound else '"off"'
-        text = (f'outbound: {{ listen: "off" }}\nadmin: {{ listen: 127.0.0.1:{place.inbound + 100 + number} }}\napps:\n'
-                f"- {{ service: app, app: 127.0.0.1:{port}, inbound: {inbound}, allow_loopback: true, check_every: 500ms }}\n")
-        return start([BINARY, "sidecar", "--config", self.config(place, f"host-{number}", text)], place.folder / f"host-{number}.log", None)
+    def provider(self, place, numbers):
+        """The sidecar of these hosts."""
+        first = numbers[0]
+        text = f'outbound: {{ listen: "off" }}\nadmin: {{ listen: 127.0.0.1:{place.inbound + 100 + first} }}\n{zone(place.scenario["hosts"][first])}apps:\n'
+        for number in numbers:
+            inbound = f"127.0.0.1:{place.inbound + number}" if self.inbound else '"off"'
+            text += f"- {{ service: app, app: 127.0.0.1:{place.hosts[number]}, inbound: {inbound}, allow_loopback: true, check_every: 500ms }}\n"
+        return start([BINARY, "sidecar", "--config", self.config(place, f"host-{first}", text)], place.folder / f"host-{first}.log", None)
+
+    def together(self, place):
+        """The hosts that are there from the start, by whose sidecar is theirs."""
+        here = [number for number in range(len(place.hosts)) if number not in place.late]
+        if self.inbound:
+            return [[number] for number in here]
+        zones = {}
+        for number in here:
+            zones.setdefault(place.scenario["hosts"][number].get("zone"), []).append(number)
+        return list(zones.values())
 
     def start(self, place):
         data = place.folder / "data"
         text = f"listen: 127.0.0.1:{place.control}\nadmin: 127.0.0.1:{place.control + 1}\ndata: {data}\n"
         started = [start([BINARY, "control-plane", "--config", write(place, "control.yaml", text)], place.folder / "control.log", None)]
-        started += [self.provider(place, number) for number in range(len(place.hosts)) if number not in place.late]
+        started += [self.provider(place, numbers) for numbers in self.together(place)]
         for port in place.listens:
+            caller = next(caller for caller in place.scenario["callers"] if caller["port"] == port)
             text = (f'outbound: {{ listen: "off" }}\nthreads: {self.workers}\nservices: {{ app: {{ listen: 127.0.0.1:{port} }} }}\n'
-                    f"admin: {{ listen: 127.0.0.1:{port + 1} }}\n")
+                    f"admin: {{ listen: 127.0.0.1:{port + 1} }}\n{zone(caller)}")
             words = [BINARY, "sidecar", "--config", self.config(place, f"caller-{port}", text)]
             started.append(start(words, place.folder / f"ours-{port}.log", place.core))
         wanted = len(place.hosts) - len(place.late)
         for port in place.listens:
             if not listed(port + 1, wanted):
+                [stop(process) for process in started]
                 raise RuntimeError(f"a sidecar does not know its {wanted} hosts")
         return started
 
     def join(self, place, started, number):
         """One more host comes, with its sidecar."""
-        started.append(self.provider(place, number))
+        started.append(self.provider(place, [number]))
+
+
+def zone(of):
+    """The line that says where a caller or a host stands."""
+    return f"zone: {of['zone']}\n" if of.get("zone") else ""
 
 
 def write(place, name, text):
@@ -112,7 +130,7 @@ def listed(admin, wanted, seconds=30):
     while time.time() < end:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=2) as answer:
-                found = re.search(r"^outrigger_\w*endpoints\{[^}]*\} (\d+)", answer.read().decode(), re.M)
+                found = re.search(r'^outrigger_endpoints\{[^}]*state="ready"\} (\d+)', answer.read().decode(), re.M)
                 if found and int(found[1]) >= wanted:
                     return True
         except OSError:

@@ -57,6 +57,37 @@ class Story:
         return worst
 
 
+    def local(self, begin=0.0, end=1e9):
+        """The share of answers that came from the caller's own zone, in percent."""
+        zone = lambda of, at: self.scenario[of][at].get("zone")
+        answered = [r for r in self.due(begin, end) if r[3] >= 0]
+        return 100 * sum(zone("hosts", r[3]) == zone("callers", r[4]) for r in answered) / max(len(answered), 1)
+
+    def busiest(self, begin=0.0, end=1e9):
+        """The busiest host's requests for each that a host gets on average."""
+        hosts = range(len(self.scenario["hosts"]))
+        return max(self.at([host], begin, end) for host in hosts) * len(hosts) / max(self.at(hosts, begin, end), 1)
+
+    def newcomers(self):
+        """The places of those who join while it runs, and the second in which they do."""
+        joins = {place: host["joins_ms"] / 1e3 for place, host in enumerate(self.scenario["hosts"]) if host.get("joins_ms")}
+        return list(joins), min(joins.values())
+
+    def off_ramp(self, ramp=30):
+        """How far the newcomers' share of each second is from a straight ramp of so many, on average, in percent of a fair share."""
+        (places, joined), found = self.newcomers(), 0.0
+        fair = len(places) / len(self.scenario["hosts"])
+        for second in range(ramp):
+            begin = joined + second
+            found += abs(self.share(places, begin, begin + 1) / 100 / fair - (second + 0.5) / ramp)
+        return 100 * found / ramp
+
+    def first_hit(self):
+        """Seconds until a newcomer was met first."""
+        places, joined = self.newcomers()
+        return min((at for at, host, _ in self.hits if host in places), default=1e9) - joined
+
+
 def median(stories, figure):
     """The median of a figure over seeds, and its spread."""
     found = [figure(story) for story in stories]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from arms import TOOLS, answers, stop
 from figures import Story, median
+from vary import vary
 
 WORLD = TOOLS / "resilience-world"
 # Every module beside this one that holds rows, `rows.py` first.
@@ -51,8 +52,8 @@ def placed(scenario, seed, hosts, listens):
     return scenario
 
 
-def simulated(row, seed, reports=False):
-    scenario = dict(placed(row.scenario(), seed, range(PORTS, PORTS + 1000), 1), policy=row.policy, reports=reports)
+def simulated(scenario, seed, policy, reports=False):
+    scenario = dict(placed(scenario, seed, range(PORTS, PORTS + 1000), 1), policy=policy, reports=reports)
     return Story(world(["--simulate"], scenario), scenario)
 
 
@@ -170,6 +171,7 @@ def main():
     ask.add_argument("--workers", default="1,4", help="how many workers ours has, one arm each")
     ask.add_argument("--arm", default="", help="only arms whose name has this in it; goals against others are not judged then")
     ask.add_argument("--simulate", action="store_true", help="only the simulator")
+    ask.add_argument("--vary", action="store_true", help="other parameters than the rows', in the simulator only")
     ask.add_argument("--quick", action="store_true", help="one seed, one worker")
     said = ask.parse_args()
     rows, workers = said.row.split(","), [int(n) for n in said.workers.split(",")]
@@ -178,14 +180,15 @@ def main():
     if said.quick:
         said.seeds, workers = 1, workers[:1]
     seeds, missed = range(1, said.seeds + 1), []
+    if said.vary:
+        sys.exit(bool(vary(simulated, seeds)))
     folder = Path(tempfile.mkdtemp(prefix="resilience-"))
     print("| row: figure | ours | goal | | peers in the same run |\n|---|---|---|---|---|", flush=True)
     try:
         for name in rows:
             row = ROWS[name]
-            told = {"simulated": [simulated(row, seed) for seed in seeds]} if row.simulated else {}
-            if row.providers and row.simulated:
-                told["simulated ⇄"] = [simulated(row, seed, True) for seed in seeds]
+            ways = [("simulated", False), ("simulated ⇄", True)][:1 + row.providers] if row.simulated else []
+            told = {label: [simulated(row.scenario(), seed, row.policy, reports) for seed in seeds] for label, reports in ways}
             if not said.simulate:
                 arms = {label: arm for label, arm in row.arms(workers).items() if said.arm in label}
                 told = {**all_runs(row, arms, seeds, folder), **told}

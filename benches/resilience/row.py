@@ -58,6 +58,11 @@ def hosts(count, slots, work, exponential=False, turns=None):
     return [{"slots": slots, "work_ms": work, "exponential": exponential, "turns": (turns or {}).get(n, [])} for n in range(count)]
 
 
+def zoned(names, hosts):
+    """The hosts with their zones."""
+    return [{**host, "zone": name} for name, host in zip(names, hosts)]
+
+
 def run(seconds, rate, hosts, patience=5.0, callers=1):
     return {"millis": int(seconds * 1e3), "patience_ms": int(patience * 1e3), "hosts": hosts,
             "callers": [{"rate": rate / callers} for _ in range(callers)]}

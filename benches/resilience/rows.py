@@ -4,7 +4,8 @@ Every number here is a parameter of an experiment, none of a decision: ours has 
 `no_retry` and `bare` take something away from it where a row asks what is left then.
 """
 from arms import Envoy, HAProxy
-from row import Goal, Row, against, bad, flat, hosts, run
+from arms_listed import Joined, OwnZone, SlowStart, ZoneAware
+from row import Goal, Row, against, bad, flat, hosts, run, zoned
 
 BARE = "kind: Policy\nname: bare\nmatch: { service: app }\nretry: { attempts: 1 }\nhealth: { consecutive: 1000000, minimum: 1000000 }\n"
 NO_RETRY = "kind: Policy\nname: no-retry\nmatch: { service: app }\nretry: { attempts: 1 }\n"
@@ -87,6 +88,23 @@ def brownout(slow):
     return run(20, 220, hosts(5, 4, 40, True, {n: [{"at_ms": 5000, "slow": 10.0}, {"at_ms": 15000, "slow": 1.0}] for n in range(slow)}), patience=1.0)
 
 
+def zones():
+    """Hosts 4/4/2 in three zones, callers 1/1/4: a sixth of all is asked in each of the first two, which keep it, and 30 % of
+    the third's can stay there. After the lead in which callers' zones are told, half of the first zone dies."""
+    dies = [{"at_ms": 30000, "dies": True}]
+    told = run(45, 300, zoned("aaaabbbbcc", hosts(10, 64, 20, turns={0: dies, 1: dies})), callers=6)
+    for caller, zone in zip(told["callers"], "abcccc"):
+        caller["zone"] = zone
+    return told
+
+
+def slow_start(count, newcomers):
+    told = run(37, 500, hosts(count + newcomers, 64, 20))
+    for host in told["hosts"][:newcomers]:
+        host["joins_ms"] = 5000
+    return told
+
+
 P2C, LEASTCONN, ROUND = Envoy(LEAST), HAProxy(["balance leastconn"]), Envoy({"lb_policy": "ROUND_ROBIN"})
 HEDGE = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 1, "per_try_timeout": "0.12s",
               "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {
@@ -94,6 +112,10 @@ HEDGE = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 1
               "host_selection_retry_max_attempts": 5},
               "hedge_policy": {"hedge_on_per_try_timeout": True}})
 RETRIES = Envoy(LEAST, {"retry_policy": {"retry_on": "5xx,reset", "num_retries": 3, "per_try_timeout": "0.3s"}})
+
+SLOW_START = {"lb_policy": "ROUND_ROBIN", "round_robin_lb_config": {"slow_start_config": {"slow_start_window": "30s"}}}
+JOINED = {"envoy": Joined({**NOW, "lb_policy": "ROUND_ROBIN"}), "envoy slow start": Joined({**NOW, **SLOW_START}),
+          "haproxy slowstart": SlowStart(["balance roundrobin"], "check inter 500ms slowstart 30s")}
 
 ROWS = [
     Row("sinkhole-bare", "1 of 5 hosts answers 500 in 1 ms; no ejection, no retry", sinkhole,
@@ -122,6 +144,18 @@ ROWS = [
         [Goal("p50, ms", lambda s: s.percentile(0.5), against("haproxy leastconn", 0.8), digits=0),
          Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.6), digits=0)],
         {"envoy P2C": P2C, "haproxy leastconn": LEASTCONN}, providers=True),
+    Row("zones", "hosts 4/4/2 in three zones, callers 1/1/4; then half of the first zone dies", zones,
+        [Goal("local, %", lambda s: s.local(15, 30), flat(52), least=True), Goal("busiest × mean", lambda s: s.busiest(15, 30), flat(1.15), digits=2),
+         Goal("err % once half a zone died", lambda s: s.error_share(30), flat(0.05), digits=2)],
+        {"envoy zone-aware": ZoneAware({**LEAST, **NOW}, ONE_RETRY), "haproxy own zone first": OwnZone(["balance leastconn", "option redispatch 1", "retries 3",
+                                                                                              "retry-on all-retryable-errors"], "check inter 500ms")},
+        listed=True),
+    Row("slow-start-1", "1 host joins 10", lambda: slow_start(10, 1),
+        [Goal("off its ramp, % of a fair share", lambda s: s.off_ramp(), flat(6)), Goal("s until its first request", lambda s: s.first_hit(), flat(1), digits=2)],
+        JOINED, listed=True),
+    Row("slow-start-2", "2 hosts join 60", lambda: slow_start(60, 2),
+        [Goal("off their ramp, % of a fair share", lambda s: s.off_ramp(), flat(6)), Goal("s until the first request", lambda s: s.first_hit(), flat(1), digits=2)],
+        JOINED, listed=True),
     Row("brownout-1", "1 of 5 hosts ten times slower for 10 s", lambda: brownout(1),
         [Goal("p99 meanwhile, ms", lambda s: s.percentile(0.99, 5, 15), against("envoy hedge", 0.8), digits=0),
          Goal("worst upstream:offered", lambda s: s.worst_ratio(), flat(1.2), digits=2)],
