@@ -262,6 +262,24 @@ async def reload_under_load(world):
 
 
 @scenario("outrigger")
+async def upgrade_under_load(world):
+    """Five processes take over from one another while a download runs."""
+    world.start()
+    load = Load(world.entry)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.entry)
+    writer.write(b"GET /drip HTTP/1.1\r\nhost: upstream\r\nconnection: close\r\n\r\n")
+    task = asyncio.create_task(load.run(RATE, 6.5))
+    for _ in range(5):
+        await asyncio.sleep(1)
+        await call(world.upgrade)
+    await task
+    download = await reader.read()
+    whole = download.endswith(b"0\r\n\r\n") and download.count(b"\r\n64\r\n") == 60
+    first = world.proxy.poll() if world.proxy.poll() is not None else "serves on"
+    return within(world, load, 0, 0, f"download {'whole' if whole else 'cut'}, first process: {first}", whole)
+
+
+@scenario("outrigger")
 async def control_plane_kill(world):
     plane = controlled(world)
     load = Load(world.entry)

@@ -82,7 +82,7 @@ class World:
         os.chmod(self.folder, 0o777)
         *ports, self.entry, self.admin, self.control, self.operators = free_ports(7)
         self.backends = [Backend(name, port, self.folder) for name, port in zip("abc", ports)]
-        self.others, self.proxy = [], None
+        self.others, self.proxy, self.successor = [], None, None
 
     def start(self, command=None, wait=True):
         """Starts the arm; by its ordinary command when there is none."""
@@ -115,9 +115,16 @@ class World:
         file = self.folder / f"{self.arm}.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
+    def upgrade(self):
+        """Has another process take over."""
+        old = self.successor or self.proxy.pid
+        os.kill(old, signal.SIGUSR2)
+        children = lambda: " ".join(task.read_text() for task in Path(f"/proc/{old}/task").glob("*/children")).split()
+        self.successor = int(until("another process takes over", children)[-1])
+
     def family(self):
         """The arm's processes."""
-        found = [self.proxy.pid]
+        found = [self.successor or self.proxy.pid]
         for pid in found:
             try:
                 found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
@@ -151,6 +158,8 @@ class World:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait()
+        if self.successor:
+            os.kill(self.successor, signal.SIGKILL)
         subprocess.run(["rm", "-rf", str(self.folder)], check=False)
 
 

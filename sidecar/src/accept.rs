@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Protocol, ServiceKey};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use thiserror::Error;
 
+use crate::inherit::Inherited;
 use crate::tls::Shown;
 
 /// What a connection that comes this way may ask for.
@@ -76,8 +77,8 @@ impl Listening {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub fn tcp(way: Way, address: SocketAddr) -> Result<Self, CannotListen> {
-        let (socket, bound) = open_tcp(&way.to_string(), address)?;
+    pub fn tcp(way: Way, address: SocketAddr, given: &mut Inherited) -> Result<Self, CannotListen> {
+        let (socket, bound) = open_tcp(&way.to_string(), address, given)?;
         Ok(Self { way, door: Door::Tcp(socket, bound), shown: None, raw: false })
     }
 
@@ -85,8 +86,8 @@ impl Listening {
     ///
     /// # Errors
     /// When the path cannot be bound.
-    pub fn unix(way: Way, path: &Path) -> Result<Self, CannotListen> {
-        let socket = open_unix(&way.to_string(), path)?;
+    pub fn unix(way: Way, path: &Path, given: &mut Inherited) -> Result<Self, CannotListen> {
+        let socket = open_unix(&way.to_string(), path, given)?;
         Ok(Self { way, door: Door::Unix(socket, path.to_owned()), shown: None, raw: false })
     }
 
@@ -143,12 +144,20 @@ impl std::fmt::Display for Way {
     }
 }
 
-/// A listening socket at `address`, with the address really bound. `name` says what it is for.
+/// A listening socket at `address`, `given` or opened, with the address really bound. `name` says what it is for.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn open_tcp(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), CannotListen> {
-    let opened = bind_tcp(address).and_then(|socket| {
+pub fn open_tcp(
+    name: &str,
+    address: SocketAddr,
+    given: &mut Inherited,
+) -> Result<(TcpListener, SocketAddr), CannotListen> {
+    let socket = match given.tcp(name, address) {
+        Some(socket) => adopted(socket),
+        None => bind_tcp(address),
+    };
+    let opened = socket.and_then(|socket| {
         let bound = socket.local_addr()?;
         Ok((socket, bound))
     });
@@ -160,18 +169,29 @@ pub fn open_tcp(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketA
     })
 }
 
-/// A listening Unix socket at `path`. A socket that an ended process left behind is replaced; one that
+/// A listening Unix socket at `path`, `given` or opened. A socket that an ended process left behind is replaced; one that
 /// somebody answers on, or a file that is no socket, is not.
 ///
 /// # Errors
 /// When the path cannot be bound.
-pub fn open_unix(name: &str, path: &Path) -> Result<UnixListener, CannotListen> {
-    bind_unix(path).map_err(|source| CannotListen {
+pub fn open_unix(name: &str, path: &Path, given: &mut Inherited) -> Result<UnixListener, CannotListen> {
+    let socket = match given.unix(path) {
+        Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+        None => bind_unix(path),
+    };
+    socket.map_err(|source| CannotListen {
         name: name.to_owned(),
         address: path.display().to_string(),
         port: None,
         source,
     })
+}
+
+/// Has a socket that others opened work as ours do.
+fn adopted(socket: TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    Ok(socket)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -214,24 +234,30 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_told_with_its_address() {
-        let first = Listening::tcp(Way::Outbound, "127.0.0.1:0".parse().unwrap()).unwrap();
-        let again = Listening::tcp(Way::Outbound, first.address().unwrap()).unwrap_err();
+        let first =
+            Listening::tcp(Way::Outbound, "127.0.0.1:0".parse().unwrap(), &mut Inherited::default()).unwrap();
+        let again =
+            Listening::tcp(Way::Outbound, first.address().unwrap(), &mut Inherited::default()).unwrap_err();
         assert_eq!(again.source.kind(), io::ErrorKind::AddrInUse);
         assert_eq!(again.port, first.address());
+    }
+
+    fn open(path: &Path) -> Result<Listening, CannotListen> {
+        Listening::unix(Way::Outbound, path, &mut Inherited::default())
     }
 
     #[test]
     fn a_socket_left_behind_is_replaced_and_a_living_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/out.sock");
-        drop(Listening::unix(Way::Outbound, &path).unwrap());
-        let living = Listening::unix(Way::Outbound, &path).unwrap();
-        let refused = Listening::unix(Way::Outbound, &path).unwrap_err();
+        drop(open(&path).unwrap());
+        let living = open(&path).unwrap();
+        let refused = open(&path).unwrap_err();
         assert_eq!(refused.source.kind(), io::ErrorKind::AddrInUse);
         drop(living);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "precious").unwrap();
-        Listening::unix(Way::Outbound, &path).unwrap_err();
+        open(&path).unwrap_err();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 }

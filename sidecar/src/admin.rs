@@ -1,7 +1,7 @@
 //! The sidecar's own face: is it alive, is it ready, what does it count, what did it do and why.
 //!
 //! Runs on a thread of its own, so that a scrape never stands in a request's way. Over TCP nothing can be
-//! changed; the Unix socket, whose permissions decide who may use it, also takes the order to drain.
+//! changed; the Unix socket, whose permissions decide who may use it, also takes the orders to drain and to upgrade.
 
 mod answer;
 mod guard;
@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -28,17 +28,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use self::guard::Door;
 use self::records::WorkerAsk;
+use crate::boot::Upgrade;
+use crate::gate::Gate;
 use crate::metrics::{Limit, Meters, catalogue};
 
 /// Connections at a time, over both listeners: a scraper, a prober, and room for people.
 pub const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(10);
-/// The socket's permissions: its owner and its group may drain.
+/// The socket's permissions: its owner and its group may give orders.
 const SOCKET_MODE: u32 = 0o660;
 /// How long accepting rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -60,6 +62,8 @@ pub struct AdminParts {
     pub listen: Option<std::net::TcpListener>,
     /// Also takes orders.
     pub unix: Option<std::os::unix::net::UnixListener>,
+    /// Says when another process accepts in our place.
+    pub gate: Gate,
     /// What is counted.
     pub meters: Arc<Meters>,
     /// The workers' inboxes for questions about their records.
@@ -72,6 +76,8 @@ pub struct AdminParts {
     pub config: Value,
     /// Starts leaving; a second call changes nothing.
     pub drain: Arc<dyn Fn() + Send + Sync>,
+    /// Where somebody else is wanted in our place.
+    pub upgrade: UnboundedSender<Upgrade>,
 }
 
 /// What every connection of the admin thread shares.
@@ -89,15 +95,16 @@ struct Shown {
     status: Arc<dyn Fn() -> Value + Send + Sync>,
     config: Value,
     drain: Arc<dyn Fn() + Send + Sync>,
+    upgrade: UnboundedSender<Upgrade>,
 }
 
 /// Starts the admin thread. It ends with the process.
 ///
 /// # Errors
 /// When the system gives no thread, runtime or permissions for the socket.
-pub fn start(parts: AdminParts) -> io::Result<JoinHandle<()>> {
+pub fn start(parts: AdminParts) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let AdminParts { listen, unix, meters, workers, ready, status, config, drain } = parts;
+    let AdminParts { listen, unix, gate, meters, workers, ready, status, config, drain, upgrade } = parts;
     if let Some(path) = unix.as_ref().map(|unix| unix.local_addr()).transpose()?
         && let Some(path) = path.as_pathname()
     {
@@ -105,19 +112,17 @@ pub fn start(parts: AdminParts) -> io::Result<JoinHandle<()>> {
     }
     let full = Arc::new(AtomicU64::new(0));
     watch(&meters, &full);
-    std::thread::Builder::new().name("admin".into()).spawn(move || {
-        let parts = Shown { meters, workers, ready, status, config, drain };
+    thread::Builder::new().name("admin".into()).spawn(move || {
+        let parts = Shown { meters, workers, ready, status, config, drain, upgrade };
         let admin = Rc::new(Admin { parts, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), full });
         LocalSet::new().block_on(&runtime, async move {
             let tcp = listen.map(|door| spawn_local(accept_tcp(Rc::clone(&admin), door)));
             let unix = unix.map(|door| spawn_local(accept_unix(Rc::clone(&admin), door)));
-            for door in tcp.into_iter().chain(unix) {
-                match door.await {
-                    Ok(Ok(never)) => match never {},
-                    Ok(Err(error)) => tracing::error!(%error, "the admin listener could not be used"),
-                    Err(error) => tracing::error!(%error, "the admin listener ended"),
-                }
-            }
+            let doors: Vec<_> = tcp.into_iter().chain(unix).collect();
+            gate.handed_over().await;
+            // Whoever connects from here on talks to the other process; who is connected is answered.
+            doors.iter().for_each(JoinHandle::abort);
+            std::future::pending::<()>().await;
         });
     })
 }
@@ -130,9 +135,12 @@ fn watch(meters: &Meters, full: &Arc<AtomicU64>) {
     });
 }
 
-async fn accept_tcp(admin: Rc<Admin>, door: std::net::TcpListener) -> io::Result<Infallible> {
-    door.set_nonblocking(true)?;
-    let door = TcpListener::from_std(door)?;
+async fn accept_tcp(admin: Rc<Admin>, door: std::net::TcpListener) {
+    let opened = door.set_nonblocking(true).and_then(|()| TcpListener::from_std(door));
+    let door = match opened {
+        Ok(door) => door,
+        Err(error) => return tracing::error!(%error, "the admin listener could not be used"),
+    };
     let own = door.local_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
     loop {
         match door.accept().await {
@@ -142,9 +150,12 @@ async fn accept_tcp(admin: Rc<Admin>, door: std::net::TcpListener) -> io::Result
     }
 }
 
-async fn accept_unix(admin: Rc<Admin>, door: std::os::unix::net::UnixListener) -> io::Result<Infallible> {
-    door.set_nonblocking(true)?;
-    let door = UnixListener::from_std(door)?;
+async fn accept_unix(admin: Rc<Admin>, door: std::os::unix::net::UnixListener) {
+    let opened = door.set_nonblocking(true).and_then(|()| UnixListener::from_std(door));
+    let door = match opened {
+        Ok(door) => door,
+        Err(error) => return tracing::error!(%error, "the admin socket could not be used"),
+    };
     loop {
         match door.accept().await {
             Ok((stream, _)) => converse(&admin, Door::Unix, stream),

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use api::config::SidecarConfig;
 use api::policy::PolicySet;
@@ -22,23 +25,30 @@ use sidecar_core::resend::FREE_MAX;
 use sidecar_core::service::ServiceCell;
 use sidecar_core::side;
 use thiserror::Error;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
-use crate::accept::{CannotListen, Listening, Way, open_tcp, open_unix};
+use crate::accept::{CannotListen, Door, Listening, Way, open_tcp, open_unix};
 use crate::admin::{self, AdminParts, Condition};
 use crate::clock::Clock;
 use crate::control::{self, Drain, Ended};
 use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::gate::Gate;
+use crate::inherit::Inherited;
 use crate::local::{BoundApp, Step};
 use crate::log::{self, AccessLog};
 use crate::memory;
 use crate::metrics::{Limit, Meters, catalogue};
+use crate::notify;
 use crate::publish::{Publisher, ServiceView};
+use crate::successor::{Predecessor, READY_WITHIN, Successor};
 use crate::tls::{self, Tls};
 use crate::wire::h1;
 use crate::worker::{self, Shared};
+
+/// How often a new process looks whether it knows enough to take over.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A sidecar could not start. Nothing is left behind.
 #[derive(Debug, Error)]
@@ -62,7 +72,17 @@ pub struct Running {
     control: control::Handle,
     admin: Option<SocketAddr>,
     ways: Vec<(Way, SocketAddr)>,
+    gate: Gate,
+    ready: Arc<dyn Fn() -> Vec<Condition> + Send + Sync>,
+    /// Its listeners by name, until another process has them.
+    doors: Mutex<Vec<(String, OwnedFd)>>,
+    /// Whom it replaces, until it is ready.
+    predecessor: Option<Predecessor>,
+    upgrades: tokio::sync::Mutex<UnboundedReceiver<Upgrade>>,
 }
+
+/// Somebody wants another process in the place of this one; hears the new one's id, or why there is none.
+pub type Upgrade = oneshot::Sender<Result<u32, String>>;
 
 impl Running {
     /// The admin address really bound.
@@ -73,6 +93,61 @@ impl Running {
     /// The TCP ways in, each with the address really bound.
     pub fn ways(&self) -> &[(Way, SocketAddr)] {
         &self.ways
+    }
+
+    /// Takes over from the process that this one replaces, if there is any, once it knows enough to serve.
+    ///
+    /// # Errors
+    /// When it does not know enough in time: then the other one should go on.
+    pub async fn take_over(&mut self) -> io::Result<()> {
+        if let Some(predecessor) = self.predecessor.take() {
+            let informed = async {
+                while !(self.ready)().iter().all(|condition| condition.ok) {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            // Half of what the other one waits: it should hear our reason, not its own patience.
+            if tokio::time::timeout(READY_WITHIN / 2, informed).await.is_err() {
+                let missing = (self.ready)().into_iter().filter(|condition| !condition.ok);
+                let missing: Vec<_> = missing.map(|condition| condition.detail).collect();
+                return Err(io::Error::other(missing.join("; ")));
+            }
+            self.gate.open();
+            predecessor.tell_ready()?;
+            tracing::info!("took over from the process before");
+        }
+        notify::ready();
+        Ok(())
+    }
+
+    /// The next wish for an upgrade.
+    pub async fn upgrade_wanted(&self) -> Option<Upgrade> {
+        self.upgrades.lock().await.recv().await
+    }
+
+    /// Starts the program anew, with the listeners of this process, and leaves everything that comes from then on to
+    /// it. Returns its process id. Where it does not get ready, this process goes on as if nothing had been asked.
+    ///
+    /// # Errors
+    /// When there is no new process that is ready in time.
+    pub async fn upgrade(&self) -> io::Result<u32> {
+        let sockets = self.shared_doors()?;
+        let started = tokio::task::spawn_blocking(move || {
+            let successor =
+                Successor::start(sockets.iter().map(|(name, socket)| (name.clone(), socket.as_fd())))?;
+            let pid = successor.pid();
+            successor.wait_until_ready().map(|()| pid)
+        });
+        let pid = started.await.map_err(io::Error::other)??;
+        self.gate.hand_over();
+        self.control.drain().hand_over();
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(pid)
+    }
+
+    fn shared_doors(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.iter().map(|(name, socket)| Ok((name.clone(), socket.try_clone()?))).collect()
     }
 
     /// Starts leaving in five steps.
@@ -90,7 +165,11 @@ impl Running {
 ///
 /// # Errors
 /// When an address is taken or the system gives no thread.
-pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<Running, CannotStart> {
+pub fn start(
+    mut config: SidecarConfig,
+    effective: serde_json::Value,
+    mut given: Inherited,
+) -> Result<Running, CannotStart> {
     let clock = Clock::start();
     let writer = log::Writer::start(config.log.format).map_err(failed("start the log"))?;
     log::install(&writer);
@@ -98,20 +177,26 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
     for expired in tls.expired(tls::unix(clock)) {
         tracing::warn!("{expired}; nobody will trust it");
     }
-    let doors = open(&config, &tls)?;
+    let doors = open(&config, &tls, &mut given)?;
     let admin_tcp = match config.admin.listen {
-        Switch::On(address) => Some(open_tcp("admin", address)?),
+        Switch::On(address) => Some(open_tcp("admin", address, &mut given)?),
         Switch::Off => None,
     };
     let admin_unix = match config.admin.unix.as_path() {
         path if path.as_os_str().is_empty() => None,
-        path => Some(open_unix("admin", path)?),
+        path => Some(open_unix("admin", path, &mut given)?),
     };
+
+    let predecessor = given.giver();
+    let kept = keep(&doors, admin_tcp.as_ref(), admin_unix.as_ref()).map_err(failed("keep a listener"))?;
 
     config.limits.connections = clients(&config, doors.len());
     let ways: Vec<(Way, SocketAddr)> =
         doors.iter().filter_map(|door| Some((door.way.clone(), door.address()?))).collect();
     let (gate, host) = (Gate::default(), HostCell::new(config.limits.requests));
+    if predecessor.is_some() {
+        gate.hold();
+    }
     let (asks, asked) = unbounded_channel();
     let shared = Shared {
         clock,
@@ -153,13 +238,15 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
         });
     }
     let config = Arc::new(config);
+    let crowd = Arc::clone(&shared.crowd);
     let control = control::spawn(control::Parts {
         config: Arc::clone(&config),
         clock,
         apps: bound(&config, &ways),
         own: ways.iter().filter(|(way, _)| !matches!(way, Way::Inbound(_))).map(|(_, at)| *at).collect(),
-        gate,
+        gate: gate.clone(),
         in_flight: Box::new(move || host.in_flight() as usize),
+        open: Box::new(move || crowd.open()),
         inbound: shared.inbound.values().cloned().collect(),
         publisher: Publisher::new(publish),
         tls,
@@ -178,6 +265,8 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
         tracing::info!(way = "admin", %address, "listening");
     }
     let (status, ready, drain) = (control.status(), control.status(), control.drain());
+    let ready: Arc<dyn Fn() -> Vec<Condition> + Send + Sync> = Arc::new(move || conditions(&ready));
+    let (upgrade, upgrades) = unbounded_channel();
     let counted = control.status();
     meters.watch(move |sheet| crate::metrics::control::collect(&counted.get(), sheet));
     admin::start(AdminParts {
@@ -185,13 +274,45 @@ pub fn start(mut config: SidecarConfig, effective: serde_json::Value) -> Result<
         unix: admin_unix,
         meters,
         workers: questions,
-        ready: Arc::new(move || conditions(&ready)),
+        gate: gate.clone(),
+        ready: Arc::clone(&ready),
         status: Arc::new(move || serde_json::to_value(status.get()).unwrap_or_default()),
         config: effective,
         drain: Arc::new(move || drain.start()),
+        upgrade,
     })
     .map_err(failed("start the admin thread"))?;
-    Ok(Running { control, admin, ways })
+    Ok(Running {
+        control,
+        admin,
+        ways,
+        gate,
+        ready,
+        doors: Mutex::new(kept),
+        predecessor,
+        upgrades: upgrades.into(),
+    })
+}
+
+/// Every listener with its name, for the process that may replace this one.
+fn keep(
+    doors: &[Listening],
+    admin: Option<&(TcpListener, SocketAddr)>,
+    admin_unix: Option<&UnixListener>,
+) -> io::Result<Vec<(String, OwnedFd)>> {
+    let mut kept = Vec::new();
+    for listening in doors {
+        let socket = match &listening.door {
+            Door::Tcp(socket, _) => socket.as_fd(),
+            Door::Unix(socket, _) => socket.as_fd(),
+        };
+        kept.push((listening.way.to_string(), socket.try_clone_to_owned()?));
+    }
+    let admin = admin.map(|(socket, _)| socket.as_fd());
+    for socket in admin.into_iter().chain(admin_unix.map(AsFd::as_fd)) {
+        kept.push(("admin".to_owned(), socket.try_clone_to_owned()?));
+    }
+    Ok(kept)
 }
 
 /// The check before the start has told it with its place; the file changed since.
@@ -224,26 +345,26 @@ fn clients(config: &SidecarConfig, doors: usize) -> u32 {
 }
 
 /// Opens every way in that the configuration names.
-fn open(config: &SidecarConfig, tls: &Tls) -> Result<Vec<Listening>, CannotListen> {
+fn open(config: &SidecarConfig, tls: &Tls, given: &mut Inherited) -> Result<Vec<Listening>, CannotListen> {
     let mut doors = Vec::new();
     if let Switch::On(address) = config.outbound.listen {
-        doors.push(Listening::tcp(Way::Outbound, address)?.showing(tls.shown(&Way::Outbound)));
+        doors.push(Listening::tcp(Way::Outbound, address, given)?.showing(tls.shown(&Way::Outbound)));
     }
     if !config.outbound.unix.as_os_str().is_empty() {
-        doors.push(Listening::unix(Way::Outbound, &config.outbound.unix)?);
+        doors.push(Listening::unix(Way::Outbound, &config.outbound.unix, given)?);
     }
     for (service, known) in &config.services {
         if let Some(address) = known.listen {
             let way = Way::Service(service.clone());
             let shown = tls.shown(&way);
-            doors.push(Listening::tcp(way, address)?.showing(shown).speaking(known.protocol));
+            doors.push(Listening::tcp(way, address, given)?.showing(shown).speaking(known.protocol));
         }
     }
     for app in &config.apps {
         if let Switch::On(address) = app.inbound {
             let way = Way::Inbound(app.service.clone());
             let shown = tls.shown(&way);
-            doors.push(Listening::tcp(way, address)?.showing(shown).speaking(app.protocol));
+            doors.push(Listening::tcp(way, address, given)?.showing(shown).speaking(app.protocol));
         }
     }
     Ok(doors)

@@ -1,6 +1,7 @@
 //! The verb `outrigger sidecar`: words in, a process that runs until it is told to stop.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::boot::{self, CannotStart, Running};
 use crate::clock::Clock;
 use crate::control::{self, Ended};
+use crate::inherit::Inherited;
 use crate::tls::{self, Tls};
 
 /// What the command line says: a file, or everything without one.
@@ -76,29 +78,42 @@ pub fn will_fail(checked: &Checked) -> Vec<String> {
     Tls::load(&checked.config).map(|tls| tls.expired(tls::unix(Clock::start()))).unwrap_or_default()
 }
 
-/// Starts a sidecar.
+/// Starts a sidecar, with the listeners that this process was given. To be called before there are other threads.
 ///
 /// # Errors
 /// See [`CannotStart`].
 pub fn start(checked: Checked) -> Result<Running, CannotStart> {
-    boot::start(checked.config, checked.effective)
+    let given = Inherited::take().map_err(failed("take over the listeners that were given"))?;
+    boot::start(checked.config, checked.effective, given)
 }
 
-/// Waits for SIGTERM or SIGINT, leaves in five steps, and says how it ended. A second signal ends it at once.
-pub fn until_told(running: &Running) -> Result<Ended, CannotStart> {
-    let failed = |deed| move |source| CannotStart::Io { deed, source };
+/// Waits for SIGTERM or SIGINT, leaves in five steps, and says how it ended. A second signal ends it at once. On SIGUSR2,
+/// or when its admin socket is asked, another process takes its place.
+pub fn until_told(mut running: Running) -> Result<Ended, CannotStart> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed("make a runtime"))?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear SIGTERM"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("hear SIGINT"))?;
-        let mut ended = std::pin::pin!(running.ended());
+        let mut replace = signal(SignalKind::user_defined2()).map_err(failed("hear SIGUSR2"))?;
+        running.take_over().await.map_err(failed("take over"))?;
         let mut told = false;
         loop {
             tokio::select! {
-                ended = &mut ended => return Ok(ended),
+                ended = running.ended() => return Ok(ended),
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = replace.recv() => {
+                    told |= upgrade(&running, told).await.is_ok();
+                    continue;
+                }
+                Some(asked) = running.upgrade_wanted() => {
+                    let done = upgrade(&running, told).await;
+                    told |= done.is_ok();
+                    // Who asked may have left since.
+                    _ = asked.send(done);
+                    continue;
+                }
             }
             if told {
                 return Ok(Ended::Drained { forced: true });
@@ -107,6 +122,26 @@ pub fn until_told(running: &Running) -> Result<Ended, CannotStart> {
             running.drain().start();
         }
     })
+}
+
+async fn upgrade(running: &Running, leaving: bool) -> Result<u32, String> {
+    if leaving {
+        return Err("it is leaving already".to_owned());
+    }
+    match running.upgrade().await {
+        Ok(pid) => {
+            tracing::info!(pid, "another process takes over; what is open here ends here");
+            Ok(pid)
+        }
+        Err(error) => {
+            tracing::error!(%error, "no other process could take over; this one goes on");
+            Err(error.to_string())
+        }
+    }
+}
+
+fn failed(deed: &'static str) -> impl Fn(io::Error) -> CannotStart {
+    move |source| CannotStart::Io { deed, source }
 }
 
 fn read(path: &Path) -> Result<SidecarConfigWords, BadConfig> {

@@ -382,18 +382,26 @@ async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
             return;
         }
     };
-    loop {
-        if world.crowd.open() >= world.limits.connections as usize {
-            world.meters.connections_full();
-            tokio::time::sleep(ACCEPT_REST).await;
-            continue;
+    world.gate.opened().await;
+    let accepting = async {
+        loop {
+            if world.crowd.open() >= world.limits.connections as usize {
+                world.meters.connections_full();
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+            world.crowd.turn(worker).await;
+            if let Err(error) = door.accept(&world, worker, &way, (shown.as_ref(), raw)).await {
+                world.meters.accept_failed();
+                tracing::warn!(%way, %error, "cannot accept; resting");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
         }
-        world.crowd.turn(worker).await;
-        if let Err(error) = door.accept(&world, worker, &way, (shown.as_ref(), raw)).await {
-            world.meters.accept_failed();
-            tracing::warn!(%way, %error, "cannot accept; resting");
-            tokio::time::sleep(ACCEPT_REST).await;
-        }
+    };
+    tokio::select! {
+        biased;
+        () = world.gate.handed_over() => {}
+        () = accepting => {}
     }
 }
 

@@ -23,6 +23,7 @@ mod rollout;
 mod schema;
 mod sidecar;
 mod token;
+mod upgrade;
 mod whitelist;
 
 use std::io::{self, Write};
@@ -59,6 +60,7 @@ enum Verb {
     DrainPlan(exceptions::DrainPlan),
     Notify(exceptions::Notify),
     Drain(drain::Drain),
+    Upgrade(upgrade::Upgrade),
     Config(config::Config),
     Schema(schema::Schema),
     Reasons(reasons::Reasons),
@@ -92,6 +94,7 @@ impl Cli {
             Verb::DrainPlan(verb) => verb.run(),
             Verb::Notify(verb) => verb.run(),
             Verb::Drain(verb) => verb.run(),
+            Verb::Upgrade(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
             Verb::Reasons(verb) => verb.run(),

@@ -49,7 +49,7 @@ impl Sidecar {
                 return Ok(BAD_CONFIG.into());
             }
         };
-        let ended = run::start(checked).and_then(|running| run::until_told(&running));
+        let ended = run::start(checked).and_then(run::until_told);
         Ok(match ended {
             Ok(Ended::Drained { .. }) => ExitCode::SUCCESS,
             Ok(Ended::CannotRegister(why)) => {

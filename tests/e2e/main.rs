@@ -33,6 +33,7 @@ mod start;
 mod tcp;
 mod tls;
 mod tunnels;
+mod upgrade;
 mod websocket;
 mod websocket_h2;
 

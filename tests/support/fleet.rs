@@ -102,7 +102,9 @@ impl Fleet {
     pub fn sidecar(&self, name: &str, entry: SocketAddr, own: &str) -> Sidecar<'_> {
         let admin = free_port();
         let state = self.dir().join(name);
-        let text = format!("node: {name}\nstate: {state:?}\nadmin: {{ listen: {admin} }}\ndrain: 10s\n{own}");
+        let text = format!(
+            "node: {name}\nstate: {state:?}\nadmin: {{ listen: {admin}, unix: {name}.sock }}\ndrain: 10s\n{own}"
+        );
         let file = self.file(&format!("{name}.yaml"), &text);
         let mut sidecar = Sidecar { fleet: self, name: name.to_owned(), entry, admin, file, process: None };
         sidecar.start();
@@ -196,6 +198,11 @@ impl Sidecar<'_> {
         let mut command = self.fleet.outrigger();
         command.arg("sidecar").arg("--config").arg(&self.file);
         self.process = Some(start_ready(&self.name, &mut command, self.fleet.dir(), self.admin));
+    }
+
+    /// Where it takes orders.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.fleet.dir().join(format!("{}.sock", self.name))
     }
 
     /// Asks it to stop, which drains it, and waits until it has.

@@ -10,6 +10,7 @@
 //! | `GET /v1/records[?failed=1][&limit=N]` | the newest records |
 //! | `GET /v1/records/{id \| last \| last-retried}` | one record; as text with `Accept: text/plain` |
 //! | `POST /v1/drain` | starts leaving; on the Unix socket only |
+//! | `POST /v1/upgrade` | has another process take over, and says its id, or 503 why none did; on the Unix socket only |
 
 use std::fmt::Write;
 
@@ -17,6 +18,7 @@ use hyper::header::ACCEPT;
 use hyper::{Method, Request, StatusCode};
 use serde_json::json;
 use sidecar_core::record::Record;
+use tokio::sync::oneshot;
 
 use super::answer::{self, Answer};
 use super::guard::Door;
@@ -37,7 +39,11 @@ pub(super) async fn answer<B>(shown: &Shown, door: Door, request: &Request<B>) -
     let query = Query(request.uri().query().unwrap_or_default());
     let reading = matches!(*request.method(), Method::GET | Method::HEAD);
     match path[..] {
-        ["v1", "drain"] => drain(shown, door, request.method()),
+        ["v1", order @ ("drain" | "upgrade")] => match refused(door, request.method()) {
+            Some(answer) => answer,
+            None if order == "drain" => drain(shown),
+            None => upgrade(shown).await,
+        },
         ["livez" | "healthz" | "readyz" | "metrics"] | ["v1", "status" | "config" | "records"]
             if !reading =>
         {
@@ -57,18 +63,35 @@ pub(super) async fn answer<B>(shown: &Shown, door: Door, request: &Request<B>) -
     }
 }
 
-fn drain(shown: &Shown, door: Door, method: &Method) -> Answer {
+/// What is said to an order that nobody may give here.
+fn refused(door: Door, method: &Method) -> Option<Answer> {
     if method != Method::POST {
-        return answer::wrong_method("POST");
+        return Some(answer::wrong_method("POST"));
     }
-    if !door.takes_orders() {
-        let detail = "this listener is read-only: use the Unix socket of `admin.unix`";
-        return answer::problem(StatusCode::FORBIDDEN, detail);
-    }
+    let detail = "this listener is read-only: use the Unix socket of `admin.unix`";
+    (!door.takes_orders()).then(|| answer::problem(StatusCode::FORBIDDEN, detail))
+}
+
+fn drain(shown: &Shown) -> Answer {
     (shown.drain)();
     let mut answer = answer::json(&json!({ "draining": true }));
     *answer.status_mut() = StatusCode::ACCEPTED;
     answer
+}
+
+async fn upgrade(shown: &Shown) -> Answer {
+    let (told, hear) = oneshot::channel();
+    // Nobody hears while the process ends.
+    let heard = match shown.upgrade.send(told) {
+        Ok(()) => hear.await.unwrap_or_else(|_| Err("it is leaving already".to_owned())),
+        Err(_) => Err("it is leaving already".to_owned()),
+    };
+    match heard {
+        Ok(pid) => answer::json(&json!({ "process": pid })),
+        Err(why) => {
+            answer::problem(StatusCode::SERVICE_UNAVAILABLE, &format!("no other process took over: {why}"))
+        }
+    }
 }
 
 fn ready(conditions: &[Condition], query: &Query<'_>) -> Answer {

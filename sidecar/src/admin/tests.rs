@@ -73,6 +73,7 @@ fn face() -> Face {
     let parts = AdminParts {
         listen: Some(tcp),
         unix: Some(UnixListener::bind(&unix).unwrap()),
+        gate: Gate::default(),
         meters: Meters::new(Clock::start()),
         workers: vec![worker(), worker()],
         ready: Arc::new(move || {
@@ -81,6 +82,7 @@ fn face() -> Face {
         status: Arc::new(|| serde_json::json!({ "lists": 0 })),
         config: serde_json::json!({ "threads": 1 }),
         drain: Arc::new(move || drain.store(true, Relaxed)),
+        upgrade: unbounded_channel().0,
     };
     start(parts).unwrap();
     Face { tcp: address, unix, drained, informed, _folder: folder }

@@ -45,13 +45,14 @@ pub(crate) struct Prepared {
     pub(crate) boot: Boot,
     pub(crate) file: Option<SnapshotFile>,
     pub(crate) in_flight: Box<dyn Fn() -> usize + Send>,
+    pub(crate) open: Box<dyn Fn() -> usize + Send>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) asks: UnboundedReceiver<Ask>,
 }
 
 /// Builds it all and tells the workers what the file and the snapshot know.
 pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Result<Prepared> {
-    let Parts { config, clock, apps, own, gate, in_flight, inbound, publisher, tls, asks } = parts;
+    let Parts { config, clock, apps, own, gate, in_flight, open, inbound, publisher, tls, asks } = parts;
     let dice = Rc::new(Dice::seeded(clock));
     let node = place::node(&config).map_err(|why| io::Error::other(why.to_string()))?;
     let clusters = clusters(&config, clock, &dice).map_err(|why| io::Error::other(why.to_string()))?;
@@ -78,7 +79,7 @@ pub(crate) fn prepare(parts: Parts, view: StatusView, drain: Drain) -> io::Resul
     let inbound = hub.state.borrow_mut().settle_inbound();
     hub.publish(&inbound);
     show::write(&hub);
-    Ok(Prepared { hub, boot, file, in_flight, tls, asks })
+    Ok(Prepared { hub, boot, file, in_flight, open, tls, asks })
 }
 
 /// The clusters of control planes that the file names; nothing is dialled yet.

@@ -66,6 +66,8 @@ pub struct Parts {
     pub gate: Gate,
     /// Requests in flight on this host.
     pub in_flight: Box<dyn Fn() -> usize + Send>,
+    /// Connections of clients that are open.
+    pub open: Box<dyn Fn() -> usize + Send>,
     /// The lines before the local apps, with their plans from boot.
     pub inbound: Vec<ServiceView>,
     /// The workers.

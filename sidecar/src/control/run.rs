@@ -26,7 +26,7 @@ pub(crate) async fn run(
     told: signal::Sender<Option<Ended>>,
     mut stopped: signal::Receiver<bool>,
 ) {
-    let Prepared { hub, boot, file, in_flight, tls, asks } = prepared;
+    let Prepared { hub, boot, file, in_flight, open, tls, asks } = prepared;
     let mut tasks = JoinSet::new();
     tasks.spawn_local(tend(hub.clone()));
     tasks.spawn_local(first::run(hub.clone(), asks));
@@ -48,13 +48,21 @@ pub(crate) async fn run(
     }
     let end = async {
         let ended = tokio::select! {
-            forced = drain::run(&hub, &hub.drain, &*in_flight) => Ended::Drained { forced },
-            Some(Ok(CannotRegister(why))) = apps.join_next() => Ended::CannotRegister(why),
+            forced = drain::run(&hub, &hub.drain, &*in_flight) => Some(Ended::Drained { forced }),
+            Some(Ok(CannotRegister(why))) = apps.join_next() => Some(Ended::CannotRegister(why)),
+            () = hub.drain.handed_over() => None,
         };
         apps.shutdown().await;
         // Nobody may open a new session behind the last words.
         tasks.shutdown().await;
-        finish(&hub, file.as_ref()).await;
+        let ended = match ended {
+            Some(ended) => {
+                finish(&hub, file.as_ref()).await;
+                ended
+            }
+            // Another process speaks for this host and owns its files: no last words, and the lease runs out unused.
+            None => Ended::Drained { forced: drain::outlast(&hub, &hub.drain, &*open).await },
+        };
         told.send_replace(Some(ended));
         std::future::pending::<()>().await;
     };

@@ -56,6 +56,7 @@ impl Sidecar {
             own: Vec::new(),
             gate: gate.clone(),
             in_flight: Box::new(move || probe.load(Ordering::Relaxed)),
+            open: Box::new(|| 0),
             inbound: Vec::new(),
             publisher: Publisher::new(vec![worker]),
             tls: Arc::default(),

@@ -19,6 +19,9 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// How long everything is still served once the control plane was told: callers hear within a push, which
 /// leaves at once or after 100 ms.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long connections may stay with a process that was replaced: Envoy's value for a hot restart. Silent ones end
+/// earlier, by `limits.idle`.
+const OUTLASTS: Duration = Duration::from_secs(15 * 60);
 /// How often the requests in flight are counted.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -52,21 +55,42 @@ pub struct Progress {
     pub since: u64,
 }
 
+/// What is wanted of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Serve,
+    Leave,
+    HandOver,
+}
+
 /// Starts the drain and watches it, from any thread.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    wanted: watch::Sender<bool>,
+    wanted: watch::Sender<Wanted>,
     progress: watch::Sender<Progress>,
 }
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self { wanted: watch::Sender::new(false), progress: watch::Sender::new(Progress::default()) }
+        Self { wanted: watch::Sender::new(Wanted::Serve), progress: watch::Sender::new(Progress::default()) }
     }
 
     /// Starts it; a second time changes nothing.
     pub fn start(&self) {
-        self.wanted.send_replace(true);
+        self.want(Wanted::Leave);
+    }
+
+    /// Leaves everything to the process that replaces this one, and ends once nothing is open here.
+    pub(crate) fn hand_over(&self) {
+        self.want(Wanted::HandOver);
+    }
+
+    fn want(&self, what: Wanted) {
+        self.wanted.send_if_modified(|wanted| {
+            let first = *wanted == Wanted::Serve;
+            *wanted = if first { what } else { *wanted };
+            first
+        });
     }
 
     /// How far it is.
@@ -76,9 +100,17 @@ impl Drain {
 
     /// Waits until somebody starts it.
     pub(crate) async fn started(&self) {
-        let mut wanted = self.wanted.subscribe();
+        self.wanted(Wanted::Leave).await;
+    }
+
+    /// Waits until another process speaks for this host.
+    pub(crate) async fn handed_over(&self) {
+        self.wanted(Wanted::HandOver).await;
+    }
+
+    async fn wanted(&self, what: Wanted) {
         // The sender is this value's own: it outlives the wait.
-        _ = wanted.wait_for(|wanted| *wanted).await;
+        _ = self.wanted.subscribe().wait_for(|wanted| *wanted == what).await;
     }
 
     fn step(&self, hub: &Hub, step: Step, in_flight: usize) {
@@ -108,6 +140,14 @@ pub(crate) async fn run(hub: &Rc<Hub>, drain: &Drain, in_flight: &(dyn Fn() -> u
     hub.gate.refuse();
     let whole = wait(hub, drain, in_flight, deadline).await;
     drain.step(hub, if whole { Step::Stop } else { Step::Forced }, in_flight());
+    !whole
+}
+
+/// Waits until nothing is `open` here any more, for as long as long connections may outlast an upgrade. Returns whether
+/// some were cut.
+pub(crate) async fn outlast(hub: &Hub, drain: &Drain, open: &(dyn Fn() -> usize + Send)) -> bool {
+    let whole = wait(hub, drain, open, hub.clock.now() + OUTLASTS).await;
+    drain.step(hub, if whole { Step::Stop } else { Step::Forced }, open());
     !whole
 }
 

@@ -106,7 +106,7 @@ settings! {
     pub struct AdminConfig, AdminConfigWords {
         /// Read-only over TCP.
         leaf listen: Switch<SocketAddr> = Switch::On(loopback(7411)), because "loopback, and whoever reads cannot change";
-        /// A Unix socket that may also change things: drain. No socket when empty.
+        /// A Unix socket that may also change things: drain, upgrade. No socket when empty.
         leaf unix: PathBuf = PathBuf::new(), because "file permissions decide who may";
     }
 }
