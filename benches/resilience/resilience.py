@@ -164,6 +164,22 @@ def judge(row, told):
     return missed
 
 
+def agree(row, told):
+    """Prints whether the simulator told the same as sockets: the 99th percentile and the errors of each arm of ours within
+    10 % of each other, or within what the seeds differ by."""
+    missed = []
+    figures = [("p99, ms", lambda s: s.percentile(0.99)), ("err %", lambda s: s.error_share())]
+    for name in [name for name in told if name.startswith("ours")]:
+        simulated = told.get("simulated ⇄" if "⇄" in name else "simulated")
+        for what, figure in figures if simulated else []:
+            (real, low, high), (told_by_it, least, most) = median(told[name], figure), median(simulated, figure)
+            near = abs(real - told_by_it) <= 0.1 * real or (least <= high and low <= most)
+            missed += [] if near else [f"{row.name}: simulator against sockets, {what}, {name}"]
+            spread = f"{real:.2f} ({low:.2f}–{high:.2f}) · simulated {told_by_it:.2f} ({least:.2f}–{most:.2f})"
+            print(f"| {row.name}: {what}, {name} | {spread} | 10 % or the spread | {'met' if near else 'missed'} | |", flush=True)
+    return missed
+
+
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--row", default=",".join(ROWS), help="; ".join(f"{row.name}: {row.about}" for row in ROWS.values()))
@@ -192,7 +208,7 @@ def main():
             if not said.simulate:
                 arms = {label: arm for label, arm in row.arms(workers).items() if said.arm in label}
                 told = {**all_runs(row, arms, seeds, folder), **told}
-            missed += judge(row, told)
+            missed += judge(row, told) + agree(row, told)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n" + (f"falls short: {'; '.join(missed)}" if missed else "every goal met"))
