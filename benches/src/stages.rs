@@ -156,7 +156,7 @@ fn instance(service: &ServiceKey, n: u16) -> Instance {
     let [high, low] = n.to_be_bytes();
     let mut instance = Instance::at(service.clone(), ([10, 0, high, low], 8080).into());
     instance.zone = ["a", "b", "c"][usize::from(n % 3)].into();
-    instance.labels.insert("version".into(), (1 + n % 2).to_string());
+    instance.labels.insert("version", &(1 + n % 2).to_string());
     instance
 }
 

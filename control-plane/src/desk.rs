@@ -243,15 +243,15 @@ impl Desk {
     }
 
     /// How much there is of everything.
-    pub(crate) fn counts(&self, now: Moment) -> Counts {
-        let services = self.core.services().unwrap_or_default();
+    pub(crate) fn counts(&self) -> Counts {
+        let (sessions, services, instances) = self.core.sizes();
         let policies = self.core.namespaces().unwrap_or_default();
         let documents = |namespace| self.core.policies(namespace).map_or(0, |news| news.documents.len());
         Counts {
             warming: !matches!(self.core.phase(), Phase::Ready),
-            sessions: self.core.sessions(now).map_or(0, |sessions| sessions.len()),
-            services: services.len(),
-            instances: services.iter().map(|service| service.instances).sum(),
+            sessions,
+            services,
+            instances,
             policies: policies.iter().map(documents).sum(),
         }
     }

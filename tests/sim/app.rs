@@ -76,9 +76,9 @@ impl App {
                 let mut instance = Instance::at(scenario.services[service].clone(), address);
                 instance.sidecar = dice.chance(500);
                 instance.zone = zone(node);
-                instance.labels.insert("version".into(), (1 + dice.below(2)).to_string());
+                instance.labels.insert("version", &(1 + dice.below(2)).to_string());
                 if dice.chance(150) {
-                    instance.labels.insert("tier".into(), "1".into());
+                    instance.labels.insert("tier", "1");
                 }
                 apps.push(Self {
                     node,

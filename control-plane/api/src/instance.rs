@@ -1,6 +1,5 @@
 //! What registers: an instance, where callers connect to it, and what they may know of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::choice;
 use crate::digest::Digest;
+use crate::labels::Labels;
 use crate::name::ServiceKey;
 
 /// Labels of one instance together may take this many bytes: they travel in every list.
@@ -87,8 +87,8 @@ pub struct Instance {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub lane: String,
     /// What its operator wrote on it; at most [`LABELS_MAX`] bytes together.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Its id in another system; empty when it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub foreign_id: String,
@@ -118,7 +118,7 @@ impl Instance {
             weight: ORDINARY_WEIGHT,
             zone: String::new(),
             lane: String::new(),
-            labels: BTreeMap::new(),
+            labels: Labels::default(),
             foreign_id: String::new(),
             readiness: Readiness::default(),
             sidecar: false,
@@ -145,7 +145,7 @@ impl Instance {
         field(self.lane.as_bytes());
         field(self.foreign_id.as_bytes());
         field(self.readiness.as_str().as_bytes());
-        for (name, value) in &self.labels {
+        for (name, value) in self.labels.iter() {
             field(name.as_bytes());
             field(value.as_bytes());
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use api::command::{Command, CommandState, CommandView, CommandWords};
 use api::{Digest, InstanceKey, Moment, Namespace, NodeName, Span};
 
+use crate::few::Few;
+
 /// Commands of all namespaces that are active at once; more is a policy.
 pub(crate) const ACTIVE_MAX: usize = 256;
 /// Commands that are over and remembered.
@@ -82,8 +84,8 @@ impl Commands {
     }
 
     /// A sidecar said how it gets on with the commands it knows.
-    pub(crate) fn tell(&mut self, node: &NodeName, said: &BTreeMap<u64, String>) {
-        for (id, what) in said {
+    pub(crate) fn tell(&mut self, node: &NodeName, said: &Few<u64, String>) {
+        for (id, what) in said.iter() {
             if let Some(entry) = self.entries.get_mut(id) {
                 entry.said.insert(node.clone(), what.clone());
             }
@@ -228,7 +230,7 @@ mod tests {
                     Op::Say { node, nth, what } => {
                         let node: NodeName = format!("n{node}").parse().unwrap();
                         let what = if what { String::new() } else { "no such route".to_owned() };
-                        commands.tell(&node, &[(nth as u64, what.clone())].into());
+                        commands.tell(&node, &Few::from_iter([(nth as u64, what.clone())]));
                         if let Some((.., said)) = model.get_mut(nth) {
                             said.insert(node, what);
                         }

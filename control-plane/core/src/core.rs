@@ -23,6 +23,7 @@ mod witnessing;
 pub use commands::KeptCommand;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::access::TokenWords;
@@ -51,6 +52,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Over, Owner, Registry, Turn};
 use crate::rollout::Rollout;
 use crate::sessions::Sessions;
+use crate::shared::Shared;
 use crate::snapshot::{SavedLease, SavedTombstone, Snapshot};
 use crate::sweep::{Sweeper, Swept};
 use crate::tombstones::Tombstones;
@@ -200,10 +202,11 @@ impl ControlCore {
         if !snapshot.leases.is_empty() {
             self.callers.restarted(now);
         }
-        let mut instances = 0;
+        let (mut instances, none) = (0, BTreeSet::new());
         for saved in snapshot.leases {
             instances += saved.instances.len();
-            self.load_lease(saved, now);
+            let able = snapshot.capabilities.get(saved.capabilities);
+            self.load_lease(saved, able.map_or(&none, |able| able), now);
         }
         let expiry = self.ordinary_expiry().max(self.registry.longest_expiry().unwrap_or_default());
         self.phase = Phase::loaded(expiry / BEATS_PER_EXPIRY, now);
@@ -225,15 +228,16 @@ impl ControlCore {
         Ok(())
     }
 
-    fn load_lease(&mut self, saved: SavedLease, now: Moment) {
+    fn load_lease(&mut self, saved: SavedLease, capabilities: &BTreeSet<String>, now: Moment) {
         let id = LeaseId::of_session(saved.node.as_str(), &saved.boot, saved.epoch);
         let owner = Owner { epoch: saved.epoch, lease: id };
         self.leases.open(id, saved.source, now);
-        let SavedLease { node, boot, epoch, capabilities, instances, .. } = saved;
+        let SavedLease { node, boot, epoch, instances, .. } = saved;
+        let (boot, capabilities) = (boot.take(), capabilities.clone());
         let open = api::message::OpenSession { node, boot, epoch, capabilities, instances: Vec::new() };
         let older = self.sessions.remember(id, &open);
         for instance in instances {
-            self.put(instance, owner, now);
+            self.put(instance.take(), owner, now);
         }
         if let Some(older) = older.filter(|older| self.leases.replace(*older)) {
             self.sessions.close(older);
@@ -290,21 +294,35 @@ impl ControlCore {
 
     /// The registry as it stands, to be written to disk.
     pub fn snapshot(&self) -> Snapshot {
-        let save = |(id, lease): (LeaseId, &crate::leases::Lease)| {
+        let mut capabilities: Vec<Arc<BTreeSet<String>>> = Vec::new();
+        let mut save = |(id, lease): (LeaseId, &crate::leases::Lease)| {
             let session = self.sessions.get(id)?;
-            let instances = lease.owned.iter().filter_map(|key| self.registry.instance(key));
-            Some(SavedLease {
+            let known = capabilities.iter().position(|known| Arc::ptr_eq(known, &session.capabilities));
+            let able = known.unwrap_or_else(|| {
+                capabilities.push(Arc::clone(&session.capabilities));
+                capabilities.len() - 1
+            });
+            let saved = SavedLease {
                 source: lease.source,
                 node: session.node.clone(),
-                boot: session.boot.clone(),
+                boot: Shared::from(&session.boot),
                 epoch: session.epoch,
-                capabilities: session.capabilities.clone(),
-                instances: instances.cloned().collect(),
-            })
+                capabilities: able,
+                instances: Vec::with_capacity(lease.owned.len()),
+            };
+            Some((id, saved))
         };
+        let (ids, mut leases): (Vec<LeaseId>, Vec<SavedLease>) =
+            self.leases.iter().filter_map(&mut save).unzip();
+        for (owner, instance) in self.registry.said() {
+            if let Ok(at) = ids.binary_search(&owner.lease) {
+                leases[at].instances.push(Shared::from(instance));
+            }
+        }
         Snapshot {
             services: self.registry.services().cloned().collect(),
-            leases: self.leases.iter().filter_map(save).collect(),
+            capabilities: capabilities.iter().map(Shared::from).collect(),
+            leases,
             tombstones: self
                 .tombstones
                 .iter()
@@ -327,7 +345,7 @@ impl ControlCore {
         };
         let mut broken = self.registry.broken(owns);
         for (id, lease) in self.leases.iter() {
-            let gone = lease.owned.iter().filter(|key| self.registry.instance(key).is_none());
+            let gone = lease.owned.keys().filter(|key| self.registry.instance(key).is_none());
             broken.extend(gone.map(|key| format!("lease {id} keeps {key}, which is not listed")));
             if self.sessions.get(id).is_none() {
                 broken.push(format!("lease {id} has no session"));
@@ -382,7 +400,7 @@ impl ControlCore {
 
     /// Settles and returns how often lease `id` beats.
     fn interval(&mut self, id: LeaseId) -> Duration {
-        let owned = self.leases.get(id).into_iter().flat_map(|lease| &lease.owned);
+        let owned = self.leases.get(id).into_iter().flat_map(|lease| lease.owned.keys());
         let shortest = owned.map(|key| self.expiry_of(&key.service)).min();
         self.leases.interval(id, shortest).unwrap_or_else(|| self.ordinary_expiry() / BEATS_PER_EXPIRY)
     }

@@ -3,12 +3,14 @@
 //! A lease beats at a third of the shortest expiry among its services. Expiry is a question about one lease
 //! and one service; this machine answers it and takes nobody off a list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use api::{Digest, InstanceKey, Moment, Rate};
+
+use crate::few::Few;
 
 /// Three beats fit into an expiry: one may be lost, two may be a pause.
 pub(crate) const BEATS_PER_EXPIRY: u32 = 3;
@@ -62,9 +64,9 @@ pub(crate) struct Lease {
     /// What renews it.
     pub(crate) source: Source,
     /// Which instances point to it.
-    pub(crate) owned: BTreeSet<InstanceKey>,
+    pub(crate) owned: Few<InstanceKey>,
     /// Those of them that its holder left out when it last said everything.
-    left_out: BTreeSet<InstanceKey>,
+    left_out: Few<InstanceKey>,
     opened: Moment,
     heard: Moment,
     /// What its services ask for.
@@ -154,8 +156,8 @@ impl Leases {
         self.rate += rate_of(self.ordinary);
         let lease = Lease {
             source,
-            owned: BTreeSet::new(),
-            left_out: BTreeSet::new(),
+            owned: Few::default(),
+            left_out: Few::default(),
             opened: now,
             heard: now,
             wanted: self.ordinary,
@@ -187,8 +189,8 @@ impl Leases {
     }
 
     /// Ends a lease. Returns the instances that pointed to it.
-    pub(crate) fn close(&mut self, id: LeaseId) -> BTreeSet<InstanceKey> {
-        let Some(lease) = self.leases.remove(&id) else { return BTreeSet::new() };
+    pub(crate) fn close(&mut self, id: LeaseId) -> Few<InstanceKey> {
+        let Some(lease) = self.leases.remove(&id) else { return Few::default() };
         self.rate -= rate_of(lease.wanted);
         lease.owned
     }
@@ -197,14 +199,14 @@ impl Leases {
     pub(crate) fn own(&mut self, id: LeaseId, key: InstanceKey) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.left_out.remove(&key);
-            lease.owned.insert(key);
+            lease.owned.put(key, ());
         }
     }
 
     /// The holder of lease `id` said everything, and `key` is not in it: its renewals no longer keep it.
     pub(crate) fn leave_out(&mut self, id: LeaseId, key: InstanceKey) {
         if let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.owned.contains(&key)) {
-            lease.left_out.insert(key);
+            lease.left_out.put(key, ());
         }
     }
 

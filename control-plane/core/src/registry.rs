@@ -7,6 +7,7 @@
 mod entry;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::message::ServiceEdit;
@@ -134,7 +135,7 @@ impl Registry {
         if before.is_some_and(|before| before > owner && alive(before.lease)) {
             return Registration::OlderBoot;
         }
-        let entry = Entry::new(instance, owner, over, there);
+        let entry = Entry::new(Arc::new(instance), owner, over, there);
         let turn = service.put(at, entry, over.hide);
         Registration::Stands { turn, before: before.map(|before| before.lease) }
     }
@@ -144,7 +145,7 @@ impl Registry {
         let Some(service) = self.services.get_mut(&key.service) else { return Turn::Same };
         let at = (key.ip, key.port);
         let Some(there) = service.instances.get(&at) else { return Turn::Same };
-        let entry = Entry::new(there.said().clone(), there.owner, over, Some(there));
+        let entry = Entry::new(Arc::clone(there.said()), there.owner, over, Some(there));
         service.put(at, entry, over.hide)
     }
 
@@ -184,6 +185,16 @@ impl Registry {
 
     // ---- read ------------------------------------------------------------------------------------
 
+    /// `key` in the words that the registry shares between a service's instances.
+    pub(crate) fn shared(&self, key: &InstanceKey) -> InstanceKey {
+        self.entry(key).map_or(key, |entry| &entry.said().key).clone()
+    }
+
+    /// What every owner says, with whose it is.
+    pub(crate) fn said(&self) -> impl Iterator<Item = (Owner, &Arc<Instance>)> {
+        self.services.values().flat_map(|service| service.instances.values()).map(|e| (e.owner, e.said()))
+    }
+
     /// Every service.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
         self.services.keys()
@@ -216,7 +227,7 @@ impl Registry {
 
     /// What the owner of `key` says of it.
     pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&Instance> {
-        self.entry(key).map(Entry::said)
+        self.entry(key).map(|entry| &**entry.said())
     }
 
     /// What its list shows of `key`; `None` while nothing.

@@ -9,6 +9,7 @@ use api::{Instance, InstanceKey, NodeName, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::leases::Source;
+use crate::shared::Shared;
 
 /// What a restart needs so as not to begin with nothing. No times: after a load every lease counts as just
 /// heard (alibaba/nacos#7697: beats that were refused during a load expired a whole fleet).
@@ -17,6 +18,8 @@ use crate::leases::Source;
 pub struct Snapshot {
     /// Services somebody registered for or declared, also those without instances.
     pub services: Vec<ServiceKey>,
+    /// Each set of capabilities that a holder of a lease has.
+    pub capabilities: Vec<Shared<BTreeSet<String>>>,
     /// Leases with what they keep listed.
     pub leases: Vec<SavedLease>,
     /// Who was taken out by its owner's will, and may not be brought back by an older boot.
@@ -43,11 +46,11 @@ pub struct SavedLease {
     /// The node its holder runs on.
     pub node: NodeName,
     /// Drawn at the holder's start.
-    pub boot: String,
+    pub boot: Shared<String>,
     /// Rises with each start on the node.
     pub epoch: u64,
-    /// What the holder can run.
-    pub capabilities: BTreeSet<String>,
+    /// What the holder can run, as its place among [`Snapshot::capabilities`].
+    pub capabilities: usize,
     /// The instances it keeps listed.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<Shared<Instance>>,
 }

@@ -56,7 +56,7 @@ impl Swept<'_> {
     fn expected(&self, id: LeaseId, lease: &Lease) -> bool {
         !self.drains.is_empty()
             && !lease.owned.is_empty()
-            && lease.owned.iter().all(|key| self.planned(id, &key.service).is_some())
+            && lease.owned.keys().all(|key| self.planned(id, &key.service).is_some())
     }
 }
 
@@ -161,7 +161,7 @@ impl Sweeper {
                 false => Shield::LastKnown,
             };
             let victims: Vec<Victim> =
-                lease.owned.iter().filter_map(|key| victim(on, id, lease, key, shield, now)).collect();
+                lease.owned.keys().filter_map(|key| victim(on, id, lease, key, shield, now)).collect();
             let ran_out = victims.iter().any(|victim| victim.cause == Cause::Expired);
             let childless = lease.owned.is_empty() && lease.overdue(on.expiry, now);
             owed.overdue += usize::from(owes && (childless || ran_out));

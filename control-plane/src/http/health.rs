@@ -26,7 +26,7 @@ pub(crate) async fn readyz(
     if query.is_none_or(|query| query != "verbose") {
         return Ok("ready\n".into());
     }
-    let counts = app.desk.ask(|desk, now| desk.counts(now)).await?;
+    let counts = app.desk.ask(|desk, _| desk.counts()).await?;
     Ok(format!(
         "ready\nstore {}\nwarming {}\nsessions {}\nservices {}\ninstances {}\npolicies {}\nwatches {}\n",
         app.store,
@@ -42,7 +42,7 @@ pub(crate) async fn readyz(
 /// `GET /metrics`: Prometheus' text format.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     if app.is_ready()
-        && let Ok(counts) = app.desk.ask(|desk, now| desk.counts(now)).await
+        && let Ok(counts) = app.desk.ask(|desk, _| desk.counts()).await
     {
         counts.show(&app.metrics);
     }

@@ -60,7 +60,7 @@ pub(crate) fn instance(app: &BoundApp, ip: IpAddr, zone: &str) -> Instance {
         weight: config.weight,
         zone: zone.to_owned(),
         lane: config.lane.clone(),
-        labels: config.labels.clone(),
+        labels: config.labels.clone().into(),
         sidecar: app.inbound.is_some(),
         ..Instance::at(config.service.clone(), SocketAddr::new(ip, port))
     }

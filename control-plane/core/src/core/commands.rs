@@ -123,7 +123,7 @@ impl ControlCore {
     /// The instances of `node` that `words` mean.
     fn instances_of(&self, node: &NodeName, namespace: &Namespace, words: &CommandWords) -> Vec<InstanceKey> {
         let leases = self.sessions.of_node(node);
-        let owned = leases.filter_map(|id| self.leases.get(id)).flat_map(|lease| &lease.owned);
+        let owned = leases.filter_map(|id| self.leases.get(id)).flat_map(|lease| lease.owned.keys());
         let meant = |key: &&InstanceKey| {
             let service = &key.service;
             service.namespace == *namespace && words.service.as_ref().is_none_or(|name| *name == service.name)

@@ -204,7 +204,7 @@ impl ControlCore {
         let of_node = said.node.iter().flat_map(|node| {
             let leases = self.leases.iter();
             let there = move |id| self.sessions.get(id).is_some_and(|session| session.node == *node);
-            leases.filter(move |(id, _)| there(*id)).flat_map(|(_, lease)| &lease.owned)
+            leases.filter(move |(id, _)| there(*id)).flat_map(|(_, lease)| lease.owned.keys())
         });
         one.chain(of_node).cloned().collect()
     }

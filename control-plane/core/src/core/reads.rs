@@ -1,13 +1,14 @@
 //! What readers ask: lists, digests, services, sessions. Nothing here changes anything.
 
-use api::message::{DigestCheck, Digests, ServiceView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use api::message::{DigestCheck, Digests, ServiceView};
 use api::shadow::{ShadowReport, ShadowView};
 use api::{Digest, List, Moment, Namespace, ServiceKey, Span};
 
 use super::ControlCore;
 use crate::event::HeldBy;
+use crate::few::Few;
 use crate::leases::LeaseId;
 use crate::refusal::Refusal;
 use crate::sessions::SessionView;
@@ -68,13 +69,13 @@ impl ControlCore {
             Some(SessionView {
                 session: id.to_string(),
                 node: session.node.clone(),
-                boot: session.boot.clone(),
+                boot: session.boot.to_string(),
                 epoch: session.epoch,
                 silent: Span::micros(silent),
                 instances: lease.owned.len(),
-                policies: session.beat.policies.clone(),
-                rejected: session.beat.rejected.clone(),
-                capabilities: session.capabilities.clone(),
+                policies: copied(&session.said.policies),
+                rejected: copied(&session.said.rejected),
+                capabilities: BTreeSet::clone(&session.capabilities),
             })
         };
         Ok(self.leases.iter().filter_map(view).collect())
@@ -87,7 +88,7 @@ impl ControlCore {
     pub fn shadows(&self, namespace: &Namespace) -> Result<Vec<ShadowView>, Refusal> {
         self.loaded()?;
         let mut sums: BTreeMap<(ServiceKey, Digest), ShadowView> = BTreeMap::new();
-        let told = self.sessions.all().flat_map(|session| &session.beat.shadows);
+        let told = self.sessions.all().flat_map(|session| session.said.shadows.iter());
         for told in told.filter(|told| told.service.namespace == *namespace) {
             let none = ShadowReport { requests: 0, would: BTreeMap::new(), ..told.clone() };
             let sum = sums.entry((told.service.clone(), told.words));
@@ -99,6 +100,13 @@ impl ControlCore {
             }
         }
         Ok(sums.into_values().collect())
+    }
+
+    /// How many sessions, services and listed instances there are.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        let services = self.registry.services();
+        let instances = services.map(|service| self.registry.count(service)).sum();
+        (self.leases.iter().count(), self.registry.services().count(), instances)
     }
 
     pub(super) fn view(&self, service: &ServiceKey) -> ServiceView {
@@ -123,4 +131,8 @@ fn held_words(why: HeldBy, count: usize) -> String {
         HeldBy::Witnesses => "sidecars see it serve (witnesses)",
     };
     format!("{count} silent: {because}")
+}
+
+fn copied<K: Clone + Ord, V: Clone>(few: &Few<K, V>) -> BTreeMap<K, V> {
+    few.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }

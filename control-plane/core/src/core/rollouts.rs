@@ -175,11 +175,11 @@ impl ControlCore {
     /// A sidecar beat.
     pub(super) fn tell_rollouts(&mut self, id: LeaseId, since: &ByService, now: Moment) {
         let Some(session) = self.sessions.get(id) else { return };
-        self.commands.tell(&session.node, &session.beat.commands);
+        self.commands.tell(&session.node, &session.said.commands);
         for (namespace, rollout) in self.rollouts.iter_mut().filter(|(_, rollout)| !rollout.state().is_over())
         {
             let (runs, rejected) =
-                (session.beat.policies.get(namespace), session.beat.rejected.get(namespace));
+                (session.said.policies.get(namespace), session.said.rejected.get(namespace));
             if runs.is_some() || rejected.is_some() {
                 let lately = session.traffic.lately();
                 rollout.tell_beat((id, &session.node), runs.copied(), rejected, lately, since);
@@ -230,10 +230,10 @@ impl ControlCore {
 
 /// What `session` says of the set `digest`: yes, no with a reason, or nothing.
 fn verdict(session: &Session, namespace: &Namespace, digest: Digest) -> Option<Option<String>> {
-    if session.beat.policies.get(namespace) == Some(&digest) {
+    if session.said.policies.get(namespace) == Some(&digest) {
         return Some(None);
     }
-    let rejected = session.beat.rejected.get(namespace).filter(|rejected| rejected.digest == digest)?;
+    let rejected = session.said.rejected.get(namespace).filter(|rejected| rejected.digest == digest)?;
     Some(Some(rejected.why.clone()))
 }
 

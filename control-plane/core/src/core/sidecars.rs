@@ -48,8 +48,9 @@ impl ControlCore {
         for instance in open.instances {
             events.extend(self.put(instance, owner, now));
         }
-        let held = self.leases.get(id).map(|lease| lease.owned.clone()).unwrap_or_default();
-        for key in held.difference(&said) {
+        let held = self.leases.get(id).into_iter().flat_map(|lease| lease.owned.keys());
+        let unsaid: Vec<InstanceKey> = held.filter(|key| !said.contains(*key)).cloned().collect();
+        for key in &unsaid {
             events.extend(self.left_out(id, key, now));
         }
         if let Some(older) = older.filter(|older| self.leases.replace(*older)) {
@@ -99,7 +100,7 @@ impl ControlCore {
     pub fn close_session(&mut self, session: &str, now: Moment) -> Result<(), Refusal> {
         let id = self.session(session)?;
         let mut events = Vec::new();
-        for key in self.leases.close(id) {
+        for key in self.leases.close(id).into_keys() {
             if let Some((owner, shown)) = self.registry.remove(&key, Some(id), Cause::Deregistered) {
                 self.bury(key.clone(), owner.epoch, now);
                 events.extend(shown.then_some(Event::Removed { key, cause: Cause::Deregistered }));
@@ -209,7 +210,7 @@ impl ControlCore {
         if let Some(before) = before {
             self.leases.disown(before, &key);
         }
-        self.leases.own(owner.lease, key.clone());
+        self.leases.own(owner.lease, self.registry.shared(&key));
         self.event_of(turn, &key)
     }
 

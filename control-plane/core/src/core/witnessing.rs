@@ -30,7 +30,7 @@ impl ControlCore {
             self.accused.entry(key.clone()).or_insert(now);
         }
         let late = self.leases.iter().filter(|(_, lease)| lease.is_late(now) && !lease.replaced());
-        let late = late.flat_map(|(_, lease)| &lease.owned).take(DOUBTED_MAX / 2);
+        let late = late.flat_map(|(_, lease)| lease.owned.keys()).take(DOUBTED_MAX / 2);
         self.doubted = late.chain(&accused).take(DOUBTED_MAX).cloned().collect();
         let mut events = Vec::new();
         for key in self.witnesses.tick(now) {

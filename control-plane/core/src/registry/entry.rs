@@ -2,6 +2,8 @@
 //!
 //! Lists, digests and deltas know only what is shown. What is said comes back as soon as nothing stands over it.
 
+use std::sync::Arc;
+
 use api::{Cause, Digest, Instance, Readiness};
 
 use super::Owner;
@@ -30,14 +32,14 @@ impl Over {
 #[derive(Clone, Debug)]
 enum Shown {
     AsSaid,
-    Changed(Box<Instance>),
+    Changed(Arc<Instance>),
     Hidden,
 }
 
 /// One registration.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    said: Instance,
+    said: Arc<Instance>,
     shown: Shown,
     /// What it adds to its list's digest; nothing while it is hidden.
     pub(super) digest: Digest,
@@ -47,10 +49,10 @@ pub(super) struct Entry {
 
 impl Entry {
     /// `owner` says `said`, and `over` stands over it. What equals what `before` showed is not hashed again.
-    pub(super) fn new(said: Instance, owner: Owner, over: Over, before: Option<&Self>) -> Self {
+    pub(super) fn new(said: Arc<Instance>, owner: Owner, over: Over, before: Option<&Self>) -> Self {
         let shown = match (over.hide, over.changed(&said)) {
             (Some(_), _) => Shown::Hidden,
-            (None, Some(changed)) => Shown::Changed(Box::new(changed)),
+            (None, Some(changed)) => Shown::Changed(Arc::new(changed)),
             (None, None) => Shown::AsSaid,
         };
         let mut entry = Self { said, shown, digest: Digest::EMPTY, owner };
@@ -64,7 +66,7 @@ impl Entry {
     }
 
     /// What its owner says.
-    pub(super) fn said(&self) -> &Instance {
+    pub(super) fn said(&self) -> &Arc<Instance> {
         &self.said
     }
 

@@ -162,7 +162,7 @@ fn tables_stay_while_hosts_and_weights_are_the_same() {
     };
     let first = tables(vec![at(1, 100), at(2, 100)]);
     let mut labelled = at(2, 100);
-    labelled.labels.insert("version".into(), "2".into());
+    labelled.labels.insert("version", "2");
     assert_eq!(tables(vec![at(1, 100), labelled]), first);
     assert_ne!(tables(vec![at(1, 100), at(2, 200)]), first);
 }

@@ -67,10 +67,10 @@ impl Make<'_> {
         for at in members {
             let instance = &self.endpoints[*at as usize].instance;
             let said = match label {
-                LANE => Some(&instance.lane),
+                LANE => Some(&*instance.lane),
                 other => instance.labels.get(other),
             };
-            by_value.entry(said.map(String::as_str).filter(|said| !said.is_empty())).or_default().push(*at);
+            by_value.entry(said.filter(|said| !said.is_empty())).or_default().push(*at);
         }
         let id = |said: Option<&str>| said.map_or_else(|| base(label), |said| value(label, said));
         by_value.into_iter().map(|(said, members)| self.part(id(said), members)).collect()

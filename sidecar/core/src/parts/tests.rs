@@ -109,7 +109,7 @@ fn a_trial_of_the_base_is_no_business_of_a_lane() {
 fn a_split_is_as_large_as_it_says_and_a_request_keeps_its_part() {
     let version = |port: u16| {
         instance(port, |i| {
-            i.labels.insert("version".into(), if port <= 3 { "1" } else { "2" }.into());
+            i.labels.insert("version", if port <= 3 { "1" } else { "2" });
         })
     };
     let policy = "balance: { subset: { label: version, split: { '1': 90, '2': 10 } } }";
@@ -145,7 +145,7 @@ fn the_next_tier_joins_as_the_first_loses_usable_hosts() {
         let tier = |port: u16| {
             instance(port, |i| {
                 if port > 10 {
-                    i.labels.insert("tier".into(), "1".into());
+                    i.labels.insert("tier", "1");
                 }
             })
         };
@@ -165,7 +165,7 @@ fn where_keys_lead_the_next_tier_is_met_when_nobody_of_the_first_is_left() {
     for by in ["ring", "maglev"] {
         let tier = |port: u16| {
             instance(port, |i| {
-                i.labels.insert("tier".into(), if port > 3 { "1" } else { "0" }.into());
+                i.labels.insert("tier", if port > 3 { "1" } else { "0" });
             })
         };
         let mut bench = Bench::of((1..=6).map(tier).collect(), &format!("balance: {{ by: {by} }}"));
@@ -247,7 +247,7 @@ proptest! {
     ) {
         let mut instances = zoned([hosts.0 + 1, hosts.1, hosts.2]);
         for (instance, tier) in instances.iter_mut().zip(&tiers) {
-            instance.labels.insert("tier".into(), tier.to_string());
+            instance.labels.insert("tier", &tier.to_string());
         }
         instances[0].readiness = if ill[11] { Readiness::Draining } else { Readiness::Ready };
         let mut bench = Bench { dice: seed, ..Bench::of(instances, "") };
