@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_core::Snapshot;
+use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Dice};
 use crate::desk::{Desk, Inbox};
@@ -31,6 +32,7 @@ pub(crate) struct Around {
 pub(crate) async fn run(mut desk: Desk, mut inbox: Inbox, mut around: Around, mut stop: Signal) {
     let clock = around.clock;
     let mut save_at = clock.now() + SAVE_EVERY;
+    let mut saving: Option<JoinHandle<()>> = None;
     loop {
         let wake = desk.core.wake_at().map_or(save_at, |wake| wake.min(save_at));
         tokio::select! {
@@ -48,8 +50,10 @@ pub(crate) async fn run(mut desk: Desk, mut inbox: Inbox, mut around: Around, mu
         desk.settle(now);
         if save_at <= now {
             save_at = now + SAVE_EVERY;
-            if desk.take_changed() {
-                tokio::spawn(save(desk.core.snapshot(), around.stores.clone(), Arc::clone(&around.metrics)));
+            // One at a time: a disk that hangs must not gather snapshots in memory.
+            if saving.as_ref().is_none_or(JoinHandle::is_finished) && desk.take_changed() {
+                let saved = save(desk.core.snapshot(), around.stores.clone(), Arc::clone(&around.metrics));
+                saving = Some(tokio::spawn(saved));
             }
         }
     }

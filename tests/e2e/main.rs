@@ -14,6 +14,7 @@ mod commands;
 mod crash;
 mod dead_app;
 mod demo;
+mod disk;
 mod drain;
 mod fair_share;
 mod grpc;

@@ -226,6 +226,9 @@ fn by(headers: &HeaderMap, peer: Peer) -> By {
 }
 
 #[cfg(test)]
+mod disk;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;

@@ -1,10 +1,11 @@
 //! The registry's snapshot: one checksummed file that a crash leaves old or new, never half.
 //!
-//! One header line, `outrigger-registry 1 BYTES BLAKE3`, then JSON. It is disposable: a torn file is refused
-//! and the registry is rebuilt from what sidecars assert. Nothing is ever repaired or guessed.
+//! One header line, `outrigger-registry 2 BYTES BLAKE3`, then JSON. It is disposable: a torn file is refused
+//! and the registry is rebuilt from what sidecars assert. Nothing is ever repaired or guessed. Written as it is
+//! encoded, so that a large fleet's never stands in memory whole.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, IntoInnerError, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use control_core::Snapshot;
@@ -12,7 +13,10 @@ use control_core::Snapshot;
 use super::{InstanceStore, StoreError};
 
 /// The header's first two words: what the file is, and its format's version.
-const MAGIC: &str = "outrigger-registry 1";
+const MAGIC: &str = "outrigger-registry 2";
+
+/// Encoded bytes that wait for the disk: few enough to forget, enough for few calls.
+const PIECE: usize = 256 * 1024;
 
 /// Why a snapshot is not used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -44,15 +48,30 @@ impl SnapshotFile {
     }
 
     fn write(&self, registrations: &Snapshot) -> io::Result<()> {
-        let body = serde_json::to_vec(registrations)?;
         let temporary = self.path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{MAGIC} {} {}", body.len(), blake3::hash(&body))?;
-        file.write_all(&body)?;
-        file.sync_all()?;
+        let written = Self::write_to(&temporary, registrations);
+        if written.is_err() {
+            // Half a snapshot would keep room on a full disk; where it cannot go, the next one replaces it.
+            _ = fs::remove_file(&temporary);
+        }
+        written?;
         fs::rename(&temporary, &self.path)?;
         // The rename is durable only once the directory is.
         File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn write_to(path: &Path, registrations: &Snapshot) -> io::Result<()> {
+        let mut file = File::create(path)?;
+        // What the header says is known at the end and takes the same room.
+        writeln!(file, "{}", header(0, &blake3::hash(b"")))?;
+        let body = Body { file, bytes: 0, hash: blake3::Hasher::new() };
+        let mut pieces = BufWriter::with_capacity(PIECE, body);
+        serde_json::to_writer(&mut pieces, registrations)?;
+        let Body { mut file, bytes, hash } = pieces.into_inner().map_err(IntoInnerError::into_error)?;
+        let header = header(bytes, &hash.finalize());
+        file.seek(SeekFrom::Start(0))?;
+        writeln!(file, "{header}")?;
+        file.sync_all()
     }
 }
 
@@ -70,9 +89,33 @@ impl InstanceStore for SnapshotFile {
 
     fn save(&mut self, registrations: &Snapshot) -> Result<(), StoreError> {
         self.write(registrations).map_err(|why| match why.kind() {
-            io::ErrorKind::StorageFull => StoreError::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
             _ => StoreError::Engine { deed: "save the registry's snapshot", why: why.to_string() },
         })
+    }
+}
+
+fn header(bytes: u64, hash: &blake3::Hash) -> String {
+    format!("{MAGIC} {bytes:016} {hash}")
+}
+
+/// Counts and hashes what passes to the file.
+struct Body {
+    file: File,
+    bytes: u64,
+    hash: blake3::Hasher,
+}
+
+impl Write for Body {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -89,6 +89,15 @@ impl SqliteStore {
         all.commit()
     }
 
+    /// The file may grow by `pages` more; then its disk is full.
+    #[cfg(test)]
+    pub(crate) fn leave_room(&self, pages: u32) {
+        let count = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, u32>(0));
+        let most = count("PRAGMA page_count")
+            .and_then(|now| count(&format!("PRAGMA max_page_count = {}", now + pages)));
+        assert!(most.is_ok(), "{most:?}");
+    }
+
     fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
         let row = "SELECT value FROM meta WHERE key = ?1";
         self.connection.query_row(row, [key], |row| row.get(0)).optional().map_err(engine("read the store"))
@@ -359,6 +368,19 @@ mod tests {
         for tamper in ["UPDATE audit SET author = 'eve'", "DELETE FROM audit"] {
             assert!(store.connection.execute(tamper, []).is_err(), "{tamper}");
         }
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_a_roomy_one_goes_on() {
+        let (_directory, mut store) = store();
+        store.leave_room(1);
+        let long = "x".repeat(1_000);
+        let full = (1..100).find_map(|_| store.write(&write("a", Some(&long), None)).err());
+        assert!(matches!(full, Some(StoreError::Full)), "{full:?}");
+        let (head, lines) = (store.head().unwrap(), store.audit(999).unwrap().len());
+        assert_eq!(head, lines as u64, "a write leaves its document and its line, or neither");
+        store.leave_room(100);
+        assert_eq!(store.write(&write("a", Some("{}"), None)).unwrap(), head + 1);
     }
 
     #[test]
