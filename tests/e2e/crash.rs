@@ -17,6 +17,12 @@ use crate::fleet;
 /// Writers that write at the same time, each its own policy, override and instance.
 const WRITERS: u64 = 3;
 
+/// So many die over one disk; then a fresh one is taken, because what is compared grows with its history.
+const FRESH: u64 = 50;
+
+/// Disks at a time: a death is mostly waiting.
+const AT_ONCE: usize = 8;
+
 /// What one writer was told is kept: the revision of its policy, with the time-out that it wrote.
 type Kept = Arc<Mutex<Vec<(u64, u64, u64)>>>;
 
@@ -35,6 +41,19 @@ fn roll(dice: &mut u64) -> u64 {
 #[test]
 fn a_kill_in_the_middle_of_writing_loses_nothing_that_was_acknowledged() {
     let (crashes, seed) = (number("OUTRIGGER_CRASHES", 20), number("OUTRIGGER_CRASH_SEED", 1));
+    let lives: Vec<u64> = (0..crashes.div_ceil(FRESH)).collect();
+    for some in lives.chunks(AT_ONCE) {
+        thread::scope(|scope| {
+            for life in some {
+                let crashes = FRESH.min(crashes - life * FRESH);
+                scope.spawn(move || die(crashes, seed + life));
+            }
+        });
+    }
+}
+
+/// One control plane after another dies over one disk.
+fn die(crashes: u64, seed: u64) {
     let fleet = fleet();
     let mut plane = fleet.control_plane();
     let (kept, next): (Kept, _) = (Kept::default(), Arc::new(AtomicU64::new(1)));
