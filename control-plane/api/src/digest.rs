@@ -18,6 +18,12 @@ impl Digest {
     /// What an empty list says.
     pub const EMPTY: Self = Self(0);
 
+    /// What somebody claims to hold who was never told anything: no list says it, so that the first answer is always
+    /// whole, also when it says that nobody is there.
+    pub fn never_told() -> Self {
+        Self::of(b"never told")
+    }
+
     /// The digest of one member's canonical bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::of_hash(&blake3::hash(bytes))

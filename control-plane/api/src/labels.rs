@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Names with values, in the order of names, each once.
+/// Stands between names and values. One in a name or value becomes U+FFFD.
+const END: char = '\0';
+
+/// Names with values, in the order of names, each once; behind each other in one piece of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Box<str>);
 
 impl Labels {
     /// Whether there is none.
@@ -19,31 +22,33 @@ impl Labels {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        Some(&self.0[at].1)
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// Every name with its value, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        let mut words = self.0.split_terminator(END);
+        std::iter::from_fn(move || Some((words.next()?, words.next()?)))
     }
 
     /// Writes `value` under `name`, in the place of what stood there.
     pub fn insert(&mut self, name: &str, value: &str) {
-        match self.0.binary_search_by(|(known, _)| (**known).cmp(name)) {
-            Ok(at) => self.0[at].1 = value.into(),
-            Err(at) => {
-                let mut labels = std::mem::take(&mut self.0).into_vec();
-                labels.insert(at, (name.into(), value.into()));
-                self.0 = labels.into_boxed_slice();
-            }
-        }
+        let all = self.iter().chain([(name, value)]);
+        let all: BTreeMap<String, String> = all.map(|(name, value)| (name.into(), value.into())).collect();
+        *self = all.into();
     }
 }
 
 impl From<BTreeMap<String, String>> for Labels {
     fn from(labels: BTreeMap<String, String>) -> Self {
-        Self(labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let tame = |word: String| word.replace(END, "\u{fffd}");
+        let labels: BTreeMap<_, _> = labels.into_iter().map(|(n, v)| (tame(n), tame(v))).collect();
+        let mut all = String::with_capacity(labels.iter().map(|(n, v)| n.len() + v.len() + 2).sum());
+        for word in labels.iter().flat_map(|(name, value)| [name, value]) {
+            all.push_str(word);
+            all.push(END);
+        }
+        Self(all.into())
     }
 }
 
@@ -71,9 +76,13 @@ mod tests {
             labels.insert(name, value);
         }
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("arch", "arm"), ("version", "2")]);
-        assert_eq!((labels.get("version"), labels.get("zone")), (Some("2"), None));
+        assert_eq!((labels.get("version"), labels.get("zone"), labels.get("2")), (Some("2"), None, None));
         let words = serde_json::to_string(&labels).unwrap();
         assert_eq!(words, r#"{"arch":"arm","version":"2"}"#);
         assert_eq!(serde_json::from_str::<Labels>(&words).unwrap(), labels);
+        labels.insert("", "");
+        labels.insert("a\0b", "c\0");
+        let all: Vec<_> = labels.iter().collect();
+        assert_eq!(all, [("", ""), ("arch", "arm"), ("a\u{fffd}b", "c\u{fffd}"), ("version", "2")]);
     }
 }

@@ -296,7 +296,8 @@ pub struct CallerReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Digests {
-    /// The digest of each service asked for.
+    /// The digest of each service asked for; none where nobody ever was in its list, as far as is known there: that says
+    /// nothing against who holds one.
     pub lists: BTreeMap<ServiceKey, Digest>,
     /// The digest of each namespace's policies.
     pub policies: BTreeMap<Namespace, Digest>,

@@ -233,7 +233,7 @@ impl ControlCore {
         let owner = Owner { epoch: saved.epoch, lease: id };
         self.leases.open(id, saved.source, now);
         let SavedLease { node, boot, epoch, instances, .. } = saved;
-        let (boot, capabilities) = (boot.take(), capabilities.clone());
+        let (boot, capabilities) = (boot.to_string(), capabilities.clone());
         let open = api::message::OpenSession { node, boot, epoch, capabilities, instances: Vec::new() };
         let older = self.sessions.remember(id, &open);
         for instance in instances {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use api::{Cause, Digest};
 
-/// Changes remembered per service; beyond, a watcher is sent the whole list, which is then the smaller news
-/// for all but the largest services.
-const CHANGES_MAX: usize = 256;
+/// Changes remembered per service, or two for each of its instances where those are more; beyond, a watcher is sent the
+/// whole list. A watcher that falls behind in a storm must not be sent a large list again and again.
+const CHANGES_MIN: usize = 256;
 
 /// Where an instance stands within its service.
 pub(crate) type At = (IpAddr, u16);
@@ -16,7 +16,18 @@ pub(crate) type At = (IpAddr, u16);
 struct Change {
     before: Digest,
     at: At,
+    /// What stood there added to the list's digest.
+    was: Digest,
     left: Option<Cause>,
+}
+
+/// What became of one place since some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fate {
+    /// What stood there then.
+    pub(crate) was: Digest,
+    /// Why it left last, if the last that became of it was that.
+    pub(crate) left: Option<Cause>,
 }
 
 /// The latest changes of one list.
@@ -26,19 +37,35 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The list said `before`; then what stands at `at` changed, or left for a cause.
-    pub(crate) fn tell(&mut self, before: Digest, at: At, left: Option<Cause>) {
-        if self.changes.len() == CHANGES_MAX {
+    /// The list of so many `instances` said `before`; then what stood at `at` and added `was` to that changed, or left
+    /// for a cause.
+    pub(crate) fn tell(
+        &mut self,
+        instances: usize,
+        before: Digest,
+        at: At,
+        was: Digest,
+        left: Option<Cause>,
+    ) {
+        while self.changes.len() >= CHANGES_MIN.max(2 * instances) {
             self.changes.pop_front();
         }
-        self.changes.push_back(Change { before, at, left });
+        self.changes.push_back(Change { before, at, was, left });
     }
 
-    /// What changed since the list said `base`, each place once, with the cause where its instance left.
-    /// `None` when that is too long ago or never was.
-    pub(crate) fn since(&self, base: Digest) -> Option<BTreeMap<At, Option<Cause>>> {
+    /// Whether nothing is remembered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// What changed since the list said `base`, each place once. `None` when that is too long ago or never was.
+    pub(crate) fn since(&self, base: Digest) -> Option<BTreeMap<At, Fate>> {
         let from = self.changes.iter().rposition(|change| change.before == base)?;
-        Some(self.changes.range(from..).map(|change| (change.at, change.left)).collect())
+        let mut fates = BTreeMap::new();
+        for Change { at, was, left, .. } in self.changes.range(from..) {
+            fates.entry(*at).or_insert(Fate { was: *was, left: *left }).left = *left;
+        }
+        Some(fates)
     }
 
     /// Why what stood at `at` left last, where that is remembered.
@@ -64,11 +91,12 @@ mod tests {
     fn each_place_is_told_once_with_its_latest_fate() {
         let [empty, one, two] = [Digest::EMPTY, Digest::of(b"1"), Digest::of(b"2")];
         let mut history = History::default();
-        history.tell(empty, at(1), None);
-        history.tell(one, at(2), None);
-        history.tell(two, at(1), Some(Cause::Drained));
+        history.tell(1, empty, at(1), empty, None);
+        history.tell(2, one, at(2), empty, None);
+        history.tell(1, two, at(1), one, Some(Cause::Drained));
         let changed = history.since(one).unwrap_or_default();
-        assert_eq!(changed, BTreeMap::from([(at(1), Some(Cause::Drained)), (at(2), None)]));
+        let drained = Fate { was: one, left: Some(Cause::Drained) };
+        assert_eq!(changed, BTreeMap::from([(at(1), drained), (at(2), Fate { was: empty, left: None })]));
         assert_eq!(history.since(Digest::of(b"never")), None);
     }
 
@@ -76,9 +104,9 @@ mod tests {
     fn memory_is_bounded() {
         let mut history = History::default();
         for n in 0..1_000_u16 {
-            history.tell(Digest::of(&n.to_le_bytes()), at(n), None);
+            history.tell(10, Digest::of(&n.to_le_bytes()), at(n), Digest::EMPTY, None);
         }
-        assert_eq!(history.all().len(), CHANGES_MAX);
+        assert_eq!(history.all().len(), CHANGES_MIN);
         assert_eq!(history.since(Digest::of(&0_u16.to_le_bytes())), None);
     }
 }

@@ -74,8 +74,9 @@ impl Service {
             (old, true) => Turn::Shows { added: old.is_none() },
         };
         if turn != Turn::Same {
-            self.history.tell(self.digest, at, (!shows).then_some(cause));
-            self.digest -= old.unwrap_or(Digest::EMPTY);
+            let (count, was) = (self.instances.len(), old.unwrap_or(Digest::EMPTY));
+            self.history.tell(count, self.digest, at, was, (!shows).then_some(cause));
+            self.digest -= was;
             self.digest += digest;
             self.revision += 1;
         }
@@ -164,7 +165,8 @@ impl Registry {
         let gone = service.instances.remove(&at)?;
         let shown = gone.shown().is_some();
         if shown {
-            service.history.tell(service.digest, at, Some(cause));
+            let count = service.instances.len();
+            service.history.tell(count, service.digest, at, gone.digest, Some(cause));
             service.digest -= gone.digest;
             service.revision += 1;
         } else {
@@ -203,6 +205,12 @@ impl Registry {
     /// Whether anybody ever registered for or declared `service`.
     pub(crate) fn knows(&self, service: &ServiceKey) -> bool {
         self.services.contains_key(service)
+    }
+
+    /// Whether anything of the list of `service` changed since this process keeps it: then it is known why who is not
+    /// in it is not.
+    pub(crate) fn remembers(&self, service: &ServiceKey) -> bool {
+        self.services.get(service).is_some_and(|service| !service.history.is_empty())
     }
 
     /// What the list of `service` says.
@@ -276,8 +284,11 @@ impl Registry {
     pub(crate) fn change_since(&self, service: &ServiceKey, base: Digest) -> Option<Change> {
         let known = self.services.get(service)?;
         let mut change = Change { upsert: Vec::new(), remove: Vec::new() };
-        for (at, left) in known.history.since(base)? {
-            match (known.instances.get(&at).and_then(Entry::shown), left) {
+        for (at, fate) in known.history.since(base)? {
+            let entry = known.instances.get(&at);
+            match (entry.and_then(Entry::shown), fate.left) {
+                // It went and is back as it was: a flap that the base never saw.
+                (Some(_), _) if entry.is_some_and(|entry| entry.digest == fate.was) => {}
                 (Some(shown), _) => change.upsert.push(shown.clone()),
                 (None, Some(cause)) => change.remove.push(removal(service, at, cause)),
                 (None, None) => {}
@@ -403,6 +414,23 @@ mod tests {
         assert_eq!(registry.change_since(&service, base), Some(wanted));
         assert_eq!(registry.change_since(&service, Digest::of(b"never")), None);
         assert_eq!(registry.whole(&service), Change { upsert: vec![at(2), at(3)], remove: gone });
+    }
+
+    #[test]
+    fn who_flaps_and_is_back_as_it_was_is_no_news() {
+        let mut registry = Registry::default();
+        let service = at(1).key.service;
+        for port in 1..=1_000 {
+            put(&mut registry, at(port), 1);
+        }
+        let base = registry.digest(&service);
+        for port in 1..=900 {
+            registry.remove(&at(port).key, None, Cause::Deregistered);
+            put(&mut registry, at(port), 1);
+        }
+        put(&mut registry, Instance { weight: 7, ..at(1) }, 1);
+        let changed = Change { upsert: vec![Instance { weight: 7, ..at(1) }], remove: Vec::new() };
+        assert_eq!(registry.change_since(&service, base), Some(changed), "1,801 changes later");
     }
 
     #[test]

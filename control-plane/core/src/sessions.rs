@@ -40,7 +40,7 @@ pub(crate) struct Session {
     /// The node it runs on.
     pub(crate) node: NodeName,
     /// Drawn at the process's start.
-    pub(crate) boot: Arc<String>,
+    pub(crate) boot: Arc<str>,
     /// Rises with each start on the node.
     pub(crate) epoch: u64,
     /// What it can run; one value for all that can run the same.
@@ -93,7 +93,7 @@ impl Sessions {
     pub(crate) fn open(&mut self, id: LeaseId, open: &OpenSession) -> Option<LeaseId> {
         let known = self.sessions.remove(&id).map(|known| (known.said, known.traffic));
         let (said, traffic) = known.unwrap_or_default();
-        let (node, boot, epoch) = (open.node.clone(), Arc::new(open.boot.clone()), open.epoch);
+        let (node, boot, epoch) = (open.node.clone(), open.boot.as_str().into(), open.epoch);
         let capabilities = self.shared(&open.capabilities);
         self.sessions.insert(id, Session { node, boot, epoch, capabilities, said, traffic, heard: true });
         let before = self.newest.get(&open.node).copied();

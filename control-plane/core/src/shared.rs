@@ -6,8 +6,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One value in several hands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shared<T>(Arc<T>);
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shared<T: ?Sized>(Arc<T>);
+
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<T: Clone> Shared<T> {
     /// The value, copied when others hold it too.
@@ -16,20 +22,20 @@ impl<T: Clone> Shared<T> {
     }
 }
 
-impl<T> From<&Arc<T>> for Shared<T> {
+impl<T: ?Sized> From<&Arc<T>> for Shared<T> {
     fn from(value: &Arc<T>) -> Self {
         Self(Arc::clone(value))
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T: ?Sized> Deref for Shared<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.0
     }
 }
 
-impl<T: Serialize> Serialize for Shared<T> {
+impl<T: Serialize + ?Sized> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(to)
     }
@@ -38,5 +44,11 @@ impl<T: Serialize> Serialize for Shared<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         T::deserialize(from).map(|value| Self(Arc::new(value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Shared<str> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(text.into()))
     }
 }

@@ -46,7 +46,7 @@ pub struct SavedLease {
     /// The node its holder runs on.
     pub node: NodeName,
     /// Drawn at the holder's start.
-    pub boot: Shared<String>,
+    pub boot: Shared<str>,
     /// Rises with each start on the node.
     pub epoch: u64,
     /// What the holder can run, as its place among [`Snapshot::capabilities`].

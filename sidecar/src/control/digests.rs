@@ -36,8 +36,8 @@ impl Default for Pace {
 /// What differs: held here, and there.
 #[derive(Debug, Default, PartialEq)]
 struct Differences {
-    lists: BTreeMap<ServiceKey, (Digest, Option<Digest>)>,
-    policies: BTreeMap<Namespace, (Digest, Option<Digest>)>,
+    lists: BTreeMap<ServiceKey, (Digest, Digest)>,
+    policies: BTreeMap<Namespace, (Digest, Digest)>,
 }
 
 impl Differences {
@@ -107,7 +107,7 @@ async fn ask(hub: &Hub, cluster: &Cluster) -> Result<Differences, Trouble> {
     let policies = differing(held.policies.into_iter(), &there.policies);
     let updates = hub.state.borrow_mut().tell_callers(cluster.teller, there.callers);
     hub.publish(&updates);
-    let agreed = check.lists.iter().filter(|key| !lists.contains_key(*key));
+    let agreed = there.lists.keys().filter(|key| !lists.contains_key(*key));
     hub.state.borrow_mut().agreed(agreed, hub.clock.now());
     Ok(Differences { lists, policies })
 }
@@ -119,15 +119,16 @@ fn caller(hub: &Hub) -> Option<CallerReport> {
     (!zone.is_empty()).then(|| CallerReport { node: hub.node.clone(), zone, asked: asked() })
 }
 
+/// What is not said there differs from nothing.
 fn differing<K: Ord>(
     held: impl Iterator<Item = (K, Digest)>,
     there: &BTreeMap<K, Digest>,
-) -> BTreeMap<K, (Digest, Option<Digest>)> {
-    let pairs = held.map(|(key, here)| {
-        let other = there.get(&key).copied();
-        (key, (here, other))
+) -> BTreeMap<K, (Digest, Digest)> {
+    let pairs = held.filter_map(|(key, here)| {
+        let other = *there.get(&key)?;
+        Some((key, (here, other)))
     });
-    pairs.filter(|(_, (here, there))| Some(*here) != *there).collect()
+    pairs.filter(|(_, (here, there))| here != there).collect()
 }
 
 #[cfg(test)]
@@ -136,11 +137,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_not_said_differs_from_nothing() {
+        let there = BTreeMap::from([("other", Digest::of(b"b")), ("same", Digest::of(b"a"))]);
+        let held = ["lost", "other", "same"].map(|name| (name, Digest::of(b"a")));
+        let found = differing(held.into_iter(), &there);
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&"other"]);
+    }
+
+    #[test]
     fn only_a_difference_that_stays_the_same_lasts() {
         let service = |name: &str| name.parse::<ServiceKey>().unwrap();
         let (a, b, c) = (Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c"));
         let found = |pairs: &[(&str, Digest, Digest)]| Differences {
-            lists: pairs.iter().map(|(name, here, there)| (service(name), (*here, Some(*there)))).collect(),
+            lists: pairs.iter().map(|(name, here, there)| (service(name), (*here, *there))).collect(),
             ..Differences::default()
         };
         let first = found(&[("lost", a, b), ("pushed", a, b), ("moving", a, b)]);

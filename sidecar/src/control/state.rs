@@ -28,12 +28,6 @@ use super::policies::{Policies, Verdict};
 use crate::publish::{SERVICES_MAX, ServiceView, Update};
 use crate::snapshot::{Kept, Snapshot};
 
-/// What the digest of "nothing was ever told" is: no list says it, so the first answer is always whole, also
-/// when it says that nobody is there.
-pub(crate) fn never_told() -> Digest {
-    Digest::of(b"never told")
-}
-
 /// A service of which this host knows something, or wants to.
 struct Known {
     directory: Directory,
@@ -344,7 +338,8 @@ impl State {
     ) -> BTreeMap<Namespace, Digest> {
         let own = self.services.keys().map(|service| &service.namespace);
         let its = |namespace: &&Namespace| self.lead(namespace) == teller;
-        let digest = |namespace: &Namespace| self.policies.heard(namespace).unwrap_or_else(never_told);
+        let digest =
+            |namespace: &Namespace| self.policies.heard(namespace).unwrap_or_else(Digest::never_told);
         own.chain(more).filter(its).map(|namespace| (namespace.clone(), digest(namespace))).collect()
     }
 
@@ -562,6 +557,6 @@ impl Known {
     }
 
     fn digest(&self, teller: Teller) -> Digest {
-        self.directory.told_by(teller).map_or_else(never_told, |list| list.digest)
+        self.directory.told_by(teller).map_or_else(Digest::never_told, |list| list.digest)
     }
 }

@@ -23,7 +23,8 @@ impl ControlCore {
         self.registry.list(service).ok_or_else(|| Refusal::NoSuchService(service.clone()))
     }
 
-    /// What each list and policy set asked for says; that of an unknown one is the digest of nothing.
+    /// What each list and policy set asked for says. Of a list in which nobody ever was it says nothing: whoever holds
+    /// one knows more.
     ///
     /// # Errors
     /// [`Refusal::NotLoaded`].
@@ -32,10 +33,18 @@ impl ControlCore {
         let asked = check.caller.iter().flat_map(|report| report.asked.keys());
         let callers = asked.map(|service| (service.clone(), self.callers.ask(now, service)));
         let callers = callers.filter(|(_, zones)| !zones.is_empty()).collect();
-        let list = |service: &ServiceKey| (service.clone(), self.registry.digest(service));
+        let list = |service: &ServiceKey| {
+            let said = self.registry.digest(service);
+            let known = said != Digest::EMPTY || self.registry.remembers(service);
+            known.then(|| (service.clone(), said))
+        };
         let digest = |space| self.commands.over(self.policies.digest(space), space);
         let policies = check.policies.iter().map(|space| (space.clone(), digest(space)));
-        Ok(Digests { lists: check.lists.iter().map(list).collect(), policies: policies.collect(), callers })
+        Ok(Digests {
+            lists: check.lists.iter().filter_map(list).collect(),
+            policies: policies.collect(),
+            callers,
+        })
     }
 
     /// Every known service.

@@ -112,12 +112,22 @@ impl Held {
         self.copy = Copied::Union { claimed: self.synced, untold: true };
     }
 
+    /// Whether it came with a list that somebody is in.
+    fn claims_more(&self) -> bool {
+        let (Copied::Is(claimed) | Copied::Union { claimed, .. }) = self.copy;
+        claimed != Digest::EMPTY && claimed != Digest::never_told()
+    }
+
     fn settle(&mut self, now: Digest) {
         *self = Self { copy: Copied::Is(now), synced: now, told: true };
     }
 
     fn catch_up_list(&mut self, service: &ServiceKey, sources: &Sources<'_>) -> Option<Delta> {
         let now = sources.registry.digest(service);
+        if now == Digest::EMPTY && self.claims_more() && !sources.registry.remembers(service) {
+            // Nobody came, nobody left: a control plane that lost its disk knows less than its watcher.
+            return None;
+        }
         let base = match self.copy {
             Copied::Is(digest) => Some(digest),
             // Nothing but what is listed now was added to what is listed now.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::message::{Deregister, News, PolicyNews, Watch, WatchMode};
+use api::message::{Deregister, DigestCheck, News, PolicyNews, Watch, WatchMode};
 use api::{Cause, Delta, Digest, List, Moment, Namespace};
 
 use super::{World, instance, service};
@@ -116,7 +116,9 @@ fn check_restart(held: &[u8], back: &[u8], leaves: Option<usize>, wanted: &[Show
         list = delta.apply(&list).unwrap();
     }
     assert_eq!(list.instances.len(), in_the_end);
-    assert_eq!(list.digest, world.core.query(&service()).map_or(Digest::EMPTY, |list| list.digest));
+    let check = DigestCheck { lists: [service()].into(), ..DigestCheck::default() };
+    let said = world.core.digests(&check, world.now()).unwrap();
+    assert!(said.lists.values().all(|said| *said == list.digest), "{said:?}");
 }
 
 #[test]
@@ -130,7 +132,8 @@ fn a_restart_with_nothing_tells_nobody_a_removal() {
     // Some do: those who do not are merely absent, which the receiver weighs.
     check_restart(&[1, 2, 3], &[1], None, &[adds(1), whole(1)], 1);
     check_restart(&[], &[1, 2], None, &[adds(2)], 2);
-    check_restart(&[1], &[], None, &[(true, true, false, 0, vec![])], 0);
+    // None does: nobody is told that nobody is there.
+    check_restart(&[1], &[], None, &[], 1);
 }
 
 #[test]
@@ -315,4 +318,28 @@ fn heartbeats_other_services_and_time_wake_nobody() {
         world.pass(1, &[session.clone(), other.clone()]);
         assert_eq!(millis(&mut world, 0), [], "second {}", world.now);
     }
+}
+
+#[test]
+fn who_lost_its_disk_tells_nobody_that_nobody_is_there() {
+    let mut world = World::ready();
+    let held = Digest::of(b"three instances");
+    for mode in [WatchMode::Stream, WatchMode::Poll] {
+        let (_, first) = world.core.subscribe(&watch(held, mode), world.now()).unwrap();
+        assert_eq!(first, [], "{mode:?}: who holds a list knows more");
+    }
+    let check = DigestCheck { lists: [service()].into(), ..DigestCheck::default() };
+    assert_eq!(world.core.digests(&check, world.now()).unwrap().lists, [].into());
+    let (_, first) =
+        world.core.subscribe(&watch(Digest::never_told(), WatchMode::Stream), world.now()).unwrap();
+    assert_eq!(shown(&delta(&first)), (true, true, false, 0, vec![]), "who holds nothing is told so");
+    // Somebody comes: now there is a list, and it is told whole.
+    world.open(1);
+    assert_eq!(millis(&mut world, 0), vec![(true, true, true, 1, vec![]); 3]);
+    let out = Deregister { key: instance(1, 80).key, cause: Cause::Deregistered };
+    let session = world.open(1);
+    world.core.deregister(&session, &out, world.now()).unwrap();
+    let (_, first) = world.core.subscribe(&watch(held, WatchMode::Stream), world.now()).unwrap();
+    let (_, complete, _, upserts, causes) = shown(&delta(&first));
+    assert_eq!((complete, upserts, causes), (true, 0, vec![Cause::Deregistered]), "by its owner's will");
 }
