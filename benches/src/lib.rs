@@ -1,4 +1,5 @@
 //! What the benches share.
 
 pub mod resilience;
+pub mod scale;
 pub mod stages;
