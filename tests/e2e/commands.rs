@@ -1,6 +1,6 @@
 //! Commands: given once, obeyed by every sidecar they concern, over by themselves.
 
-use outrigger_tests::{ControlPlane, Fleet, Sidecar, TestApp, Told, request, until};
+use outrigger_tests::{ControlPlane, Fleet, Sidecar, TestApp, Told, get, request, until};
 use serde_json::{Value, json};
 
 use crate::fleet;
@@ -148,4 +148,68 @@ fn a_limit_before_the_app_counts_all_callers_together() {
     let relaxed = policy.replace("1/h", "1000/s").replace("burst: 3", "burst: 1000");
     assert_eq!(setting.control.put_policy("own", &relaxed).status, 200);
     until("and takes them again", || (setting.answers() == ["0", "1"]).then_some(()));
+}
+
+/// Why requests for `/read` and for anything else are refused.
+fn reasons(setting: &Setting<'_>) -> [String; 2] {
+    ["/read", "/"].map(|path| setting.consumer.get("app", path).reason().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn an_order_is_obeyed_for_a_service_a_route_and_a_node() {
+    let fleet = fleet();
+    let apps = ["0", "1"].map(|name| TestApp::start(move |_| Told::ok(name)));
+    let setting = Setting::new(&fleet, [&apps[0], &apps[1]]);
+    let policy = "name: app\nmatch: { service: app }\nroutes: [{ name: read, match: { path: /read } }]\n";
+    assert_eq!(setting.control.put_policy("app", policy).status, 200);
+    for (words, wanted) in [
+        (json!({ "verb": "degrade", "service": "app", "route": "read" }), ["degraded", ""]),
+        (json!({ "verb": "break", "service": "app", "route": "read" }), ["breaker_open", ""]),
+        (json!({ "verb": "limit", "service": "app", "route": "read", "rate": "1/h" }), ["rate_limited", ""]),
+        (json!({ "verb": "degrade", "service": "app", "node": "consumer" }), ["degraded", "degraded"]),
+        (
+            json!({ "verb": "limit", "service": "app", "node": "consumer", "rate": "1/h" }),
+            ["rate_limited", "rate_limited"],
+        ),
+    ] {
+        let id = order(&setting.control, words.clone());
+        until(&format!("{words} is obeyed"), || (reasons(&setting) == wanted).then_some(()));
+        revoke(&setting.control, id);
+        until("it is over", || (reasons(&setting) == ["", ""]).then_some(()));
+    }
+    let id = order(&setting.control, json!({ "verb": "break", "node": "provider-1" }));
+    until("that node is passed over", || (setting.answers() == ["0"]).then_some(()));
+    revoke(&setting.control, id);
+    until("it is back", || (setting.answers() == ["0", "1"]).then_some(()));
+}
+
+#[test]
+fn an_order_does_without_breakers_for_a_service_a_route_and_a_node() {
+    let fleet = fleet();
+    let apps = ["0", "1"].map(|name| TestApp::start(move |_| Told::ok(name)));
+    let setting = Setting::new(&fleet, [&apps[0], &apps[1]]);
+    // Whoever takes longer than nothing is slow: both routes break by themselves, and stay so.
+    let policy = "name: app\nmatch: { service: app }\n\
+                  route_breaker: { slow_share: 1%, slow_after: 0s, minimum: 2, open_for: 1h }\n\
+                  routes: [{ name: read, match: { path: /read } }]\n";
+    assert_eq!(setting.control.put_policy("app", policy).status, 200);
+    let broken = "breaker_open";
+    until("both are broken", || (reasons(&setting) == [broken, broken]).then_some(()));
+    let admin = setting.consumer.admin;
+    let told = until("the page says so", || {
+        let status: Value = serde_json::from_str(&get(admin, "localhost", "/v1/status").ok()?.body).ok()?;
+        let breakers = status["services"][0]["breakers"].as_array()?.clone();
+        breakers.iter().all(|breaker| breaker["state"] == "open").then_some(breakers)
+    });
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (words, wanted) in [
+        (json!({ "verb": "unbreak", "service": "app", "route": "read" }), ["", broken]),
+        (json!({ "verb": "unbreak", "service": "app" }), ["", ""]),
+        (json!({ "verb": "unbreak", "service": "app", "node": "consumer" }), ["", ""]),
+    ] {
+        let id = order(&setting.control, words.clone());
+        until(&format!("{words} is obeyed"), || (reasons(&setting) == wanted).then_some(()));
+        revoke(&setting.control, id);
+        until("both are broken again", || (reasons(&setting) == [broken, broken]).then_some(()));
+    }
 }

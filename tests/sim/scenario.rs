@@ -46,8 +46,12 @@ pub(crate) struct Scenario {
 const TIMEOUTS: [&str; 3] = ["", "total: 3s, per_try: 400ms", "total: 1s, connect: 200ms"];
 const RETRIES: [&str; 4] =
     ["", "attempts: 2, floor: 1/s", "trust_idempotency_key: true", "attempts: 4, budget: 5%, floor: 1/s"];
-const BREAKERS: [&str; 3] =
-    ["", "failure_share: 50%, minimum: 5, open_for: 1s", "failure_share: 30%, minimum: 3"];
+const BREAKERS: [&str; 4] = [
+    "",
+    "failure_share: 50%, minimum: 5, open_for: 1s",
+    "failure_share: 30%, minimum: 3",
+    "failures: 4, slow_share: 80%, slow_after: 500ms, open_for: 2s, trials: 2",
+];
 const CAPS: [&str; 4] =
     ["", "per_endpoint: 2", "per_service: 6, longest_wait: 50ms", "per_endpoint: 3, longest_wait: 0ms"];
 const HEDGES: [&str; 3] = ["", "after: p50", "after: p80, share: 100%"];
@@ -117,6 +121,7 @@ pub(crate) fn policy(service: &str, number: u64, dice: &mut Dice) -> Policy {
     part("timeout", &TIMEOUTS, dice);
     part("retry", &RETRIES, dice);
     part("breaker", &BREAKERS, dice);
+    part("route_breaker", &BREAKERS, dice);
     part("concurrency", &CAPS, dice);
     part("health", &HEALTHS, dice);
     part("hedge", &HEDGES, dice);

@@ -98,7 +98,7 @@ reasons! {
         "Every endpoint was full for longer than `concurrency.longest_wait`.",
         "Add instances; waiting longer only moves the queue.";
     BreakerOpen = "breaker_open", 503, 14, "destination_unavailable", "breaker open",
-        "Every endpoint's breaker is open.", "Look at the failures before it opened; it tries again by itself.";
+        "The breaker of the route is open, or that of every endpoint.", "Look at the failures before it opened; it tries again by itself.";
     Degraded = "degraded", 503, 14, "http_request_denied", "degraded by command",
         "An operator ordered that callers do without this part of the service for now.",
         "Do without it; `outrigger command list` says who ordered it, why and until when.";

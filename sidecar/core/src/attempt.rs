@@ -1,13 +1,14 @@
 //! One attempt while it runs: a guard that holds what the attempt was given and gives it back.
 //!
 //! Keep it until the answer's body ends. Dropped without a verdict it is cancelled: its place in flight, its
-//! trial and its breaker permit go back, and the next request may have them.
+//! trial go back, and the next request may have them; a breaker that it was a trial of opens anew.
 
 use std::sync::Arc;
 
 use api::Moment;
+use api::policy::Breaker as Settings;
 
-use crate::breaker::{Breaker, BreakerPermit, Pass};
+use crate::breaker::{Breaker, Ending, Pass, Permit};
 use crate::endpoint::{Endpoint, EndpointCell};
 use crate::flight::Held;
 use crate::health::TrialPermit;
@@ -27,7 +28,7 @@ pub struct Attempt {
     connect_until: Moment,
     pub(crate) connected: Option<(Moment, bool)>,
     pub(crate) trial: Option<TrialPermit>,
-    pub(crate) permit: Option<BreakerPermit>,
+    pub(crate) permit: Option<Permit<EndpointCell>>,
     pub(crate) judged: bool,
     /// The run of failures that the good head of its answer ended: a cut body takes that back.
     pub(crate) run: u32,
@@ -125,6 +126,26 @@ impl Attempt {
     /// The trailers of its answer said this gRPC status.
     pub fn said(&mut self, grpc_status: u8) {
         self.said = Some(grpc_status);
+    }
+
+    /// Its endpoint's breaker hears how it ended. Returns whether that opened it.
+    pub(crate) fn tell_breaker(&mut self, failed: bool, now: Moment, settings: &Settings) -> bool {
+        if !settings.is_on() && self.permit.is_none() {
+            return false;
+        }
+        let ending = Ending::of(failed, now.since(self.given()), settings);
+        match self.permit.take() {
+            Some(permit) => permit.ended(ending, now, settings),
+            None => self.endpoint.cell.breaker.tell(now, ending, settings),
+        }
+    }
+
+    /// It is not made after all: nothing was sent, and nobody is to blame.
+    pub(crate) fn unused(mut self) {
+        self.judged = true;
+        if let Some(permit) = self.permit.take() {
+            permit.unused();
+        }
     }
 
     /// Since when the endpoint has had the request: connecting is not its latency.

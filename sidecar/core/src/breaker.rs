@@ -1,86 +1,59 @@
-//! A breaker per endpoint: closed, open, half-open, on the share of failures (Nygard, *Release It!*; the
-//! numbers are Hystrix's).
+//! A breaker: closed, open, half-open (Nygard, *Release It!*; the numbers are Hystrix's). Each endpoint has one, judged by
+//! its attempts, and each route, judged by what its callers got.
 //!
-//! Unlike ejection it does not look at the peers, so it must be asked for. Its half-open permits are tokens
-//! that give themselves back: resilience4j#903 and Sentinel#1638 are what happens otherwise.
+//! Unlike ejection it does not look at the peers, so it must be asked for. Its half-open permits are tokens that cannot
+//! leak: a permit ends with a verdict, which closes or opens; or without one, dropped or silent for too long, and then it
+//! opens with a new timer. resilience4j#903 (a permitted call that never reports) and Sentinel#1638 (a later rule refuses
+//! the probe) are what happens otherwise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use api::Moment;
 use api::policy::Breaker as Settings;
 
-use crate::endpoint::EndpointCell;
 use crate::window::{Counts, Window};
 
-/// The breaker's state. Times are whole milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// Everything passes.
-    #[default]
-    Closed,
-    /// Nothing passes before `until`.
-    Open {
-        /// When it tries again.
-        until: Moment,
-    },
-    /// A few may try.
-    HalfOpen {
-        /// When it began; tells the permits of one trial from those of another.
-        since: Moment,
-        /// Permits that are out.
-        out: u8,
-        /// Trials that went well.
-        passed: u8,
-    },
+mod permit;
+mod state;
+
+pub use permit::Permit;
+use state::Entry;
+pub use state::{State, Word};
+
+/// Who has a breaker.
+pub trait Breaks {
+    /// It.
+    fn breaker(&self) -> &Breaker;
 }
 
-impl State {
-    fn pack(self) -> u64 {
-        match self {
-            Self::Closed => 0,
-            Self::Open { until } => 1 | until.as_millis() << 18,
-            Self::HalfOpen { since, out, passed } => {
-                2 | u64::from(out) << 2 | u64::from(passed) << 10 | since.as_millis() << 18
-            }
-        }
-    }
-
-    fn unpack(word: u64) -> Self {
-        let at = Moment::from_millis(word >> 18);
-        match word & 3 {
-            0 => Self::Closed,
-            1 => Self::Open { until: at },
-            _ => Self::HalfOpen { since: at, out: (word >> 2) as u8, passed: (word >> 10) as u8 },
-        }
-    }
-
-    /// The state once one more request has passed; `None` when none may.
-    pub fn enter(self, now: Moment, trials: u32) -> Option<Self> {
-        match self {
-            Self::Closed => Some(Self::Closed),
-            Self::Open { until } if now < until => None,
-            Self::Open { .. } => Some(Self::HalfOpen { since: now, out: 1, passed: 0 }),
-            Self::HalfOpen { since, out, passed } => {
-                (u32::from(out) < most(trials)).then_some(Self::HalfOpen { since, out: out + 1, passed })
-            }
-        }
-    }
+/// How something that was let pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// It failed.
+    pub failed: bool,
+    /// It took longer than what is slow.
+    pub slow: bool,
 }
 
-/// Half-open permits are counted in a byte.
-fn most(trials: u32) -> u32 {
-    trials.clamp(1, 255)
+impl Ending {
+    /// It ended well or not after `took`.
+    pub fn of(failed: bool, took: std::time::Duration, settings: &Settings) -> Self {
+        Self { failed, slow: settings.slow_share.on().is_some() && took > settings.slow_after.duration() }
+    }
+
+    fn is_good(self) -> bool {
+        !self.failed && !self.slow
+    }
 }
 
 /// What a request hears of the breaker.
 #[derive(Debug)]
-pub enum Pass {
+pub enum Pass<T: Breaks> {
     /// Closed, or off.
     Free,
     /// Half-open: this is a trial.
-    Trial(BreakerPermit),
+    Trial(Permit<T>),
     /// Open, or half-open with all permits out.
     No,
 }
@@ -89,107 +62,108 @@ pub enum Pass {
 #[derive(Debug, Default)]
 pub struct Breaker {
     word: AtomicU64,
-    window: Window,
+    failed: Window,
+    slow: Window,
+    opened: AtomicU64,
 }
 
 impl Breaker {
     /// The state now.
     pub fn state(&self) -> State {
-        State::unpack(self.word.load(Relaxed))
+        self.read().state
     }
 
-    /// Whether a request would pass; takes nothing.
+    /// How often it opened.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Relaxed)
+    }
+
+    /// Whether a request would pass; takes no permit. A trial that was lost is noticed here too: whoever is passed over
+    /// while it is not closed must have its timer run.
     pub fn would_pass(&self, now: Moment, settings: &Settings) -> bool {
-        settings.failure_share.on().is_none() || self.state().enter(now, settings.trials).is_some()
+        if !settings.is_on() || self.word.load(Relaxed) & state::KIND == 0 {
+            return true;
+        }
+        let rule = |word: Word| match word.ask(now, settings) {
+            (next, Entry::No) => (next, false),
+            (_, Entry::Free | Entry::Trial(_)) => (word, true),
+        };
+        self.change(rule)
     }
 
     /// Lets a request pass, or not.
-    pub fn ask(cell: &Arc<EndpointCell>, now: Moment, settings: &Settings) -> Pass {
-        if settings.failure_share.on().is_none() || cell.breaker.state() == State::Closed {
+    pub fn ask<T: Breaks>(of: &Arc<T>, now: Moment, settings: &Settings) -> Pass<T> {
+        let breaker = of.breaker();
+        if !settings.is_on() || breaker.word.load(Relaxed) & state::KIND == 0 {
             return Pass::Free;
         }
-        let next = |word| State::unpack(word).enter(now, settings.trials).map(State::pack);
-        match cell.breaker.word.fetch_update(Relaxed, Relaxed, next) {
-            Err(_) => Pass::No,
-            Ok(before) => match State::unpack(before) {
-                State::Closed => Pass::Free,
-                State::Open { .. } => {
-                    let since = Moment::from_millis(now.as_millis());
-                    Pass::Trial(BreakerPermit { cell: cell.clone(), since })
-                }
-                State::HalfOpen { since, .. } => Pass::Trial(BreakerPermit { cell: cell.clone(), since }),
-            },
+        match breaker.change(|word| word.ask(now, settings)) {
+            Entry::Free => {
+                breaker.forget();
+                Pass::Free
+            }
+            Entry::Trial(period) => Pass::Trial(Permit::new(of.clone(), period)),
+            Entry::No => Pass::No,
         }
     }
 
-    /// An ordinary attempt ended well or not. Returns whether the breaker opened by it.
-    pub fn tell(&self, now: Moment, good: bool, settings: &Settings) -> bool {
-        let Some(share) = settings.failure_share.on() else { return false };
-        let width = settings.window.duration() / 10;
-        self.window.tell(now, width, Counts { good: u64::from(good), bad: u64::from(!good) });
-        if good || self.state() != State::Closed {
+    /// What passed freely ended. Returns whether the breaker opened by it.
+    pub fn tell(&self, now: Moment, ending: Ending, settings: &Settings) -> bool {
+        if !settings.is_on() {
             return false;
         }
-        let counts = self.window.ask(now, width);
-        let enough = counts.total() >= u64::from(settings.minimum.max(1));
-        let failed = counts.bad as f64 >= share.fraction() * counts.total() as f64;
-        let open = State::Open { until: now + settings.open_for.duration() };
-        enough
-            && failed
-            && self.word.compare_exchange(State::Closed.pack(), open.pack(), Relaxed, Relaxed).is_ok()
-    }
-
-    /// Changes the half-open period that began at `since`, if it is still that one.
-    fn change(&self, since: Moment, rule: impl Fn(u8, u8) -> State) {
-        let next = |word| match State::unpack(word) {
-            State::HalfOpen { since: at, out, passed } if at == since => Some(rule(out, passed).pack()),
-            _ => None,
+        let width = settings.window.duration() / 10;
+        let count = |bad: bool| Counts { good: u64::from(!bad), bad: u64::from(bad) };
+        self.failed.tell(now, width, count(ending.failed));
+        if settings.slow_share.on().is_some() {
+            self.slow.tell(now, width, count(ending.slow));
+        }
+        if ending.is_good() || self.state() != State::Closed {
+            return false;
+        }
+        let (failed, slow) = (self.failed.ask(now, width), self.slow.ask(now, width));
+        let over = |share: Option<api::Share>, counts: Counts| {
+            let enough = counts.total() >= u64::from(settings.minimum.max(1));
+            share.is_some_and(|share| enough && counts.bad as f64 >= share.fraction() * counts.total() as f64)
         };
-        let _other_period = self.word.fetch_update(Relaxed, Relaxed, next);
+        let many = settings.failures.on().is_some_and(|most| failed.bad >= u64::from(most.max(1)));
+        let opens = many || over(settings.failure_share.on(), failed) || over(settings.slow_share.on(), slow);
+        opens && self.open(|word| word.open(now, settings))
     }
-}
 
-/// Leave to try an endpoint whose breaker is half-open. Dropped without a verdict it goes to the next request.
-#[derive(Debug)]
-pub struct BreakerPermit {
-    cell: Arc<EndpointCell>,
-    since: Moment,
-}
-
-impl BreakerPermit {
-    /// The trial went well; with as many as `trials` the breaker closes.
-    pub fn passed(self, settings: &Settings) {
-        let trials = most(settings.trials);
-        self.cell.breaker.change(self.since, |out, passed| {
-            // `out` is left to the drop that follows.
-            let passed = passed.saturating_add(1);
-            if u32::from(passed) >= trials {
-                State::Closed
-            } else {
-                State::HalfOpen { since: self.since, out, passed }
-            }
+    /// Opens it where `rule` does.
+    fn open(&self, rule: impl Fn(Word) -> Word) -> bool {
+        let opened = self.change(|word| {
+            let next = rule(word);
+            (next, next != word)
         });
-        if self.cell.breaker.state() == State::Closed {
-            self.cell.breaker.window.clear();
+        self.opened.fetch_add(u64::from(opened), Relaxed);
+        opened
+    }
+
+    /// Forgets what was counted: it closes.
+    fn forget(&self) {
+        self.failed.clear();
+        self.slow.clear();
+    }
+
+    fn read(&self) -> Word {
+        Word::unpack(self.word.load(Relaxed))
+    }
+
+    fn change<A>(&self, rule: impl Fn(Word) -> (Word, A)) -> A {
+        let mut old = self.word.load(Relaxed);
+        loop {
+            let (next, answer) = rule(Word::unpack(old));
+            match self.word.compare_exchange_weak(old, next.pack(), Relaxed, Relaxed) {
+                Ok(_) => return answer,
+                Err(other) => old = other,
+            }
         }
     }
-
-    /// The trial failed: open again.
-    pub fn failed(self, now: Moment, settings: &Settings) {
-        let until = now + settings.open_for.duration().max(Duration::from_millis(1));
-        self.cell.breaker.change(self.since, |_, _| State::Open { until });
-    }
 }
 
-impl Drop for BreakerPermit {
-    fn drop(&mut self) {
-        self.cell.breaker.change(self.since, |out, passed| State::HalfOpen {
-            since: self.since,
-            out: out.saturating_sub(1),
-            passed,
-        });
-    }
-}
-
+#[cfg(test)]
+mod every;
 #[cfg(test)]
 mod tests;

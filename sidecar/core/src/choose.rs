@@ -78,10 +78,17 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     }
     (scratch.pool, scratch.by) = (pool, by);
     match taken {
-        Some(attempt) => {
-            scratch.patience.over();
-            Verdict::Now(attempt)
-        }
+        // The route's breaker comes last of all: nothing after it can refuse.
+        Some(attempt) => match call.admission.enter(now) {
+            Ok(()) => {
+                scratch.patience.over();
+                Verdict::Now(attempt)
+            }
+            Err(refusal) => {
+                attempt.unused();
+                Verdict::Refuse(refusal)
+            }
+        },
         None => nobody(call, scratch, now),
     }
 }

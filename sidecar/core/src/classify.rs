@@ -16,6 +16,7 @@ use crate::judge::{self, Judged};
 use crate::outcome::{Answer, Body, Fault, FaultKind, Outcome, Pushback, Sent};
 use crate::refusal::Refusal;
 use crate::resend;
+use crate::route_breaker;
 use crate::scratch::{How, Scratch, Then};
 
 /// The backoff before the same host is asked again: full jitter up to this, doubling from the first to the
@@ -61,6 +62,9 @@ pub fn classify(
     };
     if let Some(note) = scratch.note_of(attempt.number()) {
         note.end(attempt, outcome, then, now);
+    }
+    if !matches!(then, Then::Again | Then::AgainFree) {
+        route_breaker::tell(call, judged, now);
     }
     match (then, outcome) {
         (Then::Again | Then::AgainFree, _) => {

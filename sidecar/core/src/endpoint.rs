@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::{Cause, Digest, Instance, Moment, ServiceKey};
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Breaks};
 use crate::ewma::Ewma;
 use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
@@ -139,6 +139,12 @@ impl EndpointCell {
         if self.is_leaving() {
             self.leaving.store(false, Relaxed);
         }
+    }
+}
+
+impl Breaks for EndpointCell {
+    fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 }
 

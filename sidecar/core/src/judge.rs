@@ -16,6 +16,7 @@ use crate::cost;
 use crate::endpoint::Endpoint;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::probe;
+use crate::route_breaker;
 use crate::scratch::{Effects, How};
 use crate::suspect;
 use crate::window::Counts;
@@ -173,6 +174,7 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
         (End::Cut, _) => {
             attempt.judged = true;
             attempt.endpoint().cell.health.tell_not_good(attempt.run);
+            route_breaker::tell(call, Judged::Bad { failing: Failing::Cut, hard: false }, now);
             suspect::bad(call, attempt, (Failing::Cut, false), now, dice)
         }
         (End::Whole, Some(head)) => by_trailers(call, attempt, head, now, dice),
@@ -186,7 +188,9 @@ fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment
     let grpc_status = Some(attempt.said.unwrap_or(GRPC_UNKNOWN));
     let answer = Answer { status: 200, grpc_status, ..Answer::default() };
     attempt.judged = true;
-    match of_answer(&answer, call.admission.settings()) {
+    let judged = of_answer(&answer, call.admission.settings());
+    route_breaker::tell(call, judged, now);
+    match judged {
         Judged::Good { timed } => {
             let took = head.since(attempt.given());
             if timed {
@@ -232,12 +236,7 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
     cell.tell_staying();
     let width = settings.health.window.duration() / 10;
     cell.window.tell(now, width, Counts { good: 1, bad: 0 });
-    match attempt.permit.take() {
-        Some(permit) => permit.passed(&settings.breaker),
-        None => {
-            cell.breaker.tell(now, true, &settings.breaker);
-        }
-    }
+    effects.breaker_opened = attempt.tell_breaker(false, now, &settings.breaker);
     if settings.health.slow_share.on().is_some() && took.is_some() {
         cell.slow.tell(now, width, Counts { good: u64::from(!slow), bad: u64::from(slow) });
         if slow {

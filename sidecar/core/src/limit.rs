@@ -2,6 +2,9 @@
 //!
 //! The bulkhead first, because it may wait; the limits last, because a token taken is a token spent.
 
+use std::cell::RefCell;
+use std::time::Duration;
+
 use api::policy::{Settings, Stop};
 use api::{Moment, Reason};
 
@@ -12,6 +15,7 @@ use crate::limits::Asker;
 use crate::queue::{Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::route_breaker::{self, Met};
 use crate::scratch::Scratch;
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlace;
@@ -23,6 +27,7 @@ pub struct Admission {
     deadline: Deadline,
     cost: u32,
     turn: Option<Moment>,
+    met: RefCell<Met>,
     _in_flight: Held<ServiceCell>,
     _shadow: Option<ShadowPlace>,
 }
@@ -41,6 +46,16 @@ impl Admission {
     /// The settings that its endpoints' machines run on; see [`ServicePlan::base`](crate::plan::ServicePlan::base).
     pub fn base(&self) -> &Settings {
         self.route.plan().base()
+    }
+
+    /// The request is about to be sent: its route's breaker has the last word, once.
+    pub(crate) fn enter(&self, now: Moment) -> Result<(), Refusal> {
+        self.met.borrow_mut().enter(&self.route, now)
+    }
+
+    /// The request ended, `took` after it arrived.
+    pub(crate) fn tell(&self, failed: bool, took: Duration, now: Moment) {
+        self.met.borrow_mut().tell(&self.route, failed, took, now);
     }
 
     /// What it costs of each limit.
@@ -76,6 +91,9 @@ pub fn limit<'h>(
     if let Some(stop) = route.stop() {
         return Verdict::Refuse(ordered(stop));
     }
+    if let Err(refusal) = route_breaker::look(route, now) {
+        return Verdict::Refuse(refusal);
+    }
     let Some(in_flight) = Held::enter(route.cell(), settings.concurrency.per_service.on()) else {
         let longest = settings.concurrency.longest_wait.duration();
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
@@ -96,6 +114,7 @@ pub fn limit<'h>(
         deadline,
         cost,
         turn,
+        met: RefCell::default(),
         _in_flight: in_flight,
         _shadow: shadow,
     })

@@ -140,7 +140,8 @@ fn order(id: u64, command: &Command, route: &mut RouteSettings) {
             });
         }
         CommandVerb::Unbreak => every(route, |settings| {
-            settings.breaker.failure_share = Switch::Off;
+            settings.breaker.switch_off();
+            settings.route_breaker.switch_off();
             (settings.health.consecutive, settings.health.success_floor) = (u32::MAX, Share::percent(0));
         }),
         CommandVerb::Mask | CommandVerb::Drain | CommandVerb::Break => {}

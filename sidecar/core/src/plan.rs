@@ -15,6 +15,7 @@ use api::{Caller, Label, Moment, ServiceKey};
 use crate::latency::Latencies;
 use crate::limits::{EndpointLimit, LimitWords};
 use crate::parts::Wants;
+use crate::route_breaker::{self, RouteBreaker};
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlan;
 use crate::traffic::Tally;
@@ -51,6 +52,8 @@ pub struct RoutePlan {
     pub tally: Arc<Tally>,
     /// A command that refuses all of them for now.
     pub stop: Option<Stop>,
+    /// Its breaker, where anything opens it.
+    pub breaker: Option<Arc<RouteBreaker>>,
     /// How long its answers take; only where somebody hedges.
     pub latencies: Option<Arc<Latencies>>,
 }
@@ -99,6 +102,7 @@ impl ServicePlan {
                     .collect(),
                 tally: tally(&route.name),
                 stop: route.stop,
+                breaker: breaker(route, before),
                 latencies: latencies(route, before),
             })
             .collect();
@@ -173,6 +177,13 @@ impl RoutePlan {
         let name = caller.name.as_ref()?;
         self.callers.binary_search_by(|(own, _)| own.cmp(name)).ok()
     }
+}
+
+/// A route's breaker survives every plan in which anything opens it.
+fn breaker(route: &RouteSettings, before: Option<&ServicePlan>) -> Option<Arc<RouteBreaker>> {
+    let known =
+        before.and_then(|plan| plan.routes.iter().find(|old| old.name == route.name)?.breaker.clone());
+    route_breaker::kept(&route.settings.route_breaker, known)
 }
 
 /// What is known of a route's answers survives every plan in which it hedges.

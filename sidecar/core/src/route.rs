@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use api::Label;
-use api::policy::{Settings, Stop, Subset};
+use api::policy::{Breaker, Settings, Stop, Subset};
 use api::schema::Switch;
 
 use crate::exchange::Exchange;
@@ -13,6 +13,7 @@ use crate::hash;
 use crate::latency::Latencies;
 use crate::parts::{self, Asked};
 use crate::plan::{RoutePlan, ServicePlan, Terms};
+use crate::route_breaker::RouteBreaker;
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlan;
 use crate::traffic::Tally;
@@ -94,6 +95,12 @@ impl Route {
     /// Which part of the list it may meet.
     pub(crate) fn asked(&self) -> Asked {
         self.asked
+    }
+
+    /// Its breaker, with what that runs on; `None` where nothing opens it.
+    pub fn breaker(&self) -> Option<(&Arc<RouteBreaker>, &Breaker)> {
+        let route = &self.plan.routes[self.at];
+        Some((route.breaker.as_ref()?, &route.everyone.settings.route_breaker))
     }
 
     /// A command that refuses it for now.

@@ -55,13 +55,7 @@ pub(crate) fn bad(
     let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
     let service = call.admission.route().cell();
     let all = service.tell_attempt(now, false);
-    let breaker_opened = match attempt.permit.take() {
-        Some(permit) => {
-            permit.failed(now, &settings.breaker);
-            true
-        }
-        None => cell.breaker.tell(now, false, &settings.breaker),
-    };
+    let breaker_opened = attempt.tell_breaker(true, now, &settings.breaker);
     let effects = Effects { breaker_opened, ..Effects::failed(failing) };
     if !settings.health.counts.contains(&failing) {
         return effects;

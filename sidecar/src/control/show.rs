@@ -10,7 +10,9 @@ use sidecar_core::plan::ServicePlan;
 use super::cluster::Cluster;
 use super::hub::Hub;
 use super::state::ServiceLine;
-use super::status::{EndpointStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus, Status};
+use super::status::{
+    BreakerStatus, EndpointStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus, Status,
+};
 
 /// Ages and counts move on also while nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
@@ -62,11 +64,12 @@ fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
         (false, None, true) => "snapshot",
         (false, None, false) => "",
     };
-    let asked = plan.base().check.by.on().is_some();
+    let (asked, breaks) = (plan.base().check.by.on().is_some(), plan.base().breaker.is_on());
     let checked = hub.checked.borrow().get(&service).copied().unwrap_or_default();
     ServiceStatus {
         service,
-        each: list.endpoints.iter().take(SHOWN_MAX).map(|e| endpoint(e, asked)).collect(),
+        each: list.endpoints.iter().take(SHOWN_MAX).map(|e| endpoint(e, asked, breaks)).collect(),
+        breakers: breakers(&plan),
         limits: limits(&plan, &list, hub.clock.now()),
         checked,
         from,
@@ -84,7 +87,7 @@ fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
 /// So many endpoints of a service are shown one by one.
 const SHOWN_MAX: usize = 64;
 
-fn endpoint(endpoint: &Endpoint, asked: bool) -> EndpointStatus {
+fn endpoint(endpoint: &Endpoint, asked: bool, breaks: bool) -> EndpointStatus {
     EndpointStatus {
         address: endpoint.instance.address,
         lease: endpoint.held.map_or("listed", |cause| cause.as_str()),
@@ -94,6 +97,7 @@ fn endpoint(endpoint: &Endpoint, asked: bool) -> EndpointStatus {
             (false, true) => "passes",
             (false, false) => "",
         },
+        breaker: if breaks { endpoint.cell.breaker.state().as_str() } else { "" },
         traffic: match endpoint.cell.health.ask() {
             Condition::Fit => "fit",
             Condition::Ramping { .. } => "ramping",
@@ -101,6 +105,15 @@ fn endpoint(endpoint: &Endpoint, asked: bool) -> EndpointStatus {
             Condition::OnTrial { .. } => "on-trial",
         },
     }
+}
+
+fn breakers(plan: &ServicePlan) -> Vec<BreakerStatus> {
+    let shown = plan.routes.iter().filter_map(|route| {
+        let breaker = route.breaker.as_ref()?;
+        let name = route.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        Some(BreakerStatus { route: name, state: breaker.state().as_str(), opened: breaker.opened() })
+    });
+    shown.collect()
 }
 
 fn limits(plan: &ServicePlan, list: &EndpointList, now: Moment) -> Vec<LimitStatus> {

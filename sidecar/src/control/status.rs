@@ -118,6 +118,8 @@ pub struct ServiceStatus {
     pub each: Vec<EndpointStatus>,
     /// The limits of its policies, as they stand at this host.
     pub limits: Vec<LimitStatus>,
+    /// The breakers of its routes, where something opens them.
+    pub breakers: Vec<BreakerStatus>,
     /// Health checks that were bad, and good, since the start.
     pub checked: [u64; 2],
     /// When the control plane last spoke of it or confirmed its digest.
@@ -147,6 +149,17 @@ pub struct LimitStatus {
     pub refused: u64,
 }
 
+/// The breaker of one route.
+#[derive(Clone, Debug, Serialize)]
+pub struct BreakerStatus {
+    /// The route; empty for what no route matches.
+    pub route: String,
+    /// `closed`, `open` or `half-open`.
+    pub state: &'static str,
+    /// How often it opened.
+    pub opened: u64,
+}
+
 /// One endpoint of a service.
 #[derive(Clone, Debug, Serialize)]
 pub struct EndpointStatus {
@@ -158,6 +171,8 @@ pub struct EndpointStatus {
     pub readiness: Readiness,
     /// Its health check: `passes` or `fails`; empty where nobody asks.
     pub check: &'static str,
+    /// Its breaker: `closed`, `open` or `half-open`; empty where nothing opens it.
+    pub breaker: &'static str,
     /// What traffic finds: `fit`, `ramping`, `ejected` or `on-trial`.
     pub traffic: &'static str,
 }

@@ -101,6 +101,12 @@ families! {
         "Endpoints that would have been ejected but for the cap, or as the last usable one.";
     BREAKERS_OPENED = "outrigger_breakers_opened_total", Counter, "", ["service"],
         "Times that a breaker of an endpoint opened.";
+    BREAKERS = "outrigger_breakers", Gauge, "", ["service", "state"],
+        "Endpoints by the state of their breaker: closed, open or half-open; all closed where nothing opens them.";
+    ROUTE_BREAKERS = "outrigger_route_breakers", Gauge, "", ["service", "route", "state"],
+        "1 for the state that a route's breaker is in: closed, open or half-open; only where something opens it.";
+    ROUTE_BREAKERS_OPENED = "outrigger_route_breakers_opened_total", Counter, "", ["service", "route"],
+        "Times that a route's breaker opened.";
     CHECKS = "outrigger_checks_total", Counter, "", ["service", "result"],
         "Health checks of endpoints that a policy asks for: good or bad. They have a limit of their own and take nothing from the load budget.";
     CONNECTIONS = "outrigger_connections", Gauge, "", ["state"],

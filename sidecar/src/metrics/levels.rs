@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::policy::Retry;
-use api::{Moment, Readiness};
+use api::{Label, Moment, Readiness};
 use sidecar_core::endpoint::{Endpoint, EndpointList};
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
@@ -13,6 +13,9 @@ use super::sheet::Sheet;
 
 /// An endpoint's states, as the label `state` says them.
 const STATES: [&str; 6] = ["ready", "unready", "draining", "check-fails", "ejected", "held"];
+
+/// A breaker's states, likewise.
+const BREAKER_STATES: [&str; 3] = ["closed", "open", "half-open"];
 
 /// A service as it was last published. Host-wide: whichever worker heard of it last put it here.
 #[derive(Debug)]
@@ -46,6 +49,23 @@ impl Published {
             sheet.set(&c::BUDGET_RATIO, &[service], ratio);
         }
         self.collect_limits(service, now, sheet);
+        self.collect_breakers(service, sheet);
+    }
+
+    fn collect_breakers(&self, service: &str, sheet: &mut Sheet) {
+        for wanted in BREAKER_STATES {
+            let is_so = |endpoint: &&Arc<Endpoint>| endpoint.cell.breaker.state().as_str() == wanted;
+            sheet.set(&c::BREAKERS, &[service, wanted], self.endpoints.iter().filter(is_so).count() as f64);
+        }
+        for route in &self.plan.routes {
+            let Some(breaker) = &route.breaker else { continue };
+            let name = route.name.as_ref().map_or(super::service::NO_ROUTE, Label::as_str);
+            for wanted in BREAKER_STATES {
+                let is_so = breaker.state().as_str() == wanted;
+                sheet.set(&c::ROUTE_BREAKERS, &[service, name, wanted], f64::from(u8::from(is_so)));
+            }
+            sheet.add(&c::ROUTE_BREAKERS_OPENED, &[service, name], breaker.opened() as f64);
+        }
     }
 
     fn collect_limits(&self, service: &str, now: Moment, sheet: &mut Sheet) {

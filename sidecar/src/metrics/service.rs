@@ -32,7 +32,7 @@ choice! {
 }
 
 /// The `route` label of requests that no route of the policy matches.
-const NO_ROUTE: &str = "default";
+pub(super) const NO_ROUTE: &str = "default";
 /// The `reason` label of a retry whose attempt got an answer of a status that may be retried.
 const BY_STATUS: &str = "status";
 

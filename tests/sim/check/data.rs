@@ -245,7 +245,7 @@ impl World {
                     let on_trial = matches!(cell.health.ask(), Condition::OnTrial { .. });
                     let half_open = match cell.breaker.state() {
                         State::HalfOpen { out, .. } => u32::from(out),
-                        State::Closed | State::Open { .. } => 0,
+                        State::Closed | State::Open { .. } | State::Dropped => 0,
                     };
                     let name = |what: &str| format!("{what} at {}", endpoint.instance.address);
                     differs(&|| name("attempts"), cell.in_flight(), held)

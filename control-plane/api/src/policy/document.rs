@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::limit::{LimitKey, LimitScope};
 use super::matching::{CallerPattern, Matching};
-use super::settings::SettingsWords;
+use super::settings::{Breaker, SettingsWords};
 use crate::choice::choice;
 use crate::digest::Digest;
 use crate::name::{Label, Namespace, ServiceName};
@@ -146,10 +146,16 @@ impl Policy {
             }
         }
         if self.target.caller != CallerPattern::Any {
-            deaf(&self.words, path, "for one caller", problems);
+            deaf(&self.words, path, "for one caller", &[OF_ENDPOINTS, OF_ROUTES].concat(), problems);
         }
         for (at, route) in self.routes.iter().enumerate() {
-            deaf(&route.words, &format!("{}[{at}]", join(path, "routes")), "on a route", problems);
+            deaf(
+                &route.words,
+                &format!("{}[{at}]", join(path, "routes")),
+                "on a route",
+                OF_ENDPOINTS,
+                problems,
+            );
         }
         endpoint_limits(&self.words, path, self.target.caller != CallerPattern::Any, problems);
         for (at, route) in self.routes.iter().enumerate() {
@@ -166,6 +172,13 @@ impl Policy {
             let what = format!("path {:?} does not start with /", settled.check.path);
             problems.push(Problem::at(join(path, "check.path"), what));
         }
+        for (part, breaker) in [("breaker", &settled.breaker), ("route_breaker", &settled.route_breaker)] {
+            if !(1..=Breaker::TRIALS_MAX).contains(&breaker.trials) {
+                let what =
+                    format!("{} trials cannot be told apart: 1 to {}", breaker.trials, Breaker::TRIALS_MAX);
+                problems.push(Problem::at(join(path, &format!("{part}.trials")), what));
+            }
+        }
         if settled.retry.attempts == 0 {
             let hint = "1 means one try and no other";
             problems.push(Problem::at(join(path, "retry.attempts"), "0 attempts send nothing").hint(hint));
@@ -180,15 +193,18 @@ const IN_SHADOW: &[&str] =
 /// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
 const OF_ENDPOINTS: &[&str] = &["health.", "check.", "breaker.", "concurrency.per_endpoint"];
 
+/// Leaves that speak of all of a route's requests.
+const OF_ROUTES: &[&str] = &["route_breaker."];
+
 /// Tells of words that nobody would hear in that place.
-fn deaf(words: &SettingsWords, path: &str, place: &str, problems: &mut Problems) {
+fn deaf(words: &SettingsWords, path: &str, place: &str, of: &[&str], problems: &mut Problems) {
     let mut leaves = Vec::new();
     words.leaves(path, &mut leaves);
     for (leaf, _) in leaves {
         let bare = leaf.strip_prefix(path).unwrap_or(&leaf).trim_start_matches('.');
-        if OF_ENDPOINTS.iter().any(|of| bare.starts_with(of)) {
+        if of.iter().any(|of| bare.starts_with(of)) {
             let what = format!("{bare} has no effect {place}");
-            let hint = "an endpoint is one for all who call it: write it for the whole service";
+            let hint = "an endpoint or a route is one for all who call it: write it for the whole service";
             problems.push(Problem::at(leaf, what).hint(hint));
         }
     }

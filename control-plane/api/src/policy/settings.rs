@@ -22,8 +22,10 @@ settings! {
         part hedge: Hedge, words HedgeWords;
         /// How many requests may be in flight.
         part concurrency: Concurrency, words ConcurrencyWords;
-        /// When to stop asking an endpoint that fails, whatever its peers do.
+        /// When to stop asking an endpoint that fails, whatever its peers do; for a whole service.
         part breaker: Breaker, words BreakerWords;
+        /// When to stop asking a route whose requests fail, wherever they go; each route has its own.
+        part route_breaker: Breaker, words BreakerWords;
         /// How the attempts of one request are run.
         part strategy: Strategy, words StrategyWords;
         /// The longest body that a request may have; a longer one is answered 413.
@@ -266,18 +268,41 @@ settings! {
 }
 
 settings! {
-    /// When to stop asking an endpoint that fails, whatever its peers do.
+    /// When to stop asking who fails, whatever others do.
     pub struct Breaker, BreakerWords {
         /// Opens when this share of answers within the window failed.
         leaf failure_share: Switch<Share> = Switch::Off, because "ejection judges against peers; a breaker does not and must be asked for";
-        /// The window of that share.
+        /// Opens when this share of answers within the window was slow.
+        leaf slow_share: Switch<Share> = Switch::Off, because "only the owner knows what slow is";
+        /// Slow is what took longer than this: an attempt's answer, for a route the whole request.
+        leaf slow_after: Span = Span::secs(1), because "a second is what people notice";
+        /// Opens when so many answers within the window failed, whatever their share.
+        leaf failures: Switch<u32> = Switch::Off, because "a number of failures says nothing without the number of answers, except to who knows their number";
+        /// The window of all that.
         leaf window: Span = Span::secs(10), because "Hystrix's value";
-        /// It is judged from this many answers on.
+        /// Shares are judged from this many answers on.
         leaf minimum: u32 = 20, because "Hystrix's value";
-        /// How long it stays open before it tries again.
+        /// How long it stays open before it tries again; up to a fifth longer, so that hosts do not try together.
         leaf open_for: Span = Span::secs(5), because "Hystrix's value";
-        /// How many requests at a time may try while half-open; as many must succeed to close it.
+        /// How many requests may try while it is half-open, at most 31; all of them must succeed to close it.
         leaf trials: u32 = 1, because "one answer tells; more are hurt when it is too soon";
+        /// A try that has said nothing for so long is lost, and it opens again.
+        leaf trial_within: Span = Span::secs(30), because "twice the longest that a request takes by default";
+    }
+}
+
+impl Breaker {
+    /// Tries are counted in five bits.
+    pub const TRIALS_MAX: u32 = 31;
+
+    /// Whether anything opens it.
+    pub fn is_on(&self) -> bool {
+        self.failure_share.on().is_some() || self.slow_share.on().is_some() || self.failures.on().is_some()
+    }
+
+    /// Nothing opens it, and it is as if it were closed.
+    pub fn switch_off(&mut self) {
+        (self.failure_share, self.slow_share, self.failures) = (Switch::Off, Switch::Off, Switch::Off);
     }
 }
 

@@ -184,7 +184,7 @@ fn an_empty_list_and_open_breakers_are_told_apart() {
         bench.run(true, |_| 500);
     });
     check(&mut bench, Reason::BreakerOpen);
-    bench.after(5_000);
+    bench.after(6_000);
     assert_eq!(bench.run(true, |_| 200), 0, "half-open");
     assert_eq!(bench.run(true, |_| 200), 0, "closed");
 }

@@ -1,0 +1,115 @@
+//! A route's breaker, as one request meets it: looked at before anything is taken, asked last of all, told once.
+//!
+//! It is judged by what callers got, whoever it was that failed and however often it was tried. Looked at first, it costs
+//! a request nothing while it is open; asked last, when an attempt is in hand, its trial goes to nobody whom a later rule
+//! refuses (Sentinel#1638). A trial whose request never gets a verdict opens it with a new timer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::policy::Breaker as Settings;
+use api::{Moment, Reason};
+
+use crate::breaker::{Breaker, Breaks, Ending, Pass, Permit, State};
+use crate::choose::Call;
+use crate::judge::Judged;
+use crate::refusal::Refusal;
+use crate::route::Route;
+
+/// The cell of a route that has a breaker; it outlives every plan that goes on having one.
+#[derive(Debug, Default)]
+pub struct RouteBreaker(Breaker);
+
+impl Breaks for RouteBreaker {
+    fn breaker(&self) -> &Breaker {
+        &self.0
+    }
+}
+
+/// How a request has met it.
+#[derive(Debug, Default)]
+pub(crate) enum Met {
+    #[default]
+    NotYet,
+    /// It was closed.
+    Freely,
+    /// It is half-open, and this is a trial.
+    Trial(Permit<RouteBreaker>),
+    Told,
+}
+
+impl Met {
+    /// The request is about to be sent.
+    pub(crate) fn enter(&mut self, route: &Route, now: Moment) -> Result<(), Refusal> {
+        let (Some((breaker, settings)), Self::NotYet) = (route.breaker(), &*self) else { return Ok(()) };
+        *self = match Breaker::ask(breaker, now, settings) {
+            Pass::Free => Self::Freely,
+            Pass::Trial(permit) => Self::Trial(permit),
+            Pass::No => return Err(refusal(route, breaker, now)),
+        };
+        Ok(())
+    }
+
+    /// It ended so after `took`.
+    pub(crate) fn tell(&mut self, route: &Route, failed: bool, took: Duration, now: Moment) {
+        let Some((breaker, settings)) = route.breaker() else { return };
+        let ending = Ending::of(failed, took, settings);
+        match std::mem::replace(self, Self::Told) {
+            Self::Trial(permit) => permit.ended(ending, now, settings),
+            Self::NotYet | Self::Freely | Self::Told => breaker.breaker().tell(now, ending, settings),
+        };
+    }
+}
+
+/// Why a request goes no further, where the breaker would not let it pass; takes nothing.
+pub(crate) fn look(route: &Route, now: Moment) -> Result<(), Refusal> {
+    match route.breaker() {
+        Some((breaker, settings)) if !breaker.0.would_pass(now, settings) => {
+            Err(refusal(route, breaker, now))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A request of `call` ended, as `judged`. What says nothing of its endpoint says nothing here, except that a caller got
+/// no answer where hosts had no room or left.
+pub(crate) fn tell(call: &Call<'_>, judged: Judged, now: Moment) {
+    let failed = match judged {
+        Judged::Good { .. } => false,
+        Judged::Bad { .. } | Judged::Full | Judged::Elsewhere => true,
+        Judged::Later | Judged::Neutral => return,
+    };
+    call.admission.tell(failed, now.since(call.exchange.arrived), now);
+}
+
+fn refusal(route: &Route, breaker: &Arc<RouteBreaker>, now: Moment) -> Refusal {
+    let name = route.name().map_or("default", api::Label::as_str);
+    let refusal = Refusal::of(Reason::BreakerOpen);
+    match breaker.0.state() {
+        State::Open { until } if now < until => {
+            let refusal = refusal.detail(format!("the breaker of route {name} is open"));
+            refusal.retry_after(until.since(now))
+        }
+        _ => refusal.detail(format!("the breaker of route {name} is half-open, and others try already")),
+    }
+}
+
+impl RouteBreaker {
+    /// It is closed, open or half-open.
+    pub fn state(&self) -> State {
+        self.0.state()
+    }
+
+    /// How often it opened.
+    pub fn opened(&self) -> u64 {
+        self.0.opened()
+    }
+}
+
+/// A cell for a route with `settings`, where they switch a breaker on: `before`'s, where there was one.
+pub(crate) fn kept(settings: &Settings, before: Option<Arc<RouteBreaker>>) -> Option<Arc<RouteBreaker>> {
+    settings.is_on().then(|| before.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
