@@ -5,15 +5,11 @@ use std::io::Read;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use api::Moment;
-use rustix::time::{ClockId, clock_gettime};
 
 /// Turns the system's monotonic clock into [`Moment`]s. All threads of a process share one start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
-    /// The monotonic clock at the start, in nanoseconds: what every reading is told from. Read as a number, because
-    /// taking two [`Instant`]s apart costs more than reading one.
-    origin: u64,
     /// Milliseconds since 1970 at the start: for ids and log lines, never for decisions.
     wall: u64,
 }
@@ -22,13 +18,12 @@ impl Clock {
     /// Starts counting.
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (start, origin) = (Instant::now(), monotonic());
-        Self { start, origin, wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+        Self { start: Instant::now(), wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// Now.
     pub fn now(self) -> Moment {
-        Moment::from_nanos(monotonic().saturating_sub(self.origin))
+        Moment::ZERO + self.start.elapsed()
     }
 
     /// What a wall clock that was right at the start shows at `moment`, in milliseconds since 1970.
@@ -40,12 +35,6 @@ impl Clock {
     pub fn instant(self, moment: Moment) -> tokio::time::Instant {
         (self.start + moment.since(Moment::ZERO)).into()
     }
-}
-
-/// What the clock behind [`Instant`] shows, in nanoseconds since the system's start.
-fn monotonic() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// A worker's clock. While one of its tasks is polled, nobody waits: whoever asks sees the moment of the first
