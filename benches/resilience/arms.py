@@ -142,8 +142,8 @@ def listed(admin, wanted, seconds=30):
 class Envoy:
     """Envoy 1.40: cluster settings by name, and a route's retry policy."""
 
-    def __init__(self, cluster=None, route=None, workers=1, runtime=None):
-        self.cluster, self.route, self.workers, self.runtime = cluster or {}, route or {}, workers, runtime
+    def __init__(self, cluster=None, route=None, workers=1, runtime=None, filters=()):
+        self.cluster, self.route, self.workers, self.runtime, self.filters = cluster or {}, route or {}, workers, runtime, filters
 
     def config(self, place, listen):
         address = lambda port: {"socket_address": {"address": "127.0.0.1", "port_value": port}}
@@ -159,7 +159,7 @@ class Envoy:
             "stat_prefix": "in", "generate_request_id": False,
             "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
                 {"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "15s", **self.route}}]}]},
-            "http_filters": [{"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}],
+            "http_filters": [*self.filters, {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}],
         }
         filters = [{"name": "http", "typed_config": manager}]
         config = {"static_resources": {"clusters": [cluster], "listeners": [

@@ -27,6 +27,8 @@ pub struct Line {
     request: Vec<u8>,
     idle: RefCell<VecDeque<Stream>>,
     patience: Duration,
+    tries: u8,
+    one_try: Duration,
     late: RefCell<Vec<u64>>,
 }
 
@@ -88,6 +90,8 @@ impl Line {
             request: request.into_bytes(),
             idle: RefCell::default(),
             patience: Duration::from_millis(scenario.patience_ms),
+            tries: caller.tries,
+            one_try: scenario.waits(usize::from(number), Duration::ZERO),
             late: RefCell::default(),
         };
         for _ in 0..CONNECTIONS {
@@ -105,8 +109,15 @@ impl Line {
 
     async fn request(self: Rc<Self>, at: Duration, due: Instant) {
         self.late.borrow_mut().push(due.elapsed().as_micros() as u64);
-        let left = self.patience.saturating_sub(due.elapsed());
-        let answer = timeout(left, self.exchange()).await.ok().flatten();
+        let mut answer = None;
+        for _ in 0..self.tries {
+            let left = self.patience.saturating_sub(due.elapsed()).min(self.one_try);
+            answer = timeout(left, self.exchange()).await.ok().flatten();
+            let good = answer.as_ref().is_some_and(|answer| (200..500).contains(&answer.status()));
+            if good || due.elapsed() >= self.patience {
+                break;
+            }
+        }
         let status = answer.as_ref().map_or(0, Message::status);
         let host = answer.as_ref().and_then(|answer| answer.field("x-host")?.parse().ok());
         let took = if answer.is_some() { due.elapsed() } else { self.patience };

@@ -92,10 +92,20 @@ pub struct Caller {
     /// Header lines besides `host`.
     #[serde(default)]
     pub headers: Vec<String>,
+    /// How often each request is tried by the caller itself, at once after a failure.
+    #[serde(default = "once")]
+    pub tries: u8,
+    /// How long one of its tries is waited for; as long as the caller's patience, without.
+    #[serde(default)]
+    pub try_ms: Option<u64>,
 }
 
 fn get() -> String {
     "GET".into()
+}
+
+fn once() -> u8 {
+    1
 }
 
 /// How a host is at one moment.
@@ -141,6 +151,12 @@ impl Scenario {
             }
         }
         ports
+    }
+
+    /// How long one try of `caller` is waited for that begins `after` its request was due.
+    pub fn waits(&self, caller: usize, after: Duration) -> Duration {
+        let left = Duration::from_millis(self.patience_ms).saturating_sub(after);
+        self.callers[caller].try_ms.map_or(left, |one| left.min(Duration::from_millis(one)))
     }
 
     /// Which of the sidecars `caller` uses.

@@ -21,10 +21,12 @@ use super::story::Story;
 
 mod sidecar;
 
-use sidecar::{Asked, Request, Sent, Sidecar, Then};
+use sidecar::{Asked, Origin, Request, Sent, Sidecar, Then};
 
 /// From a caller to its sidecar, and from there to a host.
 const HOP: Duration = Duration::from_micros(50);
+/// Who waits looks for room this often, as the sidecar's own waiting place does.
+const LOOK_AGAIN: Duration = Duration::from_millis(4);
 /// Simulated time begins here: a moment of zero means "never" in places.
 const BEGIN: Duration = Duration::from_secs(1_000);
 
@@ -53,6 +55,8 @@ enum Event {
     Over { request: u64, attempt: u8 },
     /// A caller leaves.
     Leave { request: u64 },
+    /// Who waits in a sidecar looks whether there is room.
+    Look { sidecar: usize },
     /// A host's mood changes.
     Turn { host: usize },
     /// Hosts join the list.
@@ -68,6 +72,10 @@ struct World<'a> {
     rooms: Vec<Room<Job>>,
     sidecars: Vec<Sidecar>,
     requests: BTreeMap<u64, Request>,
+    /// What hosts are at work on: request, attempt and host.
+    at_work: BTreeMap<(u64, u8), usize>,
+    /// Whether somebody will look for room, by sidecar.
+    looks: Vec<bool>,
     next: u64,
     story: Story,
 }
@@ -103,6 +111,8 @@ impl<'a> World<'a> {
             rooms: scenario.hosts.iter().map(|host| Room::new(host.slots)).collect(),
             sidecars: (0..sidecars).map(|_| Sidecar::new(&service, &policies)).collect(),
             requests: BTreeMap::new(),
+            at_work: BTreeMap::new(),
+            looks: vec![false; sidecars],
             next: 0,
             story: Story::default(),
         };
@@ -133,6 +143,7 @@ impl<'a> World<'a> {
                 self.lost((request, attempt), FaultKind::AttemptTimeout, outcome::Sent::All)
             }
             Event::Leave { request } => self.leave(request),
+            Event::Look { sidecar } => self.look(sidecar),
             Event::Turn { host } => {
                 let mood = self.scenario.hosts[host].mood(self.passed());
                 if mood.dead {
@@ -202,12 +213,18 @@ impl<'a> World<'a> {
 
     fn due(&mut self, caller: usize) {
         self.arrival(caller, self.now);
+        self.comes(caller, self.now, 1);
+    }
+
+    /// A caller sends a request that was due then, for the first time or again.
+    fn comes(&mut self, caller: usize, due: Duration, tried: u8) {
         let (number, about) = (self.next, &self.scenario.callers[caller]);
         self.next += 1;
         let sidecar = &self.sidecars[self.scenario.sidecar_of(caller)];
-        self.requests.insert(number, sidecar.request(number, &about.method, (caller, self.now)));
+        let request = sidecar.request(number, about, Origin { caller, due, tried, at: self.now });
+        self.requests.insert(number, request);
         self.after(HOP, Event::Ask { request: number });
-        self.after(Duration::from_millis(self.scenario.patience_ms), Event::Leave { request: number });
+        self.after(self.scenario.waits(caller, self.now - due), Event::Leave { request: number });
     }
 
     fn ask(&mut self, number: u64) {
@@ -216,16 +233,28 @@ impl<'a> World<'a> {
         if request.running().next().is_some() {
             return;
         }
-        let place = self.scenario.sidecar_of(request.caller);
-        let sidecar = &mut self.sidecars[place];
-        sidecar.waiting.retain(|waiting| *waiting != number);
-        match sidecar.ask(request, now, dice) {
+        let place = self.scenario.sidecar_of(request.origin.caller);
+        match self.sidecars[place].ask(number, request, now, dice) {
             Asked::Sent(sent) => self.sent(number, &sent),
             Asked::Wait(until) => {
-                sidecar.waiting.push_back(number);
                 self.at(self.until(until), Event::Ask { request: number });
+                if !std::mem::replace(&mut self.looks[place], true) {
+                    self.after(LOOK_AGAIN, Event::Look { sidecar: place });
+                }
             }
             Asked::Refused(reason, status) => self.refused(number, reason, status),
+        }
+    }
+
+    /// A place may be free: whoever is first asks, and then the next, until one still waits.
+    fn look(&mut self, place: usize) {
+        self.looks[place] = false;
+        let now = self.moment();
+        while let Some(first) = self.sidecars[place].first(now) {
+            self.ask(first);
+            if self.sidecars[place].waits(first) {
+                return;
+            }
         }
     }
 
@@ -248,7 +277,7 @@ impl<'a> World<'a> {
             return;
         }
         let Some(request) = self.requests.get_mut(&number) else { return };
-        let place = self.scenario.sidecar_of(request.caller);
+        let place = self.scenario.sidecar_of(request.origin.caller);
         if let Some(sent) = self.sidecars[place].beside(request, now, dice) {
             self.sent(number, &sent);
         }
@@ -272,6 +301,7 @@ impl<'a> World<'a> {
     fn work(&mut self, job: Job, host: usize) {
         let about = &self.scenario.hosts[host];
         let takes = about.work(about.mood(self.passed()), &mut self.dice);
+        self.at_work.insert((job.request, job.attempt), host);
         self.after(takes, Event::Answer { job, host, status: 200 });
     }
 
@@ -292,6 +322,9 @@ impl<'a> World<'a> {
 
     fn answer(&mut self, job: Job, host: usize, status: u16) {
         if self.scenario.hosts[host].mood(self.passed()).dead {
+            return;
+        }
+        if status == 200 && self.at_work.remove(&(job.request, job.attempt)).is_none() {
             return;
         }
         self.story.hits[job.hit].2 = status;
@@ -330,11 +363,12 @@ impl<'a> World<'a> {
     fn outcome(&mut self, (number, attempt): (u64, u8), outcome: &Outcome, (status, host): (u16, i32)) {
         let (now, dice) = (self.moment(), dice::next(&mut self.dice));
         let Some(request) = self.requests.get_mut(&number) else { return };
-        let place = self.scenario.sidecar_of(request.caller);
+        let place = self.scenario.sidecar_of(request.origin.caller);
+        let before: Vec<u8> = request.running().collect();
         let then = self.sidecars[place].tell(request, (attempt, outcome), (now, dice));
-        if let Some(next) = self.sidecars[place].waiting.pop_front() {
-            self.after(Duration::ZERO, Event::Ask { request: next });
-        }
+        let after: Vec<u8> = request.running().collect();
+        before.into_iter().filter(|one| !after.contains(one)).for_each(|one| self.dropped(number, one));
+        self.after(Duration::ZERO, Event::Look { sidecar: place });
         match then {
             Then::Done => self.ended(number, status, host),
             Then::Beside => {}
@@ -351,20 +385,39 @@ impl<'a> World<'a> {
     fn leave(&mut self, number: u64) {
         let (now, dice) = (self.moment(), dice::next(&mut self.dice));
         let Some(request) = self.requests.get_mut(&number) else { return };
-        let sidecar = &mut self.sidecars[self.scenario.sidecar_of(request.caller)];
-        let runs = request.running().next();
-        if let Some(attempt) = runs {
-            sidecar.tell(request, (attempt, &Outcome::Cancelled), (now, dice));
+        let place = self.scenario.sidecar_of(request.origin.caller);
+        let running: Vec<u8> = request.running().collect();
+        if let Some(attempt) = running.first() {
+            self.sidecars[place].tell(request, (*attempt, &Outcome::Cancelled), (now, dice));
         }
-        sidecar.waiting.retain(|waiting| *waiting != number);
+        self.after(Duration::ZERO, Event::Look { sidecar: place });
         self.ended(number, 0, -1);
+        running.into_iter().for_each(|one| self.dropped(number, one));
     }
 
+    /// Nobody waits for an attempt any more: a host that honours cancelling lets go of it.
+    fn dropped(&mut self, request: u64, attempt: u8) {
+        let honours = |host: &usize| self.scenario.hosts[*host].honours_cancel;
+        if let Some(host) = self.at_work.get(&(request, attempt)).copied().filter(honours) {
+            self.at_work.remove(&(request, attempt));
+            self.rooms[host].leave();
+            self.begin(host);
+        }
+    }
+
+    /// A try ended; a caller that tries again does so at once.
     fn ended(&mut self, number: u64, status: u16, host: i32) {
         let Some(request) = self.requests.remove(&number) else { return };
+        let Origin { caller, due, tried, .. } = request.origin;
+        self.sidecars[self.scenario.sidecar_of(caller)].left(&request);
+        let took = self.now - due;
+        let patient = took < Duration::from_millis(self.scenario.patience_ms);
+        if !(200..500).contains(&status) && tried < self.scenario.callers[caller].tries && patient {
+            return self.comes(caller, due, tried + 1);
+        }
         let micros = |span: Duration| span.as_micros() as u64;
-        let (due, took) = (micros(request.due.saturating_sub(BEGIN)), micros(self.now - request.due));
-        self.story.requests.push((due, took, status, host, request.caller as u16));
+        let due = micros(due.saturating_sub(BEGIN));
+        self.story.requests.push((due, micros(took), status, host, caller as u16));
     }
 }
 

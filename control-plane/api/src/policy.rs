@@ -3,6 +3,7 @@
 //! A document says something about a namespace, a service, a route or a caller. For one request the layers
 //! merge leaf by leaf: default < namespace < service < route < caller; lists replace.
 
+mod cap;
 mod document;
 mod key;
 mod limit;
@@ -12,6 +13,7 @@ mod settings;
 mod shadow;
 mod subset;
 
+pub use cap::Cap;
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
 pub use key::HashKey;
 pub use limit::{Cost, Limit, LimitKey, LimitKind, LimitRule, LimitScope};

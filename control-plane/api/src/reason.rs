@@ -95,8 +95,9 @@ reasons! {
         "A cap on requests in flight is reached and waiting did not help.",
         "Raise `concurrency`, or make the service faster.";
     QueueTimeout = "queue_timeout", 503, 8, "connection_limit_reached", "waited too long for room",
-        "Every endpoint was full for longer than `concurrency.longest_wait`.",
-        "Add instances; waiting longer only moves the queue.";
+        "Every endpoint was full for longer than `concurrency.longest_wait`: at the cap written in the policy, or at the one \
+         that was found because more in flight only waited.",
+        "Add instances; waiting longer only moves the queue. `outrigger_endpoint_cap` and `explain` show the caps.";
     BreakerOpen = "breaker_open", 503, 14, "destination_unavailable", "breaker open",
         "The breaker of the route is open, or that of every endpoint.", "Look at the failures before it opened; it tries again by itself.";
     Degraded = "degraded", 503, 14, "http_request_denied", "degraded by command",

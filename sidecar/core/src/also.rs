@@ -76,7 +76,6 @@ pub fn begin(
 /// Whether `endpoint` could take a second attempt.
 fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment) -> bool {
     let (base, cell) = (call.admission.base(), &endpoint.cell);
-    let cap = base.concurrency.per_endpoint.on();
     let limit = call.admission.route().plan().per_endpoint.as_ref();
     endpoint.instance.readiness == Readiness::Ready
         && endpoint.instance.weight > 0
@@ -84,7 +83,7 @@ fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment)
         && !cell.health.ask().is_out()
         && !cell.check_fails()
         && cell.breaker.would_pass(now, &base.breaker)
-        && cap.is_none_or(|cap| cell.in_flight() < cap)
+        && !cell.is_full(now, base.concurrency.per_endpoint)
         && limit.is_none_or(|limit| limit.would_pass(cell, now, call.admission.cost()))
 }
 

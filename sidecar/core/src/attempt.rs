@@ -12,6 +12,7 @@ use crate::breaker::{Breaker, Ending, Pass, Permit};
 use crate::endpoint::{Endpoint, EndpointCell};
 use crate::flight::Held;
 use crate::health::TrialPermit;
+use crate::knee::Sample;
 use crate::limit::Admission;
 use crate::scratch::{How, Why};
 use crate::service::ServiceCell;
@@ -36,6 +37,8 @@ pub struct Attempt {
     pub(crate) later: Option<Moment>,
     /// The gRPC status that those said.
     pub(crate) said: Option<u8>,
+    /// What was in flight to the endpoint when it began, with it.
+    beside: u32,
     _in_flight: Held<EndpointCell>,
 }
 
@@ -54,8 +57,8 @@ impl Attempt {
     ) -> Result<Self, Why> {
         let settings = admission.settings();
         let base = admission.base();
-        let cap = base.concurrency.per_endpoint.on();
-        let in_flight = Held::enter(&endpoint.cell, cap).ok_or(Why::Full)?;
+        let room = endpoint.cell.room(now, base.concurrency.per_endpoint);
+        let in_flight = Held::enter(&endpoint.cell, room).ok_or(Why::Full)?;
         let limit = admission.route().plan().per_endpoint.as_ref();
         if limit.is_some_and(|limit| !limit.take(&endpoint.cell, now, admission.cost())) {
             return Err(Why::Limited);
@@ -84,6 +87,7 @@ impl Attempt {
             run: 0,
             later: None,
             said: None,
+            beside: endpoint.cell.in_flight(),
             _in_flight: in_flight,
         })
     }
@@ -146,6 +150,11 @@ impl Attempt {
         if let Some(permit) = self.permit.take() {
             permit.unused();
         }
+    }
+
+    /// What its endpoint's knee hears of it when it ends at `now`.
+    pub(crate) fn sample(&self, now: Moment) -> Sample {
+        Sample { sent: self.began, beside: self.beside, took: now.since(self.given()) }
     }
 
     /// Since when the endpoint has had the request: connecting is not its latency.

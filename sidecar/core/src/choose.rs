@@ -89,7 +89,7 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
                 Verdict::Refuse(refusal)
             }
         },
-        None => nobody(call, scratch, now),
+        None => nobody(call, scratch, now, dice),
     }
 }
 

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use api::policy::Cap;
 use api::{Cause, Digest, Instance, Moment, ServiceKey};
 
+use crate::abandoned::Abandoned;
 use crate::breaker::{Breaker, Breaks};
 use crate::ewma::Ewma;
 use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
 use crate::idle::IdleLimit;
+use crate::knee::{Knee, Sample};
 use crate::parts::{Parts, Standing, Wants};
 use crate::rate::Level;
 use crate::report::Report;
@@ -22,6 +25,9 @@ use crate::window::Window;
 
 /// A load report says something for this long: a few round trips, well under the time a queue needs to build.
 const REPORT_FOR: u32 = 1_000;
+
+/// Who leaves before this many times what an answer takes changed its mind; later, it was the answer that was late.
+const LATE: u32 = 2;
 
 /// What is learned of one endpoint. Padded to two cache lines, so that endpoints do not slow each other down.
 #[derive(Debug, Default)]
@@ -54,6 +60,9 @@ pub struct EndpointCell {
     joined: AtomicU64,
     /// How long it leaves a connection idle.
     pub idle: IdleLimit,
+    /// How many requests it works on at a time, as found.
+    pub knee: Knee,
+    abandoned: Abandoned,
 }
 
 impl EndpointCell {
@@ -83,6 +92,48 @@ impl EndpointCell {
     /// Requests in flight from this host.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.get()
+    }
+
+    /// What is in flight from this host, with what it may still work on although nobody waits for it.
+    pub fn occupied(&self, now: Moment) -> u32 {
+        self.in_flight().saturating_add(self.abandoned(now))
+    }
+
+    fn abandoned(&self, now: Moment) -> u32 {
+        self.abandoned.ask(now, || self.knee.drains())
+    }
+
+    /// How many requests of this host may be in flight to it at `now`, abandoned ones aside; `None` without a cap.
+    pub fn room(&self, now: Moment, cap: Cap) -> Option<u32> {
+        match cap {
+            Cap::Off => None,
+            Cap::At(number) => Some(number),
+            Cap::Auto => {
+                // One at least: whether it works on what was abandoned shows in an answer.
+                Some(self.knee.cap()?.saturating_sub(self.abandoned(now)).max(1))
+            }
+        }
+    }
+
+    /// Whether as many are in flight as may be.
+    pub fn is_full(&self, now: Moment, cap: Cap) -> bool {
+        self.room(now, cap).is_some_and(|room| self.in_flight() >= room)
+    }
+
+    /// A good answer to `sample` came.
+    pub(crate) fn tell_answered(&self, now: Moment, sample: Sample) {
+        self.abandoned.tell_answered(sample.sent);
+        self.knee.tell_good(now, sample, self.occupied(now));
+    }
+
+    /// Nobody waits for `sample` any more, which was sent; its host may not know. `late` when it was waited for longer
+    /// than an answer takes.
+    pub(crate) fn tell_abandoned(&self, now: Moment, sample: Sample) {
+        self.abandoned.tell(now, sample.sent, self.knee.drains());
+        let late = self.knee.unqueued().is_none_or(|unqueued| sample.took > unqueued * LATE);
+        if late {
+            self.knee.tell_lost(now, sample, self.occupied(now));
+        }
     }
 
     /// Its load: what is in flight from this host, or what its sidecar said a moment ago if that is more.

@@ -140,6 +140,7 @@ pub(crate) fn tell(
         Judged::Good { timed } => {
             if timed {
                 cell.ewma.tell(now, took, memory);
+                cell.tell_answered(now, attempt.sample(now));
                 learn(call, now, took);
             }
             good(call, attempt, timed.then_some(took), now, dice)
@@ -147,6 +148,7 @@ pub(crate) fn tell(
         Judged::Bad { failing, hard } => {
             if matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::AttemptTimeout, .. })) {
                 cell.ewma.tell_in_vain(now, took, memory);
+                cell.tell_abandoned(now, attempt.sample(now));
                 learn(call, now, took);
             }
             suspect::bad(call, attempt, (failing, hard), now, dice)
@@ -163,7 +165,12 @@ pub(crate) fn tell(
         Judged::Neutral if matches!(outcome, Outcome::Answer(_)) => {
             suspect::no_proof(call, attempt, now, dice)
         }
-        Judged::Neutral => Effects::default(),
+        Judged::Neutral => {
+            if *outcome == Outcome::Cancelled && attempt.connected.is_some() {
+                cell.tell_abandoned(now, attempt.sample(now));
+            }
+            Effects::default()
+        }
     }
 }
 
@@ -196,6 +203,7 @@ fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment
             if timed {
                 let memory = call.admission.base().balance.memory.duration();
                 attempt.endpoint().cell.ewma.tell(now, took, memory);
+                attempt.endpoint().cell.tell_answered(head, attempt.sample(head));
                 learn(call, now, took);
             }
             good(call, attempt, timed.then_some(took), now, dice)

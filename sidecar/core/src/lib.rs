@@ -28,6 +28,7 @@
 //! connection's; [`check`], [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
 
+pub mod abandoned;
 pub mod admit;
 pub mod also;
 pub mod attempt;
@@ -56,6 +57,7 @@ pub mod heart;
 pub mod idle;
 pub mod judge;
 pub mod keyed;
+pub mod knee;
 pub mod latency;
 pub mod limit;
 pub mod limits;

@@ -8,9 +8,15 @@ use crate::queue::{Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::scratch::{Scratch, Why};
 
-pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt> {
+pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: u64) -> Verdict<Attempt> {
     let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
     if count(Why::Full) > 0 {
+        if scratch.patience.is_fresh() {
+            // One of them hears of it, so that all together hear of each request once.
+            let full = scratch.pool.iter().filter(|scored| scored.why == Why::Full);
+            let one = full.cycle().nth(dice as usize % scratch.pool.len());
+            one.iter().for_each(|scored| call.list.endpoints[scored.at].cell.knee.tell_met());
+        }
         let longest = call.admission.settings().concurrency.longest_wait.duration();
         let deadline = call.admission.deadline().at();
         return scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);

@@ -68,6 +68,11 @@ impl Patience {
         Verdict::Refuse(Refusal::of(reason))
     }
 
+    /// Whether the request has not waited yet.
+    pub fn is_fresh(&self) -> bool {
+        self.until.is_none()
+    }
+
     /// There was room.
     pub fn over(&mut self) {
         self.until = None;
@@ -106,6 +111,19 @@ impl<T> Queue<T> {
     /// Waits no longer; `None` when it was woken already.
     pub fn leave(&mut self, ticket: Ticket) -> Option<T> {
         self.waiters.remove(&ticket).map(|(_, waiter)| waiter)
+    }
+
+    /// Who would be woken.
+    pub fn first(&self, now: Moment) -> Option<&T> {
+        self.waiters.values().find(|(until, _)| now < *until).map(|(_, waiter)| waiter)
+    }
+
+    /// Whether `waiter` waits.
+    pub fn has(&self, waiter: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.waiters.values().any(|(_, own)| own == waiter)
     }
 
     /// A place was given back: whom to wake. Who has waited too long is left to [`Queue::expired`].

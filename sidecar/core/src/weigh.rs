@@ -77,11 +77,12 @@ impl View<'_> {
             Readiness::Ready if suspect::waits(cell, self.cell, &settings.health) => (TRIED, Why::Suspected),
             Readiness::Ready => (USABLE, Why::NotDrawn),
         };
+        let room = cell.room(self.now, settings.concurrency.per_endpoint);
         let why = if instance.weight == 0 {
             Why::WeightZero
         } else if !Breaker::would_pass(&cell.breaker, self.now, &settings.breaker) {
             Why::BreakerOpen
-        } else if settings.concurrency.per_endpoint.on().is_some_and(|cap| cell.in_flight() >= cap) {
+        } else if room.is_some_and(|room| cell.in_flight() >= room) {
             Why::Full
         } else if self.limit.is_some_and(|limit| !limit.would_pass(cell, self.now, self.cost)) {
             Why::Limited
@@ -114,6 +115,7 @@ impl View<'_> {
             weight,
             ramp,
             load,
+            room,
             success,
             credit,
             aside: None,

@@ -104,6 +104,7 @@ fn endpoint(endpoint: &Endpoint, asked: bool, breaks: bool) -> EndpointStatus {
             Condition::Ejected { .. } => "ejected",
             Condition::OnTrial { .. } => "on-trial",
         },
+        cap: endpoint.cell.knee.cap(),
     }
 }
 

@@ -175,6 +175,8 @@ pub struct EndpointStatus {
     pub breaker: &'static str,
     /// What traffic finds: `fit`, `ramping`, `ejected` or `on-trial`.
     pub traffic: &'static str,
+    /// How many requests may be in flight to it, where a cap was found.
+    pub cap: Option<u32>,
 }
 
 /// One instance of this host.

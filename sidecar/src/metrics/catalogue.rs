@@ -95,6 +95,8 @@ families! {
         "Endpoints by state: ready, unready, draining, check-fails, ejected, held.";
     EJECTIONS = "outrigger_ejections_total", Counter, "", ["service", "sign"],
         "Endpoints that traffic found ill and left out, by what spoke against them: refused, in-a-row, share, slow, or a failed trial.";
+    ENDPOINT_CAP = "outrigger_endpoint_cap", Gauge, "", ["service", "endpoint"],
+        "Requests that may be in flight to an endpoint, where overload had a cap found; no series for the others.";
     ENDPOINT_FAILURES = "outrigger_endpoint_failures_total", Counter, "", ["service", "failing"],
         "Attempts that failed, by whose failure it was: network, gateway, app, grpc or cut.";
     SPARED = "outrigger_ejections_spared_total", Counter, "", ["service"],

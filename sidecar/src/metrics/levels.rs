@@ -43,6 +43,12 @@ impl Published {
             let count = self.endpoints.iter().filter(|endpoint| state(endpoint) == wanted).count();
             sheet.set(&c::ENDPOINTS, &[service, wanted], count as f64);
         }
+        for endpoint in &self.endpoints {
+            if let Some(cap) = endpoint.cell.knee.cap() {
+                let address = endpoint.instance.address.to_string();
+                sheet.set(&c::ENDPOINT_CAP, &[service, &address], f64::from(cap));
+            }
+        }
         if let Some(retry) = &self.retry {
             let balance = self.cell.budget.balance(now, retry);
             let ratio = balance.spent as f64 / balance.allowed.max(1) as f64;

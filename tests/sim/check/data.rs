@@ -45,12 +45,12 @@ impl Checks {
     pub(crate) fn before_choice(&self, call: &Call<'_>, now: Moment, scratch: &Scratch) -> Conditions {
         let settings = call.admission.settings();
         let usable = |endpoint: &&Arc<Endpoint>| {
-            let cap = settings.concurrency.per_endpoint.on();
+            let cap = settings.concurrency.per_endpoint;
             wants_traffic(endpoint)
                 && !is_out(endpoint)
                 && !scratch.tried.contains(&endpoint.id)
                 && endpoint.cell.breaker.would_pass(now, &settings.breaker)
-                && cap.is_none_or(|cap| endpoint.cell.in_flight() < cap)
+                && !endpoint.cell.is_full(now, cap)
         };
         let usable = call.list.endpoints.iter().any(|endpoint| usable(&endpoint));
         Conditions { usable, ..self.before_verdict(call) }

@@ -1,10 +1,10 @@
 //! One simulated sidecar: the deciding stages in the order of the line, with the core's own values.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::policy::PolicySet;
-use api::{Caller, Instance, List, Moment, ServiceKey};
+use api::{Instance, List, Moment, ServiceKey};
 use sidecar_core::also;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
@@ -16,10 +16,12 @@ use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Body, End, Outcome};
 use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
-use sidecar_core::queue::Verdict;
+use sidecar_core::queue::{Queue, Ticket, Verdict};
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 use sidecar_core::service::ServiceCell;
+
+use crate::resilience::scenario::Caller;
 
 /// A sidecar: the plan and the list of the one service that is called.
 pub(super) struct Sidecar {
@@ -27,20 +29,31 @@ pub(super) struct Sidecar {
     directory: Directory,
     revision: u64,
     /// Requests that wait for room.
-    pub(super) waiting: VecDeque<u64>,
+    waiting: Queue<u64>,
+}
+
+/// Where a request comes from; times of the world.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) caller: usize,
+    /// When its first try was due.
+    pub(super) due: Duration,
+    /// Which try this is.
+    pub(super) tried: u8,
+    /// When it was sent.
+    pub(super) at: Duration,
 }
 
 /// A request in a sidecar.
 pub(super) struct Request {
-    pub(super) caller: usize,
-    /// When it was due, in nanoseconds of the world.
-    pub(super) due: std::time::Duration,
+    pub(super) origin: Origin,
     /// Those that run: none while it waits, two while an answer is late.
     running: Vec<Attempt>,
     exchange: Exchange,
     scratch: Scratch,
     route: Route,
     admission: Option<Admission>,
+    ticket: Option<Ticket>,
 }
 
 /// What a request that asked is told.
@@ -82,7 +95,7 @@ impl Sidecar {
         let plan = ServicePlan::compile(service, &policies.settle(service), ServiceCell::shared(), None);
         let mut directory = Directory::new(service.clone(), Vec::new());
         directory.want(plan.wants());
-        Self { plan: Arc::new(plan), directory, revision: 0, waiting: VecDeque::new() }
+        Self { plan: Arc::new(plan), directory, revision: 0, waiting: Queue::default() }
     }
 
     pub(super) fn service(&self) -> ServiceKey {
@@ -98,18 +111,14 @@ impl Sidecar {
         self.directory.stand(standing);
     }
 
-    pub(super) fn request(
-        &self,
-        number: u64,
-        method: &str,
-        (caller, due): (usize, std::time::Duration),
-    ) -> Request {
+    pub(super) fn request(&self, number: u64, caller: &Caller, origin: Origin) -> Request {
+        let method = caller.method.as_str();
         let exchange = Exchange {
             peer: None,
             id: RequestId::mint(number, 0),
-            arrived: Moment::from_nanos(due.as_nanos() as u64),
+            arrived: Moment::from_nanos(origin.at.as_nanos() as u64),
             service: self.plan.service.clone(),
-            caller: Caller::default(),
+            caller: api::Caller::default(),
             safe: safe(method),
             idempotent: idempotent(method),
             keyed: false,
@@ -117,13 +126,50 @@ impl Sidecar {
             patience: None,
             priority: ORDINARY_PRIORITY,
         };
-        let route = route(&self.plan, &exchange, method, "/", |_| None);
+        let field = |line: &str, name: &str| line.strip_prefix(name)?.strip_prefix(": ").map(str::len);
+        let header = |name: &str| {
+            let line = caller.headers.iter().find(|line| field(line, name).is_some())?;
+            Some(&line[name.len() + 2..])
+        };
+        let route = route(&self.plan, &exchange, method, "/", header);
         let scratch = Scratch::default();
-        Request { caller, due, running: Vec::new(), exchange, scratch, route, admission: None }
+        Request { origin, running: Vec::new(), exchange, scratch, route, admission: None, ticket: None }
     }
 
-    /// Stages 4 and 5.
-    pub(super) fn ask(&self, request: &mut Request, now: Moment, dice: u64) -> Asked {
+    /// Whoever of those who wait is first.
+    pub(super) fn first(&self, now: Moment) -> Option<u64> {
+        self.waiting.first(now).copied()
+    }
+
+    /// Whether `number` waits.
+    pub(super) fn waits(&self, number: u64) -> bool {
+        self.waiting.has(&number)
+    }
+
+    /// A request ended: it waits no longer.
+    pub(super) fn left(&mut self, request: &Request) {
+        if let Some(ticket) = request.ticket {
+            self.waiting.leave(ticket);
+        }
+    }
+
+    /// Stages 4 and 5; one that waits keeps its place.
+    pub(super) fn ask(&mut self, number: u64, request: &mut Request, now: Moment, dice: u64) -> Asked {
+        let asked = self.decide(request, now, dice);
+        match (&asked, request.ticket) {
+            (Asked::Wait(until), None) => {
+                request.ticket = self.waiting.join(request.exchange.priority, *until, number);
+            }
+            (Asked::Wait(_), Some(_)) | (_, None) => {}
+            (_, Some(ticket)) => {
+                self.waiting.leave(ticket);
+                request.ticket = None;
+            }
+        }
+        asked
+    }
+
+    fn decide(&self, request: &mut Request, now: Moment, dice: u64) -> Asked {
         if request.admission.is_none() {
             match limit(&request.route, &request.exchange, |_| None, &mut request.scratch, now) {
                 Verdict::Now(admission) => request.admission = Some(admission),

@@ -34,11 +34,23 @@ fn every_request_ends_once_and_every_attempt_is_noted() {
     assert!(failed.into_iter().all(|hit| hit.1 == 2 && hit.0 >= 5_000_000));
 }
 
+/// One slot of 10 ms does 100 of the 200 a second.
+const HALF: &str = r#""hosts": [{ "port": 1, "slots": 1, "work_ms": 10 }]"#;
+
 #[test]
 fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
-    let slow = r#""hosts": [{ "port": 1, "slots": 1, "work_ms": 10 }]"#;
-    let story = run(&scenario(1, slow)).unwrap();
+    let policy = r#""policy": "name: off\nmatch: { service: app }\nconcurrency: { per_endpoint: off }\n""#;
+    let story = run(&scenario(1, &format!("{HALF}, {policy}"))).unwrap();
     let left = story.requests.iter().filter(|request| request.2 == 0).count();
-    assert!(left > 0, "one slot of 10 ms does 100 of the 200 a second");
+    assert!(left > 0);
     assert!(story.requests.iter().all(|request| request.1 <= 5_000_000), "nobody waits longer than it would");
+}
+
+#[test]
+fn with_a_found_cap_it_answers_what_it_can_soon_and_refuses_the_rest() {
+    let story = run(&scenario(1, HALF)).unwrap();
+    let later = || story.requests.iter().filter(|request| request.0 > 1_000_000);
+    let good = later().filter(|request| request.2 == 200).count();
+    assert!(good > 850, "{good} of the 900 that it can do in 9 s");
+    assert!(later().all(|request| request.1 < 60_000), "no answer and no refusal takes longer than 60 ms");
 }

@@ -1,7 +1,7 @@
 //! The settings of a policy, each default once with its reason.
 
 use crate::choice::choice;
-use crate::policy::{Cost, HashKey, Limit, Outside, Subset};
+use crate::policy::{Cap, Cost, HashKey, Limit, Outside, Subset};
 use crate::schema::{Switch, settings};
 use crate::unit::{Percentile, Rate, Share, Size, Span};
 
@@ -259,7 +259,7 @@ settings! {
     /// How many requests may be in flight.
     pub struct Concurrency, ConcurrencyWords {
         /// In flight to one endpoint from this host.
-        leaf per_endpoint: Switch<u32> = Switch::Off, because "no number fits all hosts";
+        leaf per_endpoint: Cap = Cap::Auto, because "no number fits all hosts, and what a host can do shows in how its latency grows with what is in flight";
         /// In flight to the whole service from this host.
         leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
         /// How long a request may wait for room.

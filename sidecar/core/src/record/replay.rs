@@ -57,7 +57,10 @@ mod tests {
     /// Runs `n` requests that overlap, fail and are tried again; calls `each` with how each endpoint was taken,
     /// its id and the record as it then stands.
     fn records(hosts: u16, by: &str, n: u64, mut each: impl FnMut(How, u32, Record)) {
-        let mut bench = Bench::new(hosts, &format!("balance: {{ by: {by}, key: {{ query: k }} }}"));
+        let mut bench = Bench::new(
+            hosts,
+            &format!("balance: {{ by: {by}, key: {{ query: k }} }}\nconcurrency: {{ per_endpoint: off }}"),
+        );
         bench.cell(0).join(bench.now);
         let mut running = std::collections::VecDeque::new();
         for request in 0..n {

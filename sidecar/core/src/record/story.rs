@@ -78,9 +78,11 @@ impl Record {
         writeln!(f)?;
         // What an open choice costs is told against the one taken.
         let paid = self.candidates.first().map_or(1.0, |c| c.cost);
-        for Candidate { address, why, cost, load, success, .. } in &self.candidates {
+        for Candidate { address, why, cost, load, room, success, .. } in &self.candidates {
             let cost = cost / paid;
-            writeln!(f, "    {address}  {why}: cost {cost:.2}, {load} in flight, success {success:.2}")?;
+            write!(f, "    {address}  {why}: cost {cost:.2}, {load} in flight")?;
+            room.map_or(Ok(()), |room| write!(f, " of {room}"))?;
+            writeln!(f, ", success {success:.2}")?;
         }
         Ok(())
     }
@@ -204,6 +206,7 @@ struct ToldCandidate {
     why: Why,
     cost: f32,
     in_flight: u32,
+    room: Option<u32>,
     success: f32,
 }
 
@@ -229,6 +232,7 @@ impl Serialize for Record {
             why: c.why,
             cost: c.cost,
             in_flight: c.load,
+            room: c.room,
             success: c.success,
         };
         let told = Told {

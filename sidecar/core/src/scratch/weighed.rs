@@ -20,6 +20,8 @@ pub struct Candidate {
     pub cost: f32,
     /// Its requests in flight, as known here.
     pub load: u32,
+    /// How many there may be from this host, where there is a cap.
+    pub room: Option<u32>,
     /// Its success against its peers, 0 to 1.
     pub success: f32,
     /// What else the pick went by.
@@ -74,6 +76,7 @@ pub(crate) struct Scored {
     pub(crate) weight: f32,
     pub(crate) ramp: f32,
     pub(crate) load: u32,
+    pub(crate) room: Option<u32>,
     pub(crate) success: f32,
     pub(crate) credit: i32,
     /// Why the request's key had better go elsewhere, although it could take it.
@@ -94,6 +97,7 @@ impl Scored {
         weight: 0.0,
         ramp: 0.0,
         load: 0,
+        room: None,
         success: 0.0,
         credit: 0,
         aside: None,
@@ -108,6 +112,7 @@ impl Scored {
             why,
             cost: self.cost,
             load: self.load,
+            room: self.room,
             success: self.success,
             inputs: Inputs {
                 place: u8::try_from(place).unwrap_or(u8::MAX),

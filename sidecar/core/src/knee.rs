@@ -1,0 +1,194 @@
+//! How many requests an endpoint works on at a time, found from its answers, and the cap that follows from it.
+//!
+//! A host is taken for so many places, each busy for the *unqueued* latency; their number is the knee. Up to the
+//! knee more in flight means more answers; above it only more waiting: latency grows as in flight does (Little's
+//! law). The cap stands a little above the knee. It is looked at in rounds of answers to requests that were sent
+//! after the last cut, so that each round shows what that did:
+//!
+//! - *Calm*: hardly anybody meets the cap. It is lifted, and soon there is none: nothing is refused without need.
+//! - *Pressed*: in flight grows or meets the cap, and latency stands above the unqueued one: the cap is the knee with
+//!   some headroom, the knee in flight × unqueued ÷ latency.
+//! - *Lost*: requests that timed out or were left are no answers that took long (a constant time-out looks like a
+//!   stable latency, and a limit that believes it grows for ever: Netflix/concurrency-limits#137). When many are, in
+//!   flight goes back to what was usual.
+//! - *After a cut* two rounds are compared. Where latency fell as in flight did, there was a queue. Where it did not,
+//!   the work itself became slower: then that is the unqueued latency, and the cut is taken back.
+//!
+//! The unqueued latency is learned where little is in flight and does not rise while the cap is met, except by that
+//! comparison: it cannot drift up with the queue that it is to bound (the fault of gradients), and nothing is
+//! pinned on a timer to measure it (Envoy's, envoyproxy/envoy#18152): less than usual is asked for while others are
+//! refused anyway.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use api::Moment;
+
+mod rule;
+mod sums;
+
+use rule::{Found, places};
+use sums::Sums;
+
+/// Answers that make a round: enough that one slow answer is no verdict, few enough that a round is short.
+const ROUND: (u32, u32) = (16, 32);
+/// So many lost ones, half of a round at least, end it.
+const LOST: u32 = 4;
+/// How slowly the usual number in flight follows: over about so many answers.
+const USUAL: f32 = 128.0;
+/// An answer shows the unqueued latency where at most this part of the usual number was in flight.
+const FEW: f32 = 0.9;
+/// And where there is a cap, at most this part of the places below it.
+const FEW_PLACES: f32 = 0.5;
+/// The last few answers are late where they took so many times the unqueued latency.
+const TARDY: f32 = 3.0;
+/// How fast the latency of the last few answers follows: over about so many.
+const LATELY: f32 = 4.0;
+/// While answers are late and no cap is found yet, so many may be in flight, and so many times what usually is: a host
+/// that slows down is not sent everything meanwhile.
+const MEANWHILE: (f32, f32) = (4.0, 3.0);
+
+/// The knee of one endpoint, shared by all workers.
+#[derive(Debug, Default)]
+pub struct Knee {
+    /// The cap; zero for none.
+    cap: AtomicU32,
+    /// The unqueued latency in microseconds; zero before there was an answer.
+    unqueued: AtomicU32,
+    /// How many answers that is known from.
+    known: AtomicU32,
+    /// In flight and latency before the last cut; zero for none.
+    before: (AtomicU32, AtomicU32),
+    /// Rounds in a row in which the cap was met.
+    met_for: AtomicU32,
+    /// The latency of the last few answers.
+    lately: AtomicU32,
+    /// How many are usually in flight.
+    usual: AtomicU32,
+    /// When the last cut was made, in nanoseconds.
+    cut_at: AtomicU64,
+    round: Sums,
+    turn: AtomicBool,
+}
+
+/// A request that ended, as the knee hears of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When it was sent.
+    pub sent: Moment,
+    /// How many were in flight then, with it.
+    pub beside: u32,
+    /// How long it took, or was waited for.
+    pub took: Duration,
+}
+
+impl Knee {
+    /// How many may be in flight; `None` while there is no reason for a cap.
+    pub fn cap(&self) -> Option<u32> {
+        let cap = get(&self.cap);
+        if cap > 0.0 {
+            return Some(cap.round().max(1.0) as u32);
+        }
+        let late = get(&self.lately) > get(&self.unqueued) * TARDY;
+        late.then(|| (MEANWHILE.0 + MEANWHILE.1 * get(&self.usual)) as u32)
+    }
+
+    /// How long an answer takes where nobody waits, as found; `None` before there was one.
+    pub fn unqueued(&self) -> Option<Duration> {
+        let micros = get(&self.unqueued);
+        (micros > 0.0).then(|| Duration::from_micros(micros as u64))
+    }
+
+    /// How many requests a second the endpoint is believed to finish.
+    pub fn drains(&self) -> f32 {
+        let (unqueued, cap) = (get(&self.unqueued), get(&self.cap));
+        let places = if cap > 0.0 { places(cap) } else { get(&self.usual).max(1.0) };
+        let drains = if unqueued > 0.0 { places / unqueued } else { 0.0 };
+        let before = (get(&self.before.0), get(&self.before.1));
+        1e6 * if before.0 > 0.0 { drains.min(before.0 / before.1) } else { drains }
+    }
+
+    /// A request has to wait because this endpoint is full, and all others are.
+    pub fn tell_met(&self) {
+        self.round.tell_met();
+    }
+
+    /// A good answer came; `in_flight` are there now.
+    pub fn tell_good(&self, now: Moment, sample: Sample, in_flight: u32) {
+        let (beside, micros) = (sample.beside as f32, sample.took.as_micros() as f32);
+        let (usual, lately) = (get(&self.usual), get(&self.lately));
+        let usual = if usual > 0.0 { usual + (beside - usual) / USUAL } else { beside };
+        set(&self.usual, usual);
+        set(&self.lately, lately + (micros - lately) / LATELY);
+        if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
+            return;
+        }
+        let (cap, few) = (get(&self.cap), usual * FEW);
+        let few = if cap > 0.0 { few.min(places(cap) * FEW_PLACES) } else { few };
+        let ended = self.round.tell_good(sample, sample.beside <= 1 || beside <= few);
+        let wanted = ((2.0 * usual) as u32).clamp(ROUND.0, ROUND.1);
+        // A few answers are enough for more, but not for less.
+        if ended >= wanted || ended.is_power_of_two() && ended >= 2 * sample.beside {
+            self.end(now, in_flight, ended >= wanted);
+        }
+    }
+
+    /// A request was not answered in time, or its caller left after long.
+    pub fn tell_lost(&self, now: Moment, sample: Sample, in_flight: u32) {
+        if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
+            return;
+        }
+        let (lost, good) = self.round.tell_lost(sample);
+        if lost + good >= ROUND.0 || lost >= LOST.max(good) {
+            self.end(now, in_flight, true);
+        }
+    }
+
+    /// The round may end, and does when it is `whole`: of several workers one draws the conclusion.
+    fn end(&self, now: Moment, in_flight: u32, whole: bool) {
+        if self.turn.swap(true, Relaxed) {
+            return;
+        }
+        let round = self.round.read(in_flight as f32, get(&self.usual));
+        let before = self.found();
+        if whole || before.shows_more(round) {
+            let found = before.after(round);
+            if found.cap > 0.0 && (before.cap == 0.0 || found.cap < before.cap) {
+                self.cut_at.store(now.as_nanos(), Relaxed);
+            }
+            self.store(found);
+            self.round.clear();
+        }
+        self.turn.store(false, Relaxed);
+    }
+
+    fn found(&self) -> Found {
+        Found {
+            cap: get(&self.cap),
+            unqueued: get(&self.unqueued),
+            known: get(&self.known),
+            before: (get(&self.before.0), get(&self.before.1)),
+            met_for: self.met_for.load(Relaxed),
+        }
+    }
+
+    fn store(&self, found: Found) {
+        set(&self.cap, found.cap);
+        set(&self.unqueued, found.unqueued);
+        set(&self.known, found.known);
+        set(&self.before.0, found.before.0);
+        set(&self.before.1, found.before.1);
+        self.met_for.store(found.met_for, Relaxed);
+    }
+}
+
+fn get(word: &AtomicU32) -> f32 {
+    f32::from_bits(word.load(Relaxed))
+}
+
+fn set(word: &AtomicU32, value: f32) {
+    word.store(value.to_bits(), Relaxed);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! The rule: what was found, a round of answers, what is found then.
+
+/// The cap stands so far above the knee: the host's next request is there when a place becomes free.
+const HEADROOM: f32 = 1.25;
+/// Latency this many times the unqueued one is a queue, where no cap bounds what is in flight.
+const QUEUED: f32 = 3.0;
+/// And in flight has grown by so much since the round's requests were sent: it is no slower work that settled.
+const GROWN: f32 = 1.25;
+/// So many times more where the unqueued latency is known from one answer, half of that where from two.
+const UNSURE: f32 = 2.0;
+/// Of a round's requests so many may be lost.
+const LOST: f32 = 0.2;
+/// What is left in flight where more are.
+const HALF: f32 = 0.5;
+/// A cut shows something where at most this part is left in flight.
+const CUT: f32 = 0.75;
+/// Latency that follows what is in flight by less than this power does not come from a queue.
+const FOLLOWS: f32 = 0.5;
+/// How much more may be in flight after each round in which the cap was not met or did not bind.
+const LIFT: f32 = 1.25;
+/// Latency up to this many times the unqueued one is no queue.
+const ALONE: f32 = 1.1;
+/// In flight stood at the cap for all of a round where this part of it did in the mean.
+const PINNED: f32 = 0.9;
+/// A cap that is so many times what is in flight is none.
+const NO_CAP: f32 = 8.0;
+/// After so many rounds in a row in which the cap was met one is spent with less in flight.
+const LOOK_EVERY: u32 = 16;
+/// How many answers the unqueued latency is averaged over.
+const AVERAGED: f32 = 64.0;
+/// Answers whose mean is no throw of the dice.
+const MANY: f32 = 16.0;
+/// So many of them that took less than this part of the unqueued latency are no chance: the work became faster.
+const FASTER: f32 = 0.6;
+/// A latency with few in flight that is so many times the unqueued one is no chance either.
+const SLOWER: f32 = 2.0;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// How many may be in flight; zero for no cap.
+    pub(super) cap: f32,
+    /// Microseconds; zero before there was an answer.
+    pub(super) unqueued: f32,
+    /// How many answers that is known from, up to [`AVERAGED`].
+    pub(super) known: f32,
+    /// In flight and latency before the last cut; zero for none.
+    pub(super) before: (f32, f32),
+    /// Rounds in a row in which the cap was met.
+    pub(super) met_for: u32,
+}
+
+/// What a round showed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Round {
+    /// How many answers it had.
+    pub(super) answers: f32,
+    /// The share of its requests that were lost.
+    pub(super) lost: f32,
+    /// What was in flight beside each when it was sent, in the mean.
+    pub(super) in_flight: f32,
+    /// Microseconds, in the mean; of the lost ones what they are taken for.
+    pub(super) latency: f32,
+    /// How many came with few in flight, and how long those took.
+    pub(super) few: Option<(f32, f32)>,
+    /// Whether the cap was met.
+    pub(super) met: bool,
+    /// How many are in flight at its end.
+    pub(super) now: f32,
+    /// How many usually are.
+    pub(super) usual: f32,
+}
+
+/// The knee below a cap.
+pub(super) fn places(cap: f32) -> f32 {
+    (cap / HEADROOM).max(1.0)
+}
+
+impl Found {
+    /// Whether a few answers are enough to say that more may be in flight.
+    pub(super) fn shows_more(self, round: Round) -> bool {
+        let slower = |(answers, latency)| answers >= 2.0 && latency > self.unqueued * SLOWER;
+        let slower = self.before.0 > 0.0 && round.few.is_some_and(slower);
+        let alone = round.answers >= 4.0 && round.latency < self.unqueued * ALONE;
+        self.cap > 0.0 && round.lost == 0.0 && (slower || alone)
+    }
+
+    /// What is found after `round`.
+    pub(super) fn after(mut self, round: Round) -> Self {
+        if round.lost > LOST {
+            // Back to what was usual while all was well, or to half where that is less.
+            let usual = round.usual * HEADROOM;
+            return self.cut((round.in_flight * HALF).min(usual).max(1.0), round);
+        }
+        self.learn(round);
+        self.met_for = if round.met { self.met_for + 1 } else { 0 };
+        if self.before.0 > 0.0 && round.in_flight <= self.before.0 * CUT {
+            return self.compared(round);
+        }
+        let knee = round.in_flight * (self.unqueued / round.latency).min(1.0);
+        if self.cap == 0.0 {
+            let grows = round.met || round.now > round.in_flight * GROWN;
+            let queued = QUEUED * (1.0 + UNSURE / self.known.max(1.0));
+            let queued = grows && round.latency > self.unqueued * queued;
+            return if queued { self.cut(knee * HEADROOM, round) } else { self };
+        }
+        if !round.met {
+            return self.lifted(round);
+        }
+        if self.met_for >= LOOK_EVERY {
+            self.met_for = 0;
+            return self.cut((self.cap * CUT).floor(), round);
+        }
+        if round.latency < self.unqueued * ALONE {
+            // Nobody waits at the cap: there may be more, however small it is.
+            let step = if round.in_flight > self.cap * PINNED { 1.0 } else { 0.5 };
+            return Self { cap: (round.in_flight * LIFT).max(self.cap + step), ..self };
+        }
+        self.cut(knee * HEADROOM, round)
+    }
+
+    /// The cap becomes `cap`; a real cut is remembered.
+    fn cut(mut self, cap: f32, round: Round) -> Self {
+        // A round's mean is a throw of the dice: half of a small step is taken.
+        let small = self.cap > 0.0 && cap > self.cap * HALF;
+        self.cap = if small { f32::midpoint(self.cap, cap) } else { cap }.max(1.0);
+        if self.cap.round() <= round.in_flight * CUT {
+            self.before = (round.in_flight, round.latency);
+        }
+        self
+    }
+
+    /// Nobody meets the cap: it goes up, and then away.
+    fn lifted(self, round: Round) -> Self {
+        let cap = self.cap * LIFT;
+        match cap > round.in_flight.max(1.0) * NO_CAP {
+            true => Self { unqueued: self.unqueued, known: self.known, ..Self::default() },
+            false => Self { cap, ..self },
+        }
+    }
+
+    /// The round after a cut: did latency follow?
+    fn compared(mut self, round: Round) -> Self {
+        let (in_flight, latency) = self.before;
+        self.before = (0.0, 0.0);
+        let power = (latency / round.latency).ln() / (in_flight / round.in_flight).ln();
+        if round.few.is_none() && power < FOLLOWS {
+            (self.unqueued, self.known) = (round.latency, round.answers.min(AVERAGED));
+        }
+        let knee = match round.few.is_some() || power < FOLLOWS {
+            true => in_flight * (self.unqueued / latency).min(1.0),
+            false => round.in_flight * (self.unqueued / round.latency).min(1.0),
+        };
+        self.cap = (knee * HEADROOM).max(1.0);
+        self
+    }
+
+    /// The unqueued latency, from answers with few in flight.
+    fn learn(&mut self, round: Round) {
+        if self.unqueued == 0.0 {
+            (self.known, self.unqueued) = round.few.unwrap_or((1.0, round.latency));
+        }
+        if round.answers >= MANY && round.latency < self.unqueued * FASTER {
+            self.unqueued = f32::midpoint(self.unqueued, round.latency);
+        }
+        if let Some((answers, latency)) = round.few {
+            let slower = self.before.0 > 0.0 && latency > self.unqueued * SLOWER;
+            self.known = if slower { answers } else { (self.known + answers).min(AVERAGED) };
+            self.unqueued += (latency - self.unqueued) * (answers / self.known).min(1.0);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The knee before a host with so many places: what is in flight settles near them, whatever the rest says.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use api::Moment;
+
+use super::rule::{Found, Round};
+use super::{Knee, Sample};
+
+/// A host that works on `places` requests at a time, each for `work`, and a caller that has as many in flight as it
+/// may and `wants`.
+struct Host {
+    places: usize,
+    work: Duration,
+    wants: usize,
+    /// Who gives up after this.
+    patience: Duration,
+}
+
+/// A request on its way: when it was sent, beside how many, and when it will be done.
+type Sent = (Moment, u32, Moment);
+
+impl Host {
+    /// Runs for `millis` from `begin` on; what was in flight in the mean of the last half, and answers in all.
+    fn run(&self, knee: &Knee, begin: u64, millis: u64) -> (f32, u32) {
+        let mut busy: Vec<Moment> = vec![Moment::from_millis(begin); self.places];
+        let (mut flying, mut answers): (VecDeque<Sent>, u32) = (VecDeque::new(), 0);
+        let (mut sum, mut seen) = (0, 0);
+        for now in (begin..begin + millis).map(Moment::from_millis) {
+            while let Some((sent, beside, done)) = flying.front().copied() {
+                let given_up = sent + self.patience;
+                if done.min(given_up) > now {
+                    break;
+                }
+                flying.pop_front();
+                let sample = Sample { sent, beside, took: now.since(sent) };
+                match done <= given_up {
+                    true => knee.tell_good(now, sample, flying.len() as u32),
+                    false => knee.tell_lost(now, sample, flying.len() as u32),
+                }
+                answers += u32::from(done <= given_up);
+            }
+            let room = knee.cap().map_or(usize::MAX, |cap| cap as usize);
+            if self.wants > room {
+                (0..4).for_each(|_| knee.tell_met());
+            }
+            while flying.len() < room.min(self.wants) {
+                let free = busy.iter_mut().min().unwrap();
+                *free = now.max(*free) + self.work;
+                flying.push_back((now, flying.len() as u32 + 1, *free));
+            }
+            if now.as_millis() >= begin + millis / 2 {
+                (sum, seen) = (sum + flying.len(), seen + 1);
+            }
+        }
+        (sum as f32 / seen as f32, answers)
+    }
+}
+
+const PATIENT: Duration = Duration::from_secs(15);
+
+fn host(places: usize, work: u64, wants: usize) -> Host {
+    Host { places, work: Duration::from_millis(work), wants, patience: PATIENT }
+}
+
+#[test]
+fn capacity_that_halves_and_doubles_is_followed() {
+    let knee = Knee::default();
+    host(8, 40, 6).run(&knee, 1_000, 5_000);
+    assert_eq!(knee.cap(), None, "six of eight places are no reason for a cap");
+    for (begin, places) in [(6_000, 4), (16_000, 8), (26_000, 16), (36_000, 4)] {
+        let (in_flight, answers) = host(places, 40, 60).run(&knee, begin, 10_000);
+        let right = places as f32;
+        assert!(
+            (right * 0.95..=right * 1.5).contains(&in_flight),
+            "{in_flight} in flight to {places} places"
+        );
+        assert!(answers as f32 > 0.9 * 10_000.0 / 40.0 * right, "{answers} answers of {places} places");
+    }
+}
+
+#[test]
+fn slower_work_is_no_queue() {
+    let knee = Knee::default();
+    host(64, 40, 30).run(&knee, 1_000, 5_000);
+    let (in_flight, _) = host(64, 160, 400).run(&knee, 6_000, 10_000);
+    assert!((61.0..=100.0).contains(&in_flight), "{in_flight} in flight to 64 places");
+    assert!(knee.unqueued().is_some_and(|unqueued| unqueued > Duration::from_millis(140)));
+}
+
+#[test]
+fn a_constant_time_out_is_not_taken_for_a_stable_latency() {
+    let knee = Knee::default();
+    host(4, 40, 3).run(&knee, 1_000, 5_000);
+    let hopeless = Host { patience: Duration::from_millis(100), ..host(4, 400, 60) };
+    hopeless.run(&knee, 6_000, 5_000);
+    assert_eq!(knee.cap(), Some(1), "whatever is sent times out");
+    let (in_flight, _) = host(4, 40, 60).run(&knee, 12_000, 6_000);
+    assert!((4.0..=6.0).contains(&in_flight), "{in_flight} in flight once it answers");
+}
+
+#[test]
+fn a_cap_goes_when_nobody_meets_it() {
+    let knee = Knee::default();
+    host(4, 40, 3).run(&knee, 1_000, 5_000);
+    host(4, 40, 60).run(&knee, 6_000, 5_000);
+    assert!(knee.cap().is_some());
+    host(4, 40, 3).run(&knee, 11_000, 10_000);
+    assert_eq!(knee.cap(), None);
+}
+
+#[test]
+fn the_rule_reads_a_round() {
+    let found = Found { cap: 10.0, unqueued: 40e3, known: 64.0, ..Found::default() };
+    let round = Round {
+        answers: 20.0,
+        lost: 0.0,
+        in_flight: 10.0,
+        latency: 50e3,
+        few: None,
+        met: true,
+        now: 10.0,
+        usual: 7.0,
+    };
+    let check = |found: Found, round: Round, cap: f32| assert_eq!(found.after(round).cap, cap, "{round:?}");
+    check(found, round, 10.0);
+    check(found, Round { latency: 100e3, ..round }, 5.0);
+    check(found, Round { latency: 40e3, ..round }, 12.5);
+    check(found, Round { met: false, ..round }, 12.5);
+    check(found, Round { lost: 0.5, ..round }, 5.0);
+    check(Found { cap: 0.0, ..found }, Round { latency: 100e3, ..round }, 0.0);
+    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, now: 20.0, ..round }, 3.125);
+    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, met: false, ..round }, 0.0);
+    let cut = Found { cap: 5.0, before: (10.0, 100e3), ..found };
+    let less = Round { in_flight: 5.0, now: 5.0, ..round };
+    check(cut, Round { latency: 50e3, ..less }, 5.0);
+    check(cut, Round { latency: 100e3, ..less }, 12.5);
+}
