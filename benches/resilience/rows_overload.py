@@ -1,6 +1,6 @@
 """Overload: a trigger that passes and may leave an outage behind, more load than there is capacity, capacity that changes."""
 from arms import Envoy, HAProxy
-from row import Goal, Row, flat, hosts, run
+from row import Goal, Row, against, flat, hosts, run
 
 CALM, TRIGGER, AFTER = 10, 4, 12
 LEAST = {"lb_policy": "LEAST_REQUEST"}
@@ -59,9 +59,29 @@ def settled(story, slots, begin, end, step=0.5):
     return (late[-1] + 1) * step if late else 0.0
 
 
+CLASSES = "kind: Policy\nname: classes\nmatch: { service: app }\nroutes: [{ name: critical, match: { header: { x-class: critical } }, priority: critical }]\n"
+
+
+def priority():
+    """Twice what there is capacity for; every fifth request is critical."""
+    scenario = run(20, 400, hosts(4, 2, 40))
+    return {**scenario, "callers": [{"rate": 320, "sidecar": 0}, {"rate": 80, "sidecar": 0, "headers": ["x-class: critical"]}]}
+
+
+def critical(story):
+    return [r for r in story.due(1) if r[4] == 1]
+
+
 ROWS = [
     metastable_row("metastable", "75 % load, 4 s of 4 × slower work, callers try again; hosts ignore who leaves", False, 15),
     metastable_row("metastable-honoured", "the same; hosts drop what nobody waits for", True, 28),
+    Row("priority", "2 × overload, 20 % critical", priority,
+        [Goal("critical ok %", lambda s: 100 * sum(r[2] == 200 for r in critical(s)) / len(critical(s)), flat(99), least=True, digits=2),
+         Goal("goodput, of 200 a second", lambda s: sum(r[2] == 200 and 1 <= r[0] + r[1] < 20 for r in s.requests) / 19, flat(190), least=True, digits=0),
+         Goal("critical p99, ms", lambda s: 1e3 * sorted(r[1] for r in critical(s))[int(len(critical(s)) * 0.99)],
+              against("haproxy slots by hand", 0.7), digits=0)],
+        {**PEERS, "haproxy slots by hand": HAProxy(["balance leastconn", "timeout queue 100ms",
+            "http-request set-priority-class int(-1) if { req.hdr(x-class) critical }"], "maxconn 2")}, policy=CLASSES),
     Row("adaptive-limit", "one host's capacity 8, 4, 8 slots at 150 requests of 40 ms a second", step,
         [Goal("s to settle", lambda s: settled(s, 4, 10, 20), flat(2)),
          Goal("in flight × right", lambda s: in_flight(s, 12, 20) / 4, flat(1.5), digits=2),

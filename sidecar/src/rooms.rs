@@ -44,7 +44,7 @@ impl Rooms {
     pub fn freed(&self, service: &ServiceKey, now: Moment) {
         let mut queues = self.queues.borrow_mut();
         let Some(queue) = queues.get_mut(service) else { return };
-        if let Some(seat) = queue.freed(now) {
+        if let Some(seat) = queue.find(now, |seat| !seat.freed.get()) {
             seat.freed.set(true);
             if let Some(waker) = seat.waker.borrow_mut().take() {
                 waker.wake();
@@ -54,6 +54,18 @@ impl Rooms {
 }
 
 impl Place<'_> {
+    /// Whether a place was freed for this waiter; it is told once.
+    pub fn take_freed(&self) -> bool {
+        self.seat.freed.take()
+    }
+
+    /// Whether nobody goes before this waiter.
+    pub fn is_first(&self, now: Moment) -> bool {
+        let queues = self.rooms.queues.borrow();
+        let first = queues.get(&self.service).and_then(|queue| queue.first(now));
+        first.is_none_or(|first| Rc::ptr_eq(first, &self.seat))
+    }
+
     /// Ready once a place was freed for this waiter.
     pub fn poll_freed(&self, cx: &Context<'_>) -> Poll<()> {
         if self.seat.freed.get() {

@@ -20,9 +20,9 @@ pub use limit::{Cost, Limit, LimitKey, LimitKind, LimitRule, LimitScope};
 pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
 pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings, Stop};
 pub use settings::{
-    Asking, Balance, BalanceWords, Breaker, BreakerWords, Choosing, Concurrency, ConcurrencyWords, Failing,
-    Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Hedging, Retry, RetryWords,
-    Settings, SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
+    Asking, Balance, BalanceWords, Breaker, BreakerWords, Choosing, Class, Concurrency, ConcurrencyWords,
+    Failing, Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Hedging, Retry,
+    RetryWords, Settings, SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
 };
 pub use shadow::{ShadowRoute, ShadowSettings, Shadowed};
 pub use subset::{LANE, Outside, Subset, SubsetValue};

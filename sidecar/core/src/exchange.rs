@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use api::policy::{Hedging, Settings};
+use api::policy::{Class, Hedging, Settings};
 use api::{Caller, Moment, ServiceKey};
+
+use crate::queue::rank;
 
 /// Names a request in its answer, every log and its record: 128 bits, written as a UUID of version 7
 /// (RFC 9562 §5.7), so that ids sort by time.
@@ -96,8 +98,8 @@ impl serde::Serialize for RequestId {
     }
 }
 
-/// The priority of a request that says nothing of it: the middle of what callers may say.
-pub const ORDINARY_PRIORITY: u8 = 3;
+/// The priority of a request before its route is known.
+pub const ORDINARY_PRIORITY: u8 = rank(Class::Ordinary);
 
 /// A request on its way through the line.
 #[derive(Clone, Debug)]

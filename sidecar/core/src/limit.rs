@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::flight::Held;
 use crate::limits::Asker;
-use crate::queue::{Verdict, WaitOn};
+use crate::queue::{self, Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::route_breaker::{self, Met};
@@ -95,7 +95,7 @@ pub fn limit<'h>(
         return Verdict::Refuse(refusal);
     }
     let Some(in_flight) = Held::enter(route.cell(), settings.concurrency.per_service.on()) else {
-        let longest = settings.concurrency.longest_wait.duration();
+        let longest = queue::longest(settings);
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
     };
     scratch.patience.over();

@@ -4,7 +4,7 @@ use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
 use crate::choose::Call;
-use crate::queue::{Verdict, WaitOn};
+use crate::queue::{self, Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::scratch::{Scratch, Why};
 
@@ -17,7 +17,7 @@ pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: 
             let one = full.cycle().nth(dice as usize % scratch.pool.len());
             one.iter().for_each(|scored| call.list.endpoints[scored.at].cell.knee.tell_met());
         }
-        let longest = call.admission.settings().concurrency.longest_wait.duration();
+        let longest = queue::longest(call.admission.settings());
         let deadline = call.admission.deadline().at();
         return scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
     }

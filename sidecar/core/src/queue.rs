@@ -8,12 +8,28 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::policy::{Class, Settings};
 use api::{Moment, Reason};
 
 use crate::refusal::Refusal;
 
 /// At most this many wait at one place of one worker; more could not be served within any sensible wait.
 pub const WAITERS_MAX: usize = 1_024;
+
+/// Who goes first waits only while others of its rank do. A longer bound costs nobody else anything, and of those who come
+/// while every place is taken, one in thirty would wait longer than the others' bound.
+const CRITICAL: u32 = 5;
+
+/// The rank of a request in a queue.
+pub const fn rank(class: Class) -> u8 {
+    class as u8
+}
+
+/// How long a request may wait for room.
+pub(crate) fn longest(settings: &Settings) -> Duration {
+    let longest = settings.concurrency.longest_wait.duration();
+    if settings.priority == Class::Critical { longest * CRITICAL } else { longest }
+}
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +134,12 @@ impl<T> Queue<T> {
         self.waiters.values().find(|(until, _)| now < *until).map(|(_, waiter)| waiter)
     }
 
+    /// The first of those for whom it is so.
+    pub fn find(&self, now: Moment, wanted: impl Fn(&T) -> bool) -> Option<&T> {
+        let mut waiters = self.waiters.values().filter(|(until, _)| now < *until).map(|(_, waiter)| waiter);
+        waiters.find(|waiter| wanted(waiter))
+    }
+
     /// Whether `waiter` waits.
     pub fn has(&self, waiter: &T) -> bool
     where
@@ -169,6 +191,20 @@ mod tests {
         let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(10))).collect();
         assert_eq!(woken, ["b", "c", "a"]);
         assert_eq!((queue.expired(at(10)), queue.expired(at(10))), (Some("late"), None));
+    }
+
+    #[test]
+    fn what_is_critical_goes_first_and_may_wait_longer() {
+        let of = |priority| Settings { priority, ..Settings::default() };
+        let waits = |class| longest(&of(class)).as_millis();
+        assert_eq!([Class::Background, Class::Ordinary, Class::Critical].map(waits), [20, 20, 100]);
+        let mut queue = Queue::default();
+        for class in [Class::Background, Class::Critical, Class::Ordinary] {
+            queue.join(rank(class), Moment::from_millis(50), class).unwrap();
+        }
+        assert_eq!(queue.find(Moment::ZERO, |class| *class != Class::Critical), Some(&Class::Ordinary));
+        let order: Vec<_> = std::iter::from_fn(|| queue.freed(Moment::ZERO)).collect();
+        assert_eq!(order, [Class::Critical, Class::Ordinary, Class::Background]);
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub fn inbound(settings: ServiceSettings) -> ServiceSettings {
     // Before the app nothing is in shadow: what can be counts at the callers' hosts.
     let settings = ServiceSettings { shadow: None, ..settings };
     each(settings, |settings| {
-        let mut own = Settings { limits: std::mem::take(&mut settings.limits), ..Settings::default() };
+        let (limits, priority) = (std::mem::take(&mut settings.limits), settings.priority);
+        let mut own = Settings { limits, priority, ..Settings::default() };
         own.limits.retain(|limit| limit.scope == LimitScope::Instance);
         own.strategy.kind = StrategyKind::Failfast;
         (own.timeout.total, own.timeout.idle) = (INBOUND_TOTAL, settings.timeout.idle);
@@ -41,13 +42,13 @@ fn each(mut settings: ServiceSettings, mut change: impl FnMut(&mut Settings)) ->
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use api::policy::{Policy, PolicySet};
+    use api::policy::{Class, Policy, PolicySet};
 
     use super::*;
 
     #[test]
     fn a_limit_counts_on_one_side_and_the_rest_of_a_policy_is_the_callers() {
-        let text = "name: a\nmatch: { service: s }\nretry: { attempts: 5 }\ntimeout: { total: 2s, idle: 9s }\n\
+        let text = "name: a\nmatch: { service: s }\npriority: critical\nretry: { attempts: 5 }\ntimeout: { total: 2s, idle: 9s }\n\
                     limits: [{ name: each, rate: 1/s }, { name: all, rate: 2/s, scope: instance }]\n";
         let set = PolicySet::new(api::yaml::read_all::<Policy>(text).unwrap()).unwrap();
         let settled = set.settle(&"s".parse().unwrap());
@@ -61,6 +62,7 @@ mod tests {
             (vec!["each".into()], 5, Span::secs(2))
         );
         assert_eq!((names(&own), own.strategy.kind), (vec!["all".into()], StrategyKind::Failfast));
+        assert_eq!([out.priority, own.priority], [Class::Critical; 2]);
         assert_eq!((own.timeout.total, own.timeout.idle), (INBOUND_TOTAL, Span::secs(9)));
     }
 }

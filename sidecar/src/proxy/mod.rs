@@ -43,6 +43,7 @@ use sidecar_core::flight::InFlight;
 use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
+use sidecar_core::queue::rank;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
@@ -128,6 +129,7 @@ async fn line<D: Downstream>(
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
+    ongoing.exchange.priority = rank(route.settings().priority);
     ongoing.route = Some(route.clone());
     let admission = wait::admission(world, ongoing, &route).await?;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;

@@ -19,6 +19,7 @@ use sidecar_core::route::Route;
 use super::{Ongoing, ask_load};
 use crate::accept::Way;
 use crate::publish::ServiceView;
+use crate::rooms::Place;
 use crate::wire::Downstream;
 use crate::worker::{Known, World};
 
@@ -61,6 +62,7 @@ pub(super) async fn admission<D: Downstream>(
     ongoing: &mut Ongoing<'_, D>,
     route: &Route,
 ) -> Result<Admission, Refusal> {
+    let mut place = None;
     loop {
         let head = &ongoing.head;
         let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -72,7 +74,7 @@ pub(super) async fn admission<D: Downstream>(
                 return Ok(admission);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, .. } => room(world, ongoing, until).await?,
+            Verdict::Wait { until, .. } => room(world, ongoing, until, &mut place).await?,
         }
     }
 }
@@ -84,6 +86,7 @@ pub(super) async fn attempt<D: Downstream>(
     admission: &Admission,
     view: &ServiceView,
 ) -> Result<Attempt, Refusal> {
+    let mut place = None;
     loop {
         let (now, dice) = (world.clock.fresh(), world.dice.draw());
         let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
@@ -93,20 +96,28 @@ pub(super) async fn attempt<D: Downstream>(
                 return Ok(attempt);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, .. } => room(world, ongoing, until).await?,
+            Verdict::Wait { until, .. } => room(world, ongoing, until, &mut place).await?,
         }
     }
 }
 
-/// Until a place may be free, or `until`.
-async fn room<D: Downstream>(
-    world: &World,
+/// Until a place may be free, or `until`. Whoever asks in vain keeps its place in the queue, and of those who look again
+/// only the first asks.
+async fn room<'w, D: Downstream>(
+    world: &'w World,
     ongoing: &mut Ongoing<'_, D>,
     until: Moment,
+    place: &mut Option<Place<'w>>,
 ) -> Result<(), Refusal> {
-    let soon = until.min(world.clock.now() + LOOK_AGAIN);
-    let place = world.rooms.enter(&ongoing.exchange, until);
-    self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await
+    let place = place.get_or_insert_with(|| world.rooms.enter(&ongoing.exchange, until));
+    loop {
+        let soon = until.min(world.clock.now() + LOOK_AGAIN);
+        self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await?;
+        let now = world.clock.now();
+        if place.take_freed() || now >= until || place.is_first(now) {
+            return Ok(());
+        }
+    }
 }
 
 /// Until the next try is due.

@@ -16,7 +16,7 @@ use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Body, End, Outcome};
 use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
-use sidecar_core::queue::{Queue, Ticket, Verdict};
+use sidecar_core::queue::{Queue, Ticket, Verdict, rank};
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 use sidecar_core::service::ServiceCell;
@@ -132,6 +132,7 @@ impl Sidecar {
             Some(&line[name.len() + 2..])
         };
         let route = route(&self.plan, &exchange, method, "/", header);
+        let exchange = Exchange { priority: rank(route.settings().priority), ..exchange };
         let scratch = Scratch::default();
         Request { origin, running: Vec::new(), exchange, scratch, route, admission: None, ticket: None }
     }

@@ -28,12 +28,28 @@ settings! {
         part route_breaker: Breaker, words BreakerWords;
         /// How the attempts of one request are run.
         part strategy: Strategy, words StrategyWords;
+        /// Who goes first where there is not room for all.
+        leaf priority: Class = Class::Ordinary, because "only the service's owner knows which of its routes matter more";
         /// The longest body that a request may have; a longer one is answered 413.
         leaf body_at_most: Switch<Size> = Switch::Off, because "bodies pass through without being held: a long one costs its service alone, and only that knows which is too long";
         /// How much a request takes from each limit: a number, or what a header says.
         leaf cost: Cost = Cost::ONE, because "requests are alike unless said otherwise";
         /// How often requests may come. A list written at a narrower scope replaces a wider one.
         leaf limits: Vec<Limit> = Vec::new(), because "a limit nobody asked for is an outage nobody expects";
+    }
+}
+
+choice! {
+    /// The rank of a request among others.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Class {
+        /// Done when there is room to spare.
+        Background = "background",
+        /// Like most.
+        #[default]
+        Ordinary = "ordinary",
+        /// Goes before all others, and waits for room five times longer.
+        Critical = "critical",
     }
 }
 
@@ -326,4 +342,4 @@ settings! {
     }
 }
 
-crate::schema::choice_shape!(Asking, Choosing, Failing, Hedging, StrategyKind, Zones);
+crate::schema::choice_shape!(Asking, Choosing, Class, Failing, Hedging, StrategyKind, Zones);
