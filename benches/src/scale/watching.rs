@@ -218,12 +218,12 @@ impl Watching {
         let used = processor(self.pid)?.saturating_sub(before);
         let mut board = self.board.borrow_mut();
         let mut hot = board.ages.remove("hot").unwrap_or_default();
-        let mut of = |service: &str| {
+        let of = |service: &str| {
             let mut ages = board.ages.remove(service).unwrap_or_default();
             let each = ages.chunks_mut(board.holds.len());
             each.map(|ages| (percentile(ages, 0.5), percentile(ages, 0.99))).collect()
         };
-        let [removals, additions] = PROBES.map(|service| of(service));
+        let [removals, additions] = PROBES.map(of);
         Ok(Storm {
             changes,
             seconds,
