@@ -66,7 +66,7 @@ fn run(seeds: u64, size: Size) -> Vec<(u64, Told)> {
     };
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
-        (0..threads).for_each(|_| drop(scope.spawn(&work)));
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
     told.into_inner().unwrap_or_default()
 }
