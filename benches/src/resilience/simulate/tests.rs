@@ -39,8 +39,7 @@ const HALF: &str = r#""hosts": [{ "port": 1, "slots": 1, "work_ms": 10 }]"#;
 
 #[test]
 fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
-    let policy = r#""policy": "name: off\nmatch: { service: app }\nconcurrency: { per_endpoint: off }\n""#;
-    let story = run(&scenario(1, &format!("{HALF}, {policy}"))).unwrap();
+    let story = run(&scenario(1, HALF)).unwrap();
     let left = story.requests.iter().filter(|request| request.2 == 0).count();
     assert!(left > 0);
     assert!(story.requests.iter().all(|request| request.1 <= 5_000_000), "nobody waits longer than it would");
@@ -48,7 +47,8 @@ fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
 
 #[test]
 fn with_a_found_cap_it_answers_what_it_can_soon_and_refuses_the_rest() {
-    let story = run(&scenario(1, HALF)).unwrap();
+    let policy = r#""policy": "name: auto\nmatch: { service: app }\nconcurrency: { per_endpoint: auto }\n""#;
+    let story = run(&scenario(1, &format!("{HALF}, {policy}"))).unwrap();
     let later = || story.requests.iter().filter(|request| request.0 > 1_000_000);
     let good = later().filter(|request| request.2 == 200).count();
     assert!(good > 850, "{good} of the 900 that it can do in 9 s");
