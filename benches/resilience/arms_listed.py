@@ -2,6 +2,7 @@
 import json
 import os
 import socket
+import threading
 
 from arms import Envoy, HAProxy, write
 
@@ -48,6 +49,8 @@ class OwnZone(HAProxy):
 class Joined(Envoy):
     """Envoy with its hosts in a file that it watches."""
 
+    turn = threading.Lock()  # two that join at once write one file
+
     def hosts(self, place, late=()):
         address = lambda port: {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
         here = [port for number, port in enumerate(place.hosts) if number not in place.late or number in late]
@@ -69,9 +72,10 @@ class Joined(Envoy):
         return super().start(place)
 
     def join(self, place, _started, number):
-        joined = {*place.scenario.setdefault("joined", []), number}
-        place.scenario["joined"] = sorted(joined)
-        self.hosts(place, joined)
+        with self.turn:
+            joined = {*place.scenario.setdefault("joined", []), number}
+            place.scenario["joined"] = sorted(joined)
+            self.hosts(place, joined)
 
 
 class SlowStart(HAProxy):
