@@ -17,7 +17,7 @@ mod spare;
 mod target;
 
 pub use decimal::Decimal;
-pub use fields::{Field, Fields};
+pub use fields::{Field, Fields, is_text, is_token};
 pub use known::Known;
 pub use method::Method;
 pub use request::{BadHead, RequestHead, RequestLine};

@@ -330,11 +330,13 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-fn is_token(b: u8) -> bool {
+/// Whether a byte may stand in a name or a method (RFC 9110 §5.6.2).
+pub fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-fn is_text(b: u8) -> bool {
+/// Whether a byte may stand in a value (RFC 9110 §5.5).
+pub fn is_text(b: u8) -> bool {
     b == b'\t' || (b >= 0x20 && b != 0x7f)
 }
 

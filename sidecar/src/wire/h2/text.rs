@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use sidecar_core::head::{Fields, Known};
+use sidecar_core::head::{Fields, Known, is_text, is_token};
 
 /// Lines as the other wire has them.
 #[derive(Debug, Default)]
@@ -52,14 +52,9 @@ pub(super) fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|b| is_token(*b) && !b.is_ascii_uppercase())
 }
 
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
-}
-
 /// Whether a value may stand on a line (RFC 9110 §5.5).
 pub(super) fn is_value(value: &[u8]) -> bool {
-    value.iter().fold(true, |good, b| good & (*b == b'\t' || (*b >= b' ' && *b != 0x7f)))
+    value.iter().fold(true, |good, b| good & is_text(*b))
 }
 
 /// RFC 9113 §8.2.2.

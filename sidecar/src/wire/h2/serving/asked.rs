@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use api::Reason;
-use sidecar_core::head::{Field, Form, Known, RequestHead, RequestLine, Version};
+use sidecar_core::head::{Field, Form, Known, RequestHead, RequestLine, Version, is_token};
 
 use super::super::bad_request;
-use super::super::text::{Lines, is_name, is_token, is_value, speaks_of_connection};
+use super::super::text::{Lines, is_name, is_value, speaks_of_connection};
 use crate::wire::h1::{MAX_FIELDS, MAX_HEAD, MAX_TARGET, MAX_TRAILERS};
 use crate::wire::{Broken, Trailers};
 
