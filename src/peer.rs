@@ -169,7 +169,12 @@ impl Answer {
         Err(Failed::new(exit, what))
     }
 
-    /// The same, read as `T`.
+    /// Whether there is nothing at the path.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.status == 404
+    }
+
+    /// The body of a good answer, read as `T`.
     pub(crate) fn json<T: DeserializeOwned>(self) -> Result<T, Failed> {
         let body = self.good()?;
         serde_json::from_str(&body)

@@ -9,12 +9,11 @@ use api::rollout::Verdicts;
 use api::schema::Shape;
 use api::{Namespace, Policy, Span};
 use clap::Args;
-use serde::Deserialize;
 
+use super::by::{By, Kept};
 use super::rollout::{self, Staged};
 use crate::documents;
 use crate::failed::{Failed, NO, USAGE};
-use crate::peer::Peer;
 
 /// Write policies: checked here first, kept by the control plane, obeyed by the next requests.
 ///
@@ -33,40 +32,9 @@ pub(crate) struct Apply {
     by: By,
 }
 
-/// Where policies are written, by whom and why.
-#[derive(Args, Debug)]
-pub(super) struct By {
-    /// The control plane's listener for operators.
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7401")]
-    pub(super) control: Peer,
-    /// Why, for the history.
-    #[arg(long, short, global = true, value_name = "WORDS", default_value = "")]
-    pub(super) message: String,
-    /// Who, for the history.
-    #[arg(long, global = true, value_name = "NAME", env = "USER", default_value = "")]
-    pub(super) author: String,
-}
-
-/// What to do when no control plane answers.
-pub(super) const NO_CONTROL: (&str, &str) =
-    ("control plane", "is it running there? `outrigger control-plane` starts one, --control names another");
-
-/// A write that was kept.
-#[derive(Debug, Deserialize)]
-pub(super) struct Kept {
-    pub(super) revision: u64,
-}
-
 /// Where a policy stands in the API.
 pub(super) fn path(policy: &Policy) -> String {
     format!("/v1/namespaces/{}/policies/{}", policy.namespace, policy.name)
-}
-
-impl By {
-    /// The headers of a write.
-    pub(super) fn headers(&self) -> [(&str, &str); 3] {
-        [("content-type", "application/json"), ("x-author", &self.author), ("x-message", &self.message)]
-    }
 }
 
 impl Apply {
@@ -83,9 +51,7 @@ impl Apply {
             return self.staged.run(&self.by, namespace, policies.iter().map(Shape::write).collect());
         }
         for policy in policies {
-            let body = policy.write().to_string();
-            let answer =
-                self.by.control.ask(NO_CONTROL, ("PUT", &path(&policy)), &self.by.headers(), &body)?;
+            let answer = self.by.write(("PUT", &path(&policy)), &policy.write())?;
             let Kept { revision } = answer.json()?;
             super::say(&format!("applied {}/{} as revision {revision}\n", policy.namespace, policy.name))?;
         }
@@ -103,7 +69,7 @@ impl Apply {
         let give_up = Instant::now() + self.wait.duration();
         let path = format!("/v1/namespaces/{namespace}/verdicts");
         loop {
-            let verdicts: Verdicts = self.by.control.ask(NO_CONTROL, ("GET", &path), &[], "")?.json()?;
+            let verdicts: Verdicts = self.by.read(&path)?;
             if verdicts.silent.is_empty() || Instant::now() >= give_up {
                 return Ok(verdicts);
             }

@@ -6,8 +6,8 @@ use api::command::{CommandVerb, CommandView, CommandWords};
 use api::{Label, Namespace, NodeName, Rate, ServiceName, Span};
 use clap::{Args, Subcommand};
 
-use super::apply::{By, NO_CONTROL};
-use crate::failed::{Failed, NO};
+use super::by::By;
+use crate::failed::Failed;
 
 /// Order something for a time: mask, drain, degrade, break, unbreak, limit, timeout; or look at what was ordered.
 #[derive(Args, Debug)]
@@ -69,15 +69,11 @@ impl Command {
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
         let path = format!("/v1/namespaces/{}/commands", self.namespace);
         let views: Vec<CommandView> = match self.what {
-            What::List => self.by.control.ask(NO_CONTROL, ("GET", &path), &[], "")?.json()?,
+            What::List => self.by.read(&path)?,
             What::Revoke { id } => {
-                let path = format!("{path}/{id}");
-                vec![self.by.control.ask(NO_CONTROL, ("DELETE", &path), &self.by.headers(), "")?.json()?]
+                vec![self.by.send(("DELETE", &format!("{path}/{id}")), "")?.json()?]
             }
-            What::Give(give) => {
-                let body = serde_json::to_string(&give.words()).map_err(|why| Failed::new(NO, why))?;
-                vec![self.by.control.ask(NO_CONTROL, ("POST", &path), &self.by.headers(), &body)?.json()?]
-            }
+            What::Give(give) => vec![self.by.write(("POST", &path), &give.words())?.json()?],
         };
         super::say(&views.iter().map(told).collect::<String>())?;
         Ok(ExitCode::SUCCESS)

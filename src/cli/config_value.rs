@@ -7,7 +7,7 @@ use api::appconfig::{ConfigAsk, ConfigKept, ConfigValue, ConfigWords};
 use api::{Digest, Label, Namespace, Span};
 use clap::{Args, Subcommand};
 
-use super::apply::{By, NO_CONTROL};
+use super::by::By;
 use crate::failed::{Failed, NO, USAGE};
 
 /// So long one question of `watch` is held: less than a client waits for an answer.
@@ -78,9 +78,7 @@ impl Deed {
             }
             Self::Put { key, value, gray, drop_gray, namespace, by } => {
                 let path = path(&namespace, &key);
-                let held: Option<ConfigWords> =
-                    by.control.ask(NO_CONTROL, ("GET", &path), &[], "")?.json().ok();
-                let mut words = held.unwrap_or_default();
+                let mut words: ConfigWords = by.read_if_any(&path)?.unwrap_or_default();
                 if gray.is_empty() {
                     words.value = value;
                 } else {
@@ -91,9 +89,7 @@ impl Deed {
                 if drop_gray {
                     words.gray.clear();
                 }
-                let body = serde_json::to_string(&words).map_err(|why| Failed::new(NO, why))?;
-                let answer = by.control.ask(NO_CONTROL, ("PUT", &path), &by.headers(), &body)?;
-                let ConfigKept { revision } = answer.json()?;
+                let ConfigKept { revision } = by.write(("PUT", &path), &words)?.json()?;
                 super::say(&format!("{namespace}/{key} is kept as revision {revision}\n"))?;
             }
         }
@@ -104,9 +100,7 @@ impl Deed {
 impl Asked {
     fn ask(&self, digest: Digest, hold: Span) -> Result<ConfigValue, Failed> {
         let ask = ConfigAsk { labels: labels(&self.label)?, digest, hold };
-        let body = serde_json::to_string(&ask).map_err(|why| Failed::new(NO, why))?;
-        let path = path(&self.namespace, &self.key);
-        self.by.control.ask(NO_CONTROL, ("POST", &path), &self.by.headers(), &body)?.json()
+        self.by.write(("POST", &path(&self.namespace, &self.key)), &ask)?.json()
     }
 }
 

@@ -9,7 +9,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::apply::{By, NO_CONTROL, path};
+use super::apply::path;
+use super::by::By;
 use crate::documents;
 use crate::failed::{Failed, NO};
 
@@ -43,8 +44,7 @@ impl Diff {
         let mut differs = false;
         for policy in documents::policies(&self.file)? {
             let path = format!("{}?dry_run=true", path(&policy));
-            let body = policy.write().to_string();
-            let answer = self.by.control.ask(NO_CONTROL, ("PUT", &path), &self.by.headers(), &body)?;
+            let answer = self.by.write(("PUT", &path), &policy.write())?;
             let DryRun { changes, forecast, unforeseen } = answer.json()?;
             let mut text = format!("policy {}/{}\n", policy.namespace, policy.name);
             for Change { path, from, to } in &changes {

@@ -8,7 +8,7 @@ use api::story::InstanceStory;
 use api::{NodeName, ServiceKey};
 use clap::{Args, Subcommand};
 
-use super::apply::NO_CONTROL;
+use super::by::NO_CONTROL;
 use crate::failed::{Failed, USAGE};
 use crate::peer::Peer;
 

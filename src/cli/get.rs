@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::apply::NO_CONTROL;
+use super::by::NO_CONTROL;
 use crate::failed::Failed;
 use crate::peer::Peer;
 

@@ -4,6 +4,7 @@
 //! not there; 78 a file is wrong.
 
 mod apply;
+mod by;
 mod check;
 mod command;
 mod completions;
@@ -14,9 +15,12 @@ mod demo;
 mod diff;
 mod docs;
 mod drain;
-mod exceptions;
+mod drain_plan;
 mod explain;
 mod get;
+mod in_force;
+mod notify;
+mod overrides;
 mod reasons;
 mod rollback;
 mod rollout;
@@ -56,9 +60,9 @@ enum Verb {
     Command(command::Command),
     Token(token::Token),
     Whitelist(whitelist::Whitelist),
-    Override(exceptions::Override),
-    DrainPlan(exceptions::DrainPlan),
-    Notify(exceptions::Notify),
+    Override(overrides::Override),
+    DrainPlan(drain_plan::DrainPlan),
+    Notify(notify::Notify),
     Drain(drain::Drain),
     Upgrade(upgrade::Upgrade),
     Config(config::Config),

@@ -7,7 +7,7 @@ use api::{Label, Namespace};
 use clap::Args;
 use serde_json::json;
 
-use super::apply::{By, Kept, NO_CONTROL};
+use super::by::{By, Kept};
 use crate::failed::{Failed, NO};
 
 /// Put a policy back to what an earlier revision said; nothing is ever deleted by it.
@@ -33,9 +33,7 @@ impl Rollback {
             Some(to) => to,
             None => self.before(&path)?,
         };
-        let body = json!({ "to": to }).to_string();
-        let path = format!("{path}/rollback");
-        let answer = self.by.control.ask(NO_CONTROL, ("POST", &path), &self.by.headers(), &body)?;
+        let answer = self.by.write(("POST", &format!("{path}/rollback")), &json!({ "to": to }))?;
         let Kept { revision } = answer.json()?;
         let Self { namespace, policy, .. } = &self;
         super::say(&format!(
@@ -46,8 +44,7 @@ impl Rollback {
 
     /// The last revision before the current one that holds a document.
     fn before(&self, path: &str) -> Result<u64, Failed> {
-        let answer = self.by.control.ask(NO_CONTROL, ("GET", &format!("{path}/history")), &[], "")?;
-        let history: Vec<PolicyRevision> = answer.json()?;
+        let history: Vec<PolicyRevision> = self.by.read(&format!("{path}/history"))?;
         let earlier = history.iter().rev().skip(1).find(|revision| revision.document.is_some());
         let none = || Failed::new(NO, format!("{}/{} has no earlier revision", self.namespace, self.policy));
         earlier.map(|revision| revision.revision).ok_or_else(none)

@@ -9,7 +9,7 @@ use api::{Namespace, Share, Span};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::apply::{By, NO_CONTROL};
+use super::by::{By, NO_CONTROL};
 use crate::failed::{Failed, NO};
 use crate::peer::Peer;
 
@@ -61,9 +61,8 @@ impl Rollout {
                 super::say(&told(&view))?;
             }
             Verb::Abort { namespace, by } => {
-                let deed = ("DELETE", path(&namespace));
-                let answer = by.control.ask(NO_CONTROL, (deed.0, &deed.1), &by.headers(), "")?;
-                super::say(&told(&answer.json()?))?;
+                let view = by.send(("DELETE", &path(&namespace)), "")?.json()?;
+                super::say(&told(&view))?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -105,10 +104,8 @@ impl Staged {
         });
         // The words this binary writes are those it reads; what is left out has its default.
         let plan: RolloutPlan = serde_json::from_value(plan).map_err(|why| Failed::new(NO, why))?;
-        let body = serde_json::to_string(&plan).map_err(|why| Failed::new(NO, why))?;
         let path = path(namespace);
-        let mut view: RolloutView =
-            by.control.ask(NO_CONTROL, ("POST", &path), &by.headers(), &body)?.json()?;
+        let mut view: RolloutView = by.write(("POST", &path), &plan)?.json()?;
         let mut shown = String::new();
         loop {
             let line = headline(&view);
@@ -120,7 +117,7 @@ impl Staged {
                 break;
             }
             super::pause(LOOK);
-            view = by.control.ask(NO_CONTROL, ("GET", &path), &[], "")?.json()?;
+            view = by.read(&path)?;
         }
         super::say(&measured(&view))?;
         Ok(if view.state == RolloutState::Done { ExitCode::SUCCESS } else { NO.into() })

@@ -6,8 +6,10 @@ use api::access::{Role, TokenMade, TokenWords};
 use api::{Label, Namespace};
 use clap::{Args, Subcommand};
 
-use super::apply::{By, NO_CONTROL};
-use crate::failed::{Failed, NO};
+use super::by::By;
+use crate::failed::Failed;
+
+const PATH: &str = "/v1/tokens";
 
 /// Make, list or take back tokens. The first one closes the operators' listener to everybody without one.
 #[derive(Args, Debug)]
@@ -43,24 +45,17 @@ enum What {
 impl Token {
     /// Makes, lists or takes back.
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
-        let control = &self.by.control;
         match self.what {
             What::Create { name, role, namespaces } => {
                 let words = TokenWords { name, role, namespaces };
-                let body = serde_json::to_string(&words).map_err(|why| Failed::new(NO, why))?;
-                let answer = control.ask(NO_CONTROL, ("POST", "/v1/tokens"), &self.by.headers(), &body)?;
-                let made: TokenMade = answer.json()?;
+                let made: TokenMade = self.by.write(("POST", PATH), &words)?.json()?;
                 super::say(&format!("{}\n", made.secret))?;
             }
             What::List => {
-                let tokens: Vec<TokenWords> =
-                    control.ask(NO_CONTROL, ("GET", "/v1/tokens"), &[], "")?.json()?;
+                let tokens: Vec<TokenWords> = self.by.read(PATH)?;
                 super::say(&tokens.iter().map(told).collect::<String>())?;
             }
-            What::Revoke { name } => {
-                let path = format!("/v1/tokens/{name}");
-                control.ask(NO_CONTROL, ("DELETE", &path), &self.by.headers(), "")?.good()?;
-            }
+            What::Revoke { name } => self.by.remove(PATH, &name)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -6,8 +6,10 @@ use api::whitelist::{Doing, Whitelist as Words, WhitelistView, Who};
 use api::{Label, ServicePattern};
 use clap::{Args, Subcommand};
 
-use super::apply::{By, NO_CONTROL};
-use crate::failed::{Failed, NO};
+use super::by::By;
+use crate::failed::{Failed, USAGE};
+
+const PATH: &str = "/v1/whitelists";
 
 /// Say who may register, subscribe and edit, by service; or look at what is said.
 #[derive(Args, Debug)]
@@ -49,25 +51,18 @@ enum What {
 impl Whitelist {
     /// Puts, lists or takes out.
     pub(crate) fn run(self) -> Result<ExitCode, Failed> {
-        let control = &self.by.control;
         match self.what {
             What::Put { name, services, register, subscribe, edit } => {
                 let [register, subscribe, edit] =
                     [("register", register), ("subscribe", subscribe), ("edit", edit)].map(whom);
                 let words = Words { services, register: register?, subscribe: subscribe?, edit: edit? };
-                let body = serde_json::to_string(&words).map_err(|why| Failed::new(NO, why))?;
-                let path = format!("/v1/whitelists/{name}");
-                control.ask(NO_CONTROL, ("PUT", &path), &self.by.headers(), &body)?.good()?;
+                self.by.put(PATH, &name, &words)?;
             }
             What::List => {
-                let all: Vec<WhitelistView> =
-                    control.ask(NO_CONTROL, ("GET", "/v1/whitelists"), &[], "")?.json()?;
+                let all: Vec<WhitelistView> = self.by.read(PATH)?;
                 super::say(&all.iter().map(told).collect::<String>())?;
             }
-            What::Remove { name } => {
-                let path = format!("/v1/whitelists/{name}");
-                control.ask(NO_CONTROL, ("DELETE", &path), &self.by.headers(), "")?.good()?;
-            }
+            What::Remove { name } => self.by.remove(PATH, &name)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -79,7 +74,7 @@ fn whom((option, words): (&str, Vec<String>)) -> Result<Option<Vec<Who>>, Failed
         return Ok(None);
     }
     let named = words.iter().filter(|word| *word != "none");
-    let wrong = |why: String| Failed::new(crate::failed::USAGE, format!("--{option}: {why}"));
+    let wrong = |why: String| Failed::new(USAGE, format!("--{option}: {why}"));
     named.map(|word| word.parse().map_err(wrong)).collect::<Result<_, _>>().map(Some)
 }
 
