@@ -169,8 +169,7 @@ fn without_file(options: &Options) -> Result<SidecarConfigWords, BadConfig> {
         None => None,
     };
     let service = service.unwrap_or_else(default_service);
-    let known =
-        ServiceConfig { listen: Some(listen), endpoints: options.to.clone(), ..ServiceConfig::default() };
+    let known = ServiceConfig::of(listen, options.to.clone());
     let mut words = SidecarConfigWords {
         namespace: Some(service.namespace.clone()),
         services: Some(BTreeMap::from([(service, known)])),

@@ -2,20 +2,26 @@
 //!
 //! The file owns bootstrap and the control plane owns policy; no key stands in both.
 
+mod app;
+mod check;
 mod clusters;
 mod control_plane;
+mod service;
 mod sidecar;
 mod tls;
 
+pub use app::{AppConfig, OnRegisterFailure};
+pub use check::Check;
 pub use clusters::{CLUSTERS_MAX, ClusterConfig, FIRST_CLUSTER};
 pub use control_plane::{
     ControlPlaneConfig, ControlPlaneConfigWords, LeaseConfig, LeaseConfigWords, ProtectionConfig,
     ProtectionConfigWords, PushConfig, PushConfigWords,
 };
+pub use service::ServiceConfig;
 pub use sidecar::{
-    AdminConfig, AdminConfigWords, AppConfig, Check, ControlConfig, ControlConfigWords, LimitsConfig,
-    LimitsConfigWords, LogConfig, LogConfigWords, LogFormat, OnRegisterFailure, OutboundConfig,
-    OutboundConfigWords, ServiceConfig, SidecarConfig, SidecarConfigWords,
+    AdminConfig, AdminConfigWords, ControlConfig, ControlConfigWords, LimitsConfig, LimitsConfigWords,
+    LogConfig, LogConfigWords, LogFormat, OutboundConfig, OutboundConfigWords, SidecarConfig,
+    SidecarConfigWords,
 };
 pub use tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 

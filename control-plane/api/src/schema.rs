@@ -4,11 +4,13 @@
 //! serde's derive stops at the first mistake and forgets where it was. People's documents go another way:
 //! any format becomes a [`Node`], and a [`Shape`] reads it, collecting every problem with its path.
 
+mod entry;
 mod leaf;
 mod node;
 mod page;
 mod record;
 
+pub use entry::entry;
 pub use leaf::Switch;
 pub(crate) use leaf::{by_text, choice_shape, text_shape};
 pub use node::{Fields, Kind, Node, Problems, join};

@@ -3,96 +3,31 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
-
-use super::sidecar::{ControlConfig, field};
+use super::sidecar::ControlConfig;
 use crate::name::Label;
 use crate::pattern::ServicePattern;
 use crate::problem::Problem;
-use crate::schema::{Fields, Node, Problems, Schema, Shape};
+use crate::schema::entry;
 
 /// What the cluster of `control.urls` is called.
 pub const FIRST_CLUSTER: &str = "main";
 /// Clusters of one sidecar at most: two that mirror each other, and two of other businesses.
 pub const CLUSTERS_MAX: usize = 4;
 
-/// A cluster of control planes beside that of `control.urls`, which shares nothing with it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClusterConfig {
-    /// What it is called in logs, metrics and status.
-    pub name: Label,
-    /// Where it answers, each tried in turn.
-    pub urls: Vec<String>,
-    /// The authority of its `https` URLs; that of `control` when empty.
-    pub ca_file: PathBuf,
-    /// The file with the secret of a token that it is shown; none when empty.
-    pub token_file: PathBuf,
-    /// What is looked for and registered there and not in those that name nothing; when empty it stands beside
-    /// `main` for everything that no other names.
-    pub serves: Vec<ServicePattern>,
-}
-
-impl Shape for ClusterConfig {
-    fn schema() -> Schema {
-        Schema::Record(vec![
-            field(
-                "name",
-                "What it is called in logs, metrics and status; must be written.",
-                Label::schema(),
-                None,
-            ),
-            field(
-                "urls",
-                "Where it answers, each tried in turn; must be written.",
-                Vec::<String>::schema(),
-                None,
-            ),
-            field(
-                "ca_file",
-                "The authority of its `https` URLs; that of `control` when left out.",
-                PathBuf::schema(),
-                None,
-            ),
-            field(
-                "token_file",
-                "The file with the secret of a token that it is shown; none is shown when left out.",
-                PathBuf::schema(),
-                None,
-            ),
-            field(
-                "serves",
-                "The services (`checkout.shop`) and namespaces (`*.shop`) that are looked for and registered there and \
-                 nowhere else; when left out, it stands beside `main` for all that no other names.",
-                Vec::<ServicePattern>::schema(),
-                None,
-            ),
-        ])
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::of(node, path, problems)?;
-        let name = fields.required("name", problems);
-        let urls = fields.required("urls", problems);
-        let ca_file = fields.optional("ca_file", problems).unwrap_or_default();
-        let token_file = fields.optional("token_file", problems).unwrap_or_default();
-        let serves = fields.optional("serves", problems).unwrap_or_default();
-        fields.finish(problems);
-        Some(Self { name: name?, urls: urls?, ca_file, token_file, serves })
-    }
-
-    fn write(&self) -> Value {
-        let mut map =
-            Map::from_iter([("name".to_owned(), self.name.write()), ("urls".to_owned(), self.urls.write())]);
-        if !self.ca_file.as_os_str().is_empty() {
-            map.insert("ca_file".into(), self.ca_file.write());
-        }
-        if !self.token_file.as_os_str().is_empty() {
-            map.insert("token_file".into(), self.token_file.write());
-        }
-        if !self.serves.is_empty() {
-            map.insert("serves".into(), self.serves.write());
-        }
-        Value::Object(map)
+entry! {
+    /// A cluster of control planes beside that of `control.urls`, which shares nothing with it.
+    pub struct ClusterConfig {
+        /// What it is called in logs, metrics and status.
+        must name: Label;
+        /// Where it answers, each tried in turn.
+        must urls: Vec<String>;
+        /// The authority of its `https` URLs; that of `control` when empty.
+        leaf ca_file: PathBuf = PathBuf::new(), because "one authority signs for most businesses";
+        /// The file with the secret of a token that it is shown; none when empty.
+        leaf token_file: PathBuf = PathBuf::new(), because "without whitelists nobody asks";
+        /// The services (`checkout.shop`) and namespaces (`*.shop`) that are looked for and registered there and
+        /// nowhere else; when empty, it stands beside `main` for all that no other names.
+        leaf serves: Vec<ServicePattern> = Vec::new(), because "a second registry of the same is the commoner wish";
     }
 }
 

@@ -1,22 +1,18 @@
 //! The sidecar's file.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
-
+use super::app::AppConfig;
+use super::clusters::ClusterConfig;
+use super::service::ServiceConfig;
+use super::tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 use crate::choice::choice;
-use crate::instance::{LABELS_MAX, ORDINARY_WEIGHT, Protocol};
 use crate::name::{Label, Namespace, ServiceKey};
 use crate::problem::Problem;
-use crate::schema::{
-    Field, Fields, Node, Problems, Schema, Shape, Switch, Words, choice_shape, join, settings,
-};
+use crate::schema::{Switch, choice_shape, settings};
 use crate::unit::{Share, Size, Span};
-
-use super::clusters::ClusterConfig;
-use super::tls::{EndpointTls, EndpointTlsWords, ListenTls, ListenTlsWords};
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -159,367 +155,7 @@ settings! {
     }
 }
 
-choice! {
-    /// What a new node does that cannot register in time.
-    #[derive(Default, PartialOrd, Ord)]
-    pub enum OnRegisterFailure {
-        /// Goes on serving, tries on, and says so.
-        #[default]
-        Serve = "serve",
-        /// Exits with 69, so that whoever started it notices.
-        Exit = "exit",
-    }
-}
-
-choice_shape!(LogFormat, OnRegisterFailure);
-
-/// How the local app is checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// `GET` of this path answers 200 to 399.
-    Http(String),
-    /// The port takes a connection.
-    Tcp,
-    /// The process with the id in this file runs, and the port takes a connection.
-    Process(PathBuf),
-    /// `grpc.health.v1.Health/Check` answers SERVING.
-    Grpc,
-    /// This command, with its arguments, ends with status 0.
-    Exec(Vec<String>),
-}
-
-/// An app this sidecar stands before.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AppConfig {
-    /// The service it is an instance of.
-    pub service: ServiceKey,
-    /// Where it listens; the host part is where the sidecar reaches it.
-    pub app: SocketAddr,
-    /// Where the sidecar listens before it, and callers connect; the app itself is registered when `Off`.
-    pub inbound: Switch<SocketAddr>,
-    /// TLS on `inbound`; callers are told to speak it.
-    pub inbound_tls: ListenTls,
-    /// The address others reach this host by; chosen by the route to the control plane when `None`.
-    pub advertise: Option<IpAddr>,
-    /// Whether a loopback address may be registered: demos and tests on one host.
-    pub allow_loopback: bool,
-    /// How it is checked.
-    pub check: Check,
-    /// How often it is checked.
-    pub check_every: Span,
-    /// Gone when silent for this long; the control plane's setting when `None`.
-    pub expiry: Option<Span>,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// Its share of traffic; 100 is ordinary.
-    pub weight: u16,
-    /// Its lane.
-    pub lane: String,
-    /// What callers may see of it.
-    pub labels: BTreeMap<String, String>,
-    /// What to do when it cannot be registered.
-    pub on_register_failure: OnRegisterFailure,
-    /// How long registering may take before that.
-    pub register_within: Span,
-}
-
-/// A service known beforehand.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ServiceConfig {
-    /// A port of its own.
-    pub listen: Option<SocketAddr>,
-    /// Fixed endpoints; found through the control plane when empty.
-    pub endpoints: Vec<SocketAddr>,
-    /// What fixed endpoints speak. A way in of its own carries raw bytes when it is `tcp`.
-    pub protocol: Protocol,
-    /// TLS on `listen`.
-    pub listen_tls: ListenTls,
-    /// TLS towards its endpoints; fixed ones are then spoken to with it.
-    pub tls: EndpointTls,
-}
-
-pub(super) fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
-    Field { name, doc: doc.into(), default, why: "", schema }
-}
-
-impl Shape for Check {
-    fn schema() -> Schema {
-        Schema::Record(vec![
-            field("http", "`GET` of this path answers 200 to 399.", String::schema(), None),
-            field("tcp", "The port takes a connection.", bool::schema(), Some(true.into())),
-            field(
-                "process",
-                "The process with the id in this file runs, and the port is open.",
-                PathBuf::schema(),
-                None,
-            ),
-            field("grpc", "`grpc.health.v1.Health/Check` answers SERVING.", bool::schema(), None),
-            field(
-                "exec",
-                "This command, with its arguments, ends with status 0.",
-                Vec::<String>::schema(),
-                None,
-            ),
-        ])
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::of(node, path, problems)?;
-        let http: Option<String> = fields.optional("http", problems);
-        let process: Option<PathBuf> = fields.optional("process", problems);
-        let tcp: Option<bool> = fields.optional("tcp", problems);
-        let grpc: Option<bool> = fields.optional("grpc", problems);
-        let exec: Option<Vec<String>> = fields.optional("exec", problems);
-        fields.finish(problems);
-        match (http, process, tcp, grpc, exec) {
-            (Some(target), None, None, None, None) if target.starts_with('/') => Some(Self::Http(target)),
-            (Some(target), None, None, None, None) => {
-                let what = format!("path {target:?} does not start with /");
-                problems.push(Problem::at(join(path, "http"), what));
-                None
-            }
-            (None, Some(file), None, None, None) => Some(Self::Process(file)),
-            (None, None, Some(true), None, None) => Some(Self::Tcp),
-            (None, None, None, Some(true), None) => Some(Self::Grpc),
-            (None, None, None, None, Some(command)) if !command.is_empty() => Some(Self::Exec(command)),
-            _ => {
-                let what = "expected exactly one of http, tcp: true, process, grpc: true and exec";
-                problems.push(Problem::at(path, what));
-                None
-            }
-        }
-    }
-
-    fn write(&self) -> Value {
-        let (key, value) = match self {
-            Self::Http(target) => ("http", target.write()),
-            Self::Tcp => ("tcp", true.into()),
-            Self::Process(file) => ("process", file.write()),
-            Self::Grpc => ("grpc", true.into()),
-            Self::Exec(command) => ("exec", command.write()),
-        };
-        Value::Object(Map::from_iter([(key.to_owned(), value)]))
-    }
-}
-
-/// 2 s: three misses are noticed well within a lease, and a check costs nothing locally.
-const CHECK_EVERY: Span = Span::secs(2);
-/// 30 s: long enough for a control plane to restart.
-const REGISTER_WITHIN: Span = Span::secs(30);
-
-impl Shape for AppConfig {
-    fn schema() -> Schema {
-        let text = |text: &str| Some(Value::from(text));
-        Schema::Record(vec![
-            field(
-                "service",
-                "The service it is an instance of; must be written.",
-                ServiceKey::schema(),
-                None,
-            ),
-            field("app", "Where the app listens; must be written.", SocketAddr::schema(), None),
-            field(
-                "inbound",
-                "Where the sidecar listens before it and callers connect; `off` registers the app itself.",
-                Switch::<SocketAddr>::schema(),
-                text("off"),
-            ),
-            field(
-                "inbound_tls",
-                "TLS on `inbound`; callers are told to speak it.",
-                ListenTlsWords::schema(),
-                None,
-            ),
-            field(
-                "advertise",
-                "The address others reach this host by; chosen by the route to the control plane when left out.",
-                IpAddr::schema(),
-                None,
-            ),
-            field(
-                "allow_loopback",
-                "Whether a loopback address may be registered: demos and tests on one host.",
-                bool::schema(),
-                Some(false.into()),
-            ),
-            field("check", "How it is checked; `tcp: true` when left out.", Check::schema(), None),
-            field("check_every", "How often it is checked.", Span::schema(), text(&CHECK_EVERY.to_string())),
-            field(
-                "expiry",
-                "Gone when silent for this long; the control plane's setting when left out.",
-                Span::schema(),
-                None,
-            ),
-            field("protocol", "What it speaks.", Protocol::schema(), text("h1")),
-            field(
-                "weight",
-                "Its share of traffic; 100 is ordinary.",
-                u16::schema(),
-                Some(ORDINARY_WEIGHT.into()),
-            ),
-            field("lane", "Its lane.", String::schema(), text("")),
-            field("labels", "What callers may see of it.", BTreeMap::<String, String>::schema(), None),
-            field(
-                "on_register_failure",
-                "What a new node does that cannot register in time.",
-                OnRegisterFailure::schema(),
-                text("serve"),
-            ),
-            field(
-                "register_within",
-                "How long registering may take before that.",
-                Span::schema(),
-                text("30s"),
-            ),
-        ])
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::of(node, path, problems)?;
-        let service = fields.required("service", problems);
-        let app = fields.required("app", problems);
-        let labels: BTreeMap<String, String> = fields.optional("labels", problems).unwrap_or_default();
-        let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if bytes > LABELS_MAX {
-            let what = format!("labels take {bytes} bytes, over the {LABELS_MAX} that fit in a list");
-            problems.push(Problem::at(join(path, "labels"), what));
-        }
-        let inbound = fields.optional("inbound", problems).unwrap_or_default();
-        let inbound_tls =
-            fields.optional::<ListenTlsWords>("inbound_tls", problems).unwrap_or_default().settle();
-        let advertise = fields.optional("advertise", problems);
-        let allow_loopback = fields.optional("allow_loopback", problems).unwrap_or_default();
-        let check = fields.optional("check", problems).unwrap_or(Check::Tcp);
-        let check_every = fields.optional("check_every", problems).unwrap_or(CHECK_EVERY);
-        let expiry = fields.optional("expiry", problems);
-        let protocol = fields.optional("protocol", problems).unwrap_or_default();
-        let weight = fields.optional("weight", problems).unwrap_or(ORDINARY_WEIGHT);
-        let lane = fields.optional("lane", problems).unwrap_or_default();
-        let on_register_failure = fields.optional("on_register_failure", problems).unwrap_or_default();
-        let register_within = fields.optional("register_within", problems).unwrap_or(REGISTER_WITHIN);
-        fields.finish(problems);
-        Some(Self {
-            service: service?,
-            app: app?,
-            inbound,
-            inbound_tls,
-            advertise,
-            allow_loopback,
-            check,
-            check_every,
-            expiry,
-            protocol,
-            weight,
-            lane,
-            labels,
-            on_register_failure,
-            register_within,
-        })
-    }
-
-    fn write(&self) -> Value {
-        let mut map = Map::new();
-        let mut put = |key: &str, value: Value| map.insert(key.to_owned(), value);
-        put("service", self.service.write());
-        put("app", self.app.write());
-        put("inbound", self.inbound.write());
-        if self.inbound_tls.is_on() {
-            put("inbound_tls", pair(&self.inbound_tls).write());
-        }
-        if let Some(advertise) = &self.advertise {
-            put("advertise", advertise.write());
-        }
-        put("allow_loopback", self.allow_loopback.write());
-        put("check", self.check.write());
-        put("check_every", self.check_every.write());
-        if let Some(expiry) = &self.expiry {
-            put("expiry", expiry.write());
-        }
-        put("protocol", self.protocol.write());
-        put("weight", self.weight.write());
-        put("lane", self.lane.write());
-        put("labels", self.labels.write());
-        put("on_register_failure", self.on_register_failure.write());
-        put("register_within", self.register_within.write());
-        Value::Object(map)
-    }
-}
-
-impl Shape for ServiceConfig {
-    fn schema() -> Schema {
-        Schema::Record(vec![
-            field("listen", "A port of its own.", SocketAddr::schema(), None),
-            field(
-                "endpoints",
-                "Fixed endpoints; found through the control plane when left out.",
-                Vec::<SocketAddr>::schema(),
-                None,
-            ),
-            field(
-                "protocol",
-                "What fixed endpoints speak. A way in of its own carries raw bytes when it is `tcp`.",
-                Protocol::schema(),
-                Some("h1".into()),
-            ),
-            field("listen_tls", "TLS on `listen`.", ListenTlsWords::schema(), None),
-            field(
-                "tls",
-                "TLS towards its endpoints; fixed ones are then spoken to with it.",
-                EndpointTlsWords::schema(),
-                None,
-            ),
-        ])
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::of(node, path, problems)?;
-        let service = Self {
-            listen: fields.optional("listen", problems),
-            endpoints: fields.optional("endpoints", problems).unwrap_or_default(),
-            protocol: fields.optional("protocol", problems).unwrap_or_default(),
-            listen_tls: fields
-                .optional::<ListenTlsWords>("listen_tls", problems)
-                .unwrap_or_default()
-                .settle(),
-            tls: fields.optional::<EndpointTlsWords>("tls", problems).unwrap_or_default().settle(),
-        };
-        fields.finish(problems);
-        Some(service)
-    }
-
-    fn write(&self) -> Value {
-        let mut map = Map::new();
-        if let Some(listen) = &self.listen {
-            map.insert("listen".into(), listen.write());
-        }
-        if !self.endpoints.is_empty() {
-            map.insert("endpoints".into(), self.endpoints.write());
-        }
-        map.insert("protocol".into(), self.protocol.write());
-        if self.listen_tls.is_on() {
-            map.insert("listen_tls".into(), pair(&self.listen_tls).write());
-        }
-        if self.tls.is_on() {
-            map.insert("tls".into(), trust(&self.tls).write());
-        }
-        Value::Object(map)
-    }
-}
-
-/// What somebody would write of it.
-fn pair(tls: &ListenTls) -> ListenTlsWords {
-    ListenTlsWords { cert_file: Some(tls.cert_file.clone()), key_file: Some(tls.key_file.clone()) }
-}
-
-/// What somebody would write of it.
-fn trust(tls: &EndpointTls) -> EndpointTlsWords {
-    EndpointTlsWords {
-        ca_file: Some(tls.ca_file.clone()),
-        server_name: Some(tls.server_name.clone()),
-        cert_file: Some(tls.cert_file.clone()),
-        key_file: Some(tls.key_file.clone()),
-    }
-}
+choice_shape!(LogFormat);
 
 impl SidecarConfig {
     /// What a file may not say although each of its words is right.
@@ -550,35 +186,18 @@ impl SidecarConfig {
             }
         }
         problems.extend(self.control.check());
-        problems.extend(self.check_tls());
+        problems.extend(self.outbound.listen_tls.check("outbound.listen_tls"));
+        problems.extend(self.outbound.tls.check("outbound.tls"));
+        for (service, config) in &self.services {
+            problems.extend(config.check(&format!("services.{service}")));
+        }
+        for (at, app) in self.apps.iter().enumerate() {
+            problems.extend(app.check(&format!("apps[{at}]")));
+        }
         let mut tell =
             |path: &str, what: String, hint: &str| problems.push(Problem::at(path, what).hint(hint));
         if !self.caller.is_empty() && self.caller.parse::<Label>().is_err() {
             tell("caller", format!("{:?} is not a name", self.caller), "a-z, 0-9 and inner hyphens");
-        }
-        problems
-    }
-
-    fn check_tls(&self) -> Vec<Problem> {
-        let mut problems = self.outbound.listen_tls.check("outbound.listen_tls");
-        problems.extend(self.outbound.tls.check("outbound.tls"));
-        for (service, config) in &self.services {
-            problems.extend(config.listen_tls.check(&format!("services.{service}.listen_tls")));
-            problems.extend(config.tls.check(&format!("services.{service}.tls")));
-            if config.listen_tls.is_on() && config.listen.is_none() {
-                let path = format!("services.{service}.listen_tls");
-                problems.push(
-                    Problem::at(path, "listen_tls without listen").hint("write listen, or take it out"),
-                );
-            }
-        }
-        for (at, app) in self.apps.iter().enumerate() {
-            let path = format!("apps[{at}].inbound_tls");
-            problems.extend(app.inbound_tls.check(&path));
-            if app.inbound_tls.is_on() && app.inbound.on().is_none() {
-                let hint = "write inbound, or take it out: the app itself speaks in clear";
-                problems.push(Problem::at(path, "inbound_tls without inbound").hint(hint));
-            }
         }
         problems
     }
@@ -588,6 +207,8 @@ impl SidecarConfig {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::config::Check;
+    use crate::schema::Words;
     use crate::yaml;
 
     #[test]

@@ -34,6 +34,9 @@ pub trait Words: Shape + Clone + Default + PartialEq {
 
     /// With every missing leaf at its default.
     fn settle(&self) -> Self::Settled;
+
+    /// What somebody would have written for all of `settled`.
+    fn of(settled: &Self::Settled) -> Self;
 }
 
 /// Declares a record of settings; see the module's text.
@@ -94,6 +97,10 @@ macro_rules! __settings {
 
             fn settle(&self) -> $Settled {
                 $Settled { $($field: $crate::__settings!(@settle self.$field, $how $(, $default)?),)* }
+            }
+
+            fn of(settled: &$Settled) -> Self {
+                Self { $($field: $crate::__settings!(@of settled.$field, $how),)* }
             }
         }
 
@@ -194,6 +201,9 @@ macro_rules! __settings {
 
     (@settle $value:expr, leaf, $default:expr) => { $value.clone().unwrap_or_else(|| $default) };
     (@settle $value:expr, $how:ident) => { $crate::schema::Words::settle(&$value) };
+
+    (@of $value:expr, leaf) => { Some($value.clone()) };
+    (@of $value:expr, $how:ident) => { $crate::schema::Words::of(&$value) };
 }
 
 pub use crate::__settings as settings;
