@@ -7,6 +7,7 @@
 mod alone;
 mod apps;
 mod bounds;
+mod bulkheads;
 mod choosing;
 mod clients;
 mod clusters;

@@ -3,6 +3,7 @@
 //! A document says something about a namespace, a service, a route or a caller. For one request the layers
 //! merge leaf by leaf: default < namespace < service < route < caller; lists replace.
 
+mod bulkhead;
 mod cap;
 mod document;
 mod key;
@@ -13,6 +14,7 @@ mod settings;
 mod shadow;
 mod subset;
 
+pub use bulkhead::{Bulkhead, BulkheadKey};
 pub use cap::Cap;
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
 pub use key::HashKey;

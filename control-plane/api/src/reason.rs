@@ -94,6 +94,10 @@ reasons! {
     ConcurrencyLimited = "concurrency_limited", 503, 8, "connection_limit_reached", "too many at once",
         "A cap on requests in flight is reached and waiting did not help.",
         "Raise `concurrency`, or make the service faster.";
+    BulkheadFull = "bulkhead_full", 503, 8, "connection_limit_reached", "a bulkhead is full",
+        "As many requests as a bulkhead of the policy may hold were in flight for longer than `concurrency.longest_wait`; the \
+         detail names it.",
+        "Look at what holds it: other requests of the service are not touched. `outrigger_bulkhead_in_flight` shows each.";
     QueueTimeout = "queue_timeout", 503, 8, "connection_limit_reached", "waited too long for room",
         "Every endpoint was full for longer than `concurrency.longest_wait`: at the cap written in the policy, or at the one \
          that was found because more in flight only waited.",

@@ -84,6 +84,7 @@ fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment)
         && !cell.check_fails()
         && cell.breaker.would_pass(now, &base.breaker)
         && !cell.is_full(now, base.concurrency.per_endpoint)
+        && !call.admission.route().terms().of_endpoints.iter().any(|own| own.shuts_out(&endpoint.instance))
         && limit.is_none_or(|limit| limit.would_pass(cell, now, call.admission.cost()))
 }
 

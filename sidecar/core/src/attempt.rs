@@ -9,6 +9,7 @@ use api::Moment;
 use api::policy::Breaker as Settings;
 
 use crate::breaker::{Breaker, Ending, Pass, Permit};
+use crate::bulkhead::{self, Place, Places};
 use crate::endpoint::{Endpoint, EndpointCell};
 use crate::flight::Held;
 use crate::health::TrialPermit;
@@ -39,6 +40,7 @@ pub struct Attempt {
     pub(crate) said: Option<u8>,
     /// What was in flight to the endpoint when it began, with it.
     beside: u32,
+    places: Places,
     _in_flight: Held<EndpointCell>,
 }
 
@@ -46,7 +48,7 @@ impl Attempt {
     /// Begins an attempt at `endpoint`.
     ///
     /// # Errors
-    /// [`Why::Full`], [`Why::Limited`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
+    /// [`Why::Full`], [`Why::BulkheadFull`], [`Why::Limited`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
     pub(crate) fn begin(
         endpoint: &Arc<Endpoint>,
         admission: &Admission,
@@ -59,6 +61,8 @@ impl Attempt {
         let base = admission.base();
         let room = endpoint.cell.room(now, base.concurrency.per_endpoint);
         let in_flight = Held::enter(&endpoint.cell, room).ok_or(Why::Full)?;
+        let labels = &admission.route().terms().of_endpoints;
+        let places = bulkhead::enter_at(labels, &endpoint.instance).ok_or(Why::BulkheadFull)?;
         let limit = admission.route().plan().per_endpoint.as_ref();
         if limit.is_some_and(|limit| !limit.take(&endpoint.cell, now, admission.cost())) {
             return Err(Why::Limited);
@@ -88,8 +92,14 @@ impl Attempt {
             later: None,
             said: None,
             beside: endpoint.cell.in_flight(),
+            places,
             _in_flight: in_flight,
         })
+    }
+
+    /// The bulkheads that it holds a place of, as those know them who wait for one.
+    pub fn holds(&self) -> impl Iterator<Item = u64> + '_ {
+        self.places.iter().map(Place::on)
     }
 
     /// Where it goes.

@@ -47,8 +47,8 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     let (keyed, medians) = (Keyed::of(call.admission, &mut dice), cell.medians());
     let (base, balance) = (call.admission.base(), &settings.balance);
     let (limit, cost) = (call.admission.route().plan().per_endpoint.as_ref(), call.admission.cost());
-    let view =
-        View { now, settings: base, balance, keyed, medians, tried: &scratch.tried, cell, limit, cost };
+    let (bulkheads, tried) = (&call.admission.route().terms().of_endpoints[..], &scratch.tried[..]);
+    let view = View { now, settings: base, balance, keyed, medians, tried, cell, limit, bulkheads, cost };
     scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
     scratch.throw = None;
     let hot = cell.probes.hot();

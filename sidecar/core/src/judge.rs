@@ -62,9 +62,13 @@ pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged
         }
         Outcome::Answer(answer) => match believed(answer, endpoint) {
             Some(Reason::Draining) => Judged::Elsewhere,
-            Some(Reason::HostFull | Reason::NoSocket | Reason::ConcurrencyLimited | Reason::QueueTimeout) => {
-                Judged::Full
-            }
+            Some(
+                Reason::HostFull
+                | Reason::NoSocket
+                | Reason::ConcurrencyLimited
+                | Reason::BulkheadFull
+                | Reason::QueueTimeout,
+            ) => Judged::Full,
             _ if answer.later => Judged::Later,
             _ => of_answer(answer, settings),
         },
@@ -96,12 +100,13 @@ fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
 /// Whether a sidecar that answers with `reason` never gave the request to its app.
 pub fn never_reached(reason: Reason) -> bool {
     use Reason::{
-        BreakerOpen, ConcurrencyLimited, ConnectFailed, ConnectRefused, ConnectTimeout, Draining, HostFull,
-        NoEndpoint, NoSocket, QueueTimeout,
+        BreakerOpen, BulkheadFull, ConcurrencyLimited, ConnectFailed, ConnectRefused, ConnectTimeout,
+        Draining, HostFull, NoEndpoint, NoSocket, QueueTimeout,
     };
     matches!(
         reason,
         BreakerOpen
+            | BulkheadFull
             | ConcurrencyLimited
             | ConnectFailed
             | ConnectRefused

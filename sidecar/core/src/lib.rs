@@ -22,7 +22,7 @@
 //! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
-//! [`window`], [`turn`], [`health`], [`breaker`], [`route_breaker`], [`flight`], [`budget`], [`bucket`], [`rate`], [`keyed`], [`latency`],
+//! [`window`], [`turn`], [`health`], [`breaker`], [`route_breaker`], [`flight`], [`budget`], [`bucket`], [`rate`], [`bulkhead`], [`keyed`], [`latency`],
 //! [`probe`], [`speed`]; put together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
 //! [`judge`] and [`evidence`] are the rules between them; [`limits`] are what a plan counts by. [`queue`] is each worker's own, [`conduct`] each
 //! connection's; [`check`], [`directory`] and [`heart`] belong to whoever
@@ -35,6 +35,7 @@ pub mod attempt;
 pub mod breaker;
 pub mod bucket;
 pub mod budget;
+pub mod bulkhead;
 pub mod check;
 pub mod choose;
 pub mod classify;

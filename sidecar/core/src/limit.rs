@@ -1,17 +1,19 @@
 //! Stage 4, limit: may this request go on, now?
 //!
-//! The bulkhead first, because it may wait; the limits last, because a token taken is a token spent.
+//! What may wait first, the service's cap and bulkheads; the limits last, because a token taken is a token spent.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-use api::policy::{Settings, Stop};
+use api::policy::Settings;
 use api::{Moment, Reason};
 
+use crate::bulkhead::{self, Place, Places};
 use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::flight::Held;
 use crate::limits::Asker;
+use crate::orders;
 use crate::queue::{self, Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::route::Route;
@@ -28,6 +30,7 @@ pub struct Admission {
     cost: u32,
     turn: Option<Moment>,
     met: RefCell<Met>,
+    places: Places,
     _in_flight: Held<ServiceCell>,
     _shadow: Option<ShadowPlace>,
 }
@@ -68,6 +71,11 @@ impl Admission {
         self.turn
     }
 
+    /// The bulkheads that it holds a place of, as those know them who wait for one.
+    pub fn holds(&self) -> impl Iterator<Item = u64> + '_ {
+        self.places.iter().map(Place::on)
+    }
+
     /// When it must have the head of its answer.
     pub fn deadline(&self) -> Deadline {
         self.deadline
@@ -88,15 +96,16 @@ pub fn limit<'h>(
     if !deadline.allows(now) {
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
-    if let Some(stop) = route.stop() {
-        return Verdict::Refuse(ordered(stop));
-    }
-    if let Err(refusal) = route_breaker::look(route, now) {
+    if let Err(refusal) = orders::look(route).and_then(|()| route_breaker::look(route, now)) {
         return Verdict::Refuse(refusal);
     }
+    let longest = queue::longest(settings);
     let Some(in_flight) = Held::enter(route.cell(), settings.concurrency.per_service.on()) else {
-        let longest = queue::longest(settings);
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
+    };
+    let places = match bulkhead::enter_all(&terms.bulkheads, exchange, &header) {
+        Ok(places) => places,
+        Err((full, on)) => return full.wait(&mut scratch.patience, (now, longest, deadline.at()), on),
     };
     scratch.patience.over();
     let (cost, mut turn) = (settings.cost.of(&header), None);
@@ -115,18 +124,10 @@ pub fn limit<'h>(
         cost,
         turn,
         met: RefCell::default(),
+        places,
         _in_flight: in_flight,
         _shadow: shadow,
     })
-}
-
-/// A command refuses the route.
-fn ordered(stop: Stop) -> Refusal {
-    let (reason, command) = match stop {
-        Stop::Degraded(command) => (Reason::Degraded, command),
-        Stop::Broken(command) => (Reason::BreakerOpen, command),
-    };
-    Refusal::of(reason).detail(format!("by command {command}"))
 }
 
 #[cfg(test)]

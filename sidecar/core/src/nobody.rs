@@ -21,6 +21,16 @@ pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: 
         let deadline = call.admission.deadline().at();
         return scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
     }
+    let bulkheads = &call.admission.route().terms().of_endpoints;
+    let shut = scratch.pool.iter().find(|scored| scored.why == Why::BulkheadFull);
+    let full = shut.map(|scored| &call.list.endpoints[scored.at].instance);
+    if let Some(bulkhead) =
+        full.and_then(|full| bulkheads.iter().find(|own| own.shuts_out(full)).or(bulkheads.first()))
+    {
+        let longest = queue::longest(call.admission.settings());
+        let deadline = call.admission.deadline().at();
+        return bulkhead.wait(&mut scratch.patience, (now, longest, deadline), bulkhead.id());
+    }
     let limit = call.admission.route().plan().per_endpoint.as_ref();
     if let Some(limit) = limit.filter(|_| count(Why::Limited) > 0) {
         let limited = scratch.pool.iter().filter(|scored| scored.why == Why::Limited);

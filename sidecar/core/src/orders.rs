@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use api::command::{Command, CommandVerb};
 use api::policy::{Limit, RouteSettings, ServiceSettings, Settings, Stop};
 use api::schema::Switch;
-use api::{InstanceKey, Moment, Namespace, NodeName, Rate, ServiceKey, Share};
+use api::{InstanceKey, Moment, Namespace, NodeName, Rate, Reason, ServiceKey, Share};
+
+use crate::refusal::Refusal;
+use crate::route::Route;
 
 /// A command and its end.
 #[derive(Clone, Debug)]
@@ -118,6 +121,16 @@ impl Orders {
     fn of<'a>(&'a self, namespace: &'a Namespace) -> impl Iterator<Item = &'a Held> {
         self.held.iter().filter(move |((space, _), _)| space == namespace).map(|(_, held)| held)
     }
+}
+
+/// Why a request goes no further, where a command refuses its route.
+pub(crate) fn look(route: &Route) -> Result<(), Refusal> {
+    let (reason, command) = match route.stop() {
+        None => return Ok(()),
+        Some(Stop::Degraded(command)) => (Reason::Degraded, command),
+        Some(Stop::Broken(command)) => (Reason::BreakerOpen, command),
+    };
+    Err(Refusal::of(reason).detail(format!("by command {command}")))
 }
 
 /// What one command makes of one route.

@@ -12,6 +12,7 @@ use api::schema::Switch;
 use api::traffic::Traffic;
 use api::{Caller, Label, Moment, ServiceKey};
 
+use crate::bulkhead::Bulkhead;
 use crate::latency::Latencies;
 use crate::limits::{EndpointLimit, LimitWords};
 use crate::parts::Wants;
@@ -65,6 +66,10 @@ pub struct Terms {
     pub settings: Settings,
     /// Their limits, with what they count.
     pub limits: Vec<Arc<LimitWords>>,
+    /// Their bulkheads that hold requests.
+    pub bulkheads: Vec<Bulkhead>,
+    /// And those that hold attempts, by a label of the endpoint.
+    pub of_endpoints: Vec<Bulkhead>,
 }
 
 impl ServicePlan {
@@ -76,13 +81,17 @@ impl ServicePlan {
         before: Option<&Self>,
     ) -> Self {
         let mut known: Vec<Arc<LimitWords>> = before.into_iter().flat_map(Self::limits).cloned().collect();
+        let mut held: Vec<Bulkhead> = before.into_iter().flat_map(Self::bulkheads).cloned().collect();
         let mut terms = |settings: &Settings, route: &Option<Label>| {
             let counted = settings.limits.iter().filter(|limit| limit.key != LimitKey::Endpoint);
             let mut limits: Vec<Arc<LimitWords>> =
                 counted.map(|limit| known_or_new(&mut known, limit, route)).collect();
             // Turns last: one that was taken cannot be given back.
             limits.sort_by_key(|limit| limit.paces());
-            Terms { settings: settings.clone(), limits }
+            let bulkheads = settings.concurrency.bulkheads.iter();
+            let bulkheads = bulkheads.map(|words| Bulkhead::compile(words, route.as_ref(), &mut held));
+            let (of_endpoints, bulkheads) = bulkheads.partition(Bulkhead::is_of_endpoints);
+            Terms { settings: settings.clone(), limits, bulkheads, of_endpoints }
         };
         let tally = |name: &Option<Label>| {
             let known = before.and_then(|plan| plan.routes.iter().find(|route| route.name == *name));
@@ -159,6 +168,22 @@ impl ServicePlan {
             }
         }
         limits
+    }
+
+    /// Every bulkhead, each once.
+    pub fn each_bulkhead(&self) -> Vec<&Bulkhead> {
+        let mut each: Vec<&Bulkhead> = Vec::new();
+        for bulkhead in self.bulkheads() {
+            if !each.iter().any(|known| known.is(bulkhead)) {
+                each.push(bulkhead);
+            }
+        }
+        each
+    }
+
+    fn bulkheads(&self) -> impl Iterator<Item = &Bulkhead> {
+        let terms = self.routes.iter().flat_map(RoutePlan::terms);
+        terms.flat_map(|terms| terms.bulkheads.iter().chain(&terms.of_endpoints))
     }
 
     /// Every limit of every route; a shared one comes once for each.

@@ -34,10 +34,12 @@ pub(crate) fn longest(settings: &Settings) -> Duration {
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitOn {
-    /// A place in the service's bulkhead.
+    /// A place within the service's cap.
     Service,
     /// A place on any of the service's endpoints.
     Endpoint,
+    /// A place in the bulkhead of this number.
+    Bulkhead(u64),
 }
 
 /// What `limit` and `choose` answer.

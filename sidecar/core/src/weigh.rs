@@ -9,6 +9,7 @@ use api::policy::{Balance, Choosing, Settings};
 use api::{Moment, Readiness};
 
 use crate::breaker::Breaker;
+use crate::bulkhead::Bulkhead;
 use crate::cost::{self, Load};
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::hash::Tables;
@@ -52,14 +53,19 @@ pub(crate) struct View<'a> {
     pub(crate) cell: &'a ServiceCell,
     /// How often an endpoint may be asked, where that is limited.
     pub(crate) limit: Option<&'a EndpointLimit>,
-    /// What the request costs of that.
+    /// What may be in flight to endpoints of one label.
+    pub(crate) bulkheads: &'a [Bulkhead],
+    /// What the request costs of the limit.
     pub(crate) cost: u32,
 }
 
 impl Scored {
     /// Whether it may be taken: nothing but its rank speaks against it.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.why, Why::Full | Why::Limited | Why::BreakerOpen | Why::WeightZero | Why::Ramping)
+        !matches!(
+            self.why,
+            Why::Full | Why::BulkheadFull | Why::Limited | Why::BreakerOpen | Why::WeightZero | Why::Ramping
+        )
     }
 }
 
@@ -84,6 +90,8 @@ impl View<'_> {
             Why::BreakerOpen
         } else if room.is_some_and(|room| cell.in_flight() >= room) {
             Why::Full
+        } else if self.bulkheads.iter().any(|bulkhead| bulkhead.shuts_out(instance)) {
+            Why::BulkheadFull
         } else if self.limit.is_some_and(|limit| !limit.would_pass(cell, self.now, self.cost)) {
             Why::Limited
         } else {

@@ -47,8 +47,8 @@ use crate::publish::{Ask, Publisher, ServiceView};
 use crate::tls::Tls;
 
 pub use self::status::{
-    BreakerStatus, ControlStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus, SnapshotStatus,
-    Status, StatusView,
+    BreakerStatus, BulkheadStatus, ControlStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus,
+    SnapshotStatus, Status, StatusView,
 };
 pub use crate::local::{Drain, Progress, Step};
 

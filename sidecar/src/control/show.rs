@@ -11,7 +11,8 @@ use super::cluster::Cluster;
 use super::hub::Hub;
 use super::state::ServiceLine;
 use super::status::{
-    BreakerStatus, EndpointStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus, Status,
+    BreakerStatus, BulkheadStatus, EndpointStatus, InstanceStatus, LimitStatus, PolicyStatus, ServiceStatus,
+    Status,
 };
 
 /// Ages and counts move on also while nothing happens.
@@ -69,6 +70,7 @@ fn service(hub: &Hub, line: ServiceLine) -> ServiceStatus {
     ServiceStatus {
         service,
         each: list.endpoints.iter().take(SHOWN_MAX).map(|e| endpoint(e, asked, breaks)).collect(),
+        bulkheads: bulkheads(&plan),
         breakers: breakers(&plan),
         limits: limits(&plan, &list, hub.clock.now()),
         checked,
@@ -113,6 +115,23 @@ fn breakers(plan: &ServicePlan) -> Vec<BreakerStatus> {
         let breaker = route.breaker.as_ref()?;
         let name = route.name.as_ref().map(ToString::to_string).unwrap_or_default();
         Some(BreakerStatus { route: name, state: breaker.state().as_str(), opened: breaker.opened() })
+    });
+    shown.collect()
+}
+
+fn bulkheads(plan: &ServicePlan) -> Vec<BulkheadStatus> {
+    let each = plan.each_bulkhead().into_iter();
+    let shown = each.map(|bulkhead| {
+        let (in_flight, most) = bulkhead.in_flight();
+        BulkheadStatus {
+            name: bulkhead.words.name.clone(),
+            route: bulkhead.route.as_ref().map(ToString::to_string).unwrap_or_default(),
+            by: bulkhead.words.by.as_str(),
+            holds: bulkhead.words.in_flight,
+            in_flight,
+            most,
+            refused: bulkhead.refused(),
+        }
     });
     shown.collect()
 }

@@ -118,6 +118,8 @@ pub struct ServiceStatus {
     pub each: Vec<EndpointStatus>,
     /// The limits of its policies, as they stand at this host.
     pub limits: Vec<LimitStatus>,
+    /// Its bulkheads, as they stand at this host.
+    pub bulkheads: Vec<BulkheadStatus>,
     /// The breakers of its routes, where something opens them.
     pub breakers: Vec<BreakerStatus>,
     /// Health checks that were bad, and good, since the start.
@@ -128,6 +130,25 @@ pub struct ServiceStatus {
     pub age: Option<u64>,
     /// Why it cannot be had.
     pub missing: Option<Reason>,
+}
+
+/// One bulkhead of a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct BulkheadStatus {
+    /// Its name.
+    pub name: Label,
+    /// The route it counts apart; empty where it does not.
+    pub route: String,
+    /// What it counts apart.
+    pub by: &'static str,
+    /// How many it holds, of each that it counts apart.
+    pub holds: u32,
+    /// How many are in it, all together.
+    pub in_flight: u64,
+    /// How many hold a place there for one key at most.
+    pub most: u64,
+    /// Requests that it refused.
+    pub refused: u64,
 }
 
 /// One limit of a service.

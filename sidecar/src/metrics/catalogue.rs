@@ -142,6 +142,12 @@ families! {
         "Callers or header values that a limit has in mind now; those beyond `callers` share one level.";
     RATE_LIMIT_REFUSALS = "outrigger_rate_limit_refusals_total", Counter, "", ["service", "limit"],
         "Requests that a policy's limit refused.";
+    BULKHEAD_IN_FLIGHT = "outrigger_bulkhead_in_flight", Gauge, "", ["service", "bulkhead"],
+        "Requests in flight that hold a place in a bulkhead, all that it counts apart together.";
+    BULKHEAD_TAKEN = "outrigger_bulkhead_taken_ratio", Gauge, "ratio", ["service", "bulkhead"],
+        "How much of a bulkhead is taken: by whoever holds most, where it counts routes, callers, a header or a label apart.";
+    BULKHEAD_REFUSALS = "outrigger_bulkhead_refusals_total", Counter, "", ["service", "bulkhead"],
+        "Requests that found a bulkhead full for as long as they could wait.";
     KEPT_BODY = "outrigger_kept_body_bytes", Gauge, "bytes", [],
         "Bytes of request bodies kept for another try.";
     QUEUED = "outrigger_queued_bytes", Gauge, "bytes", [],

@@ -55,7 +55,18 @@ impl Published {
             sheet.set(&c::BUDGET_RATIO, &[service], ratio);
         }
         self.collect_limits(service, now, sheet);
+        self.collect_bulkheads(service, sheet);
         self.collect_breakers(service, sheet);
+    }
+
+    fn collect_bulkheads(&self, service: &str, sheet: &mut Sheet) {
+        for bulkhead in self.plan.each_bulkhead() {
+            let labels = &[service, bulkhead.words.name.as_str()];
+            let (in_flight, most) = bulkhead.in_flight();
+            sheet.add(&c::BULKHEAD_IN_FLIGHT, labels, in_flight as f64);
+            sheet.raise(&c::BULKHEAD_TAKEN, labels, most as f64 / f64::from(bulkhead.words.in_flight));
+            sheet.add(&c::BULKHEAD_REFUSALS, labels, bulkhead.refused() as f64);
+        }
     }
 
     fn collect_breakers(&self, service: &str, sheet: &mut Sheet) {

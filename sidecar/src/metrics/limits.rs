@@ -31,11 +31,13 @@ choice! {
         PoolAll = "pool-all",
         /// `concurrency`: requests in flight to a service or an endpoint.
         Concurrency = "concurrency",
+        /// `concurrency.bulkheads`: requests in flight of one kind.
+        Bulkhead = "bulkhead",
         /// `concurrency.longest_wait`: how long a request waits for room.
         Queue = "queue",
         /// `limits` of policies: requests over time.
         Bucket = "bucket",
-        /// Callers, or values of a header, that a limit counts apart.
+        /// Callers, or values of a header or a label, that a limit or a bulkhead counts apart.
         Callers = "callers",
         /// `retry.budget`: load that resends add.
         Budget = "budget",
@@ -80,6 +82,7 @@ impl Limit {
             Reason::StreamsCancelled => Some(Self::Cancelled),
             Reason::FrameFlood => Some(Self::IdleFrames),
             Reason::ConcurrencyLimited => Some(Self::Concurrency),
+            Reason::BulkheadFull => Some(Self::Bulkhead),
             Reason::QueueTimeout => Some(Self::Queue),
             Reason::RateLimited => Some(Self::Bucket),
             Reason::ProbeLimited => Some(Self::ProbesAnswered),
@@ -93,6 +96,7 @@ pub(super) const SHED: &[Reason] = &[
     Reason::HostFull,
     Reason::RateLimited,
     Reason::ConcurrencyLimited,
+    Reason::BulkheadFull,
     Reason::QueueTimeout,
     Reason::BreakerOpen,
     Reason::Degraded,

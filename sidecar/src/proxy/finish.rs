@@ -5,7 +5,10 @@ use std::time::Duration;
 use sidecar_core::choose::Call;
 use sidecar_core::judge::conclude;
 use sidecar_core::outcome::End;
+use sidecar_core::queue::WaitOn;
 use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
+
+use smallvec::SmallVec;
 
 use super::{Answered, Ended, Ongoing};
 use crate::wire::Downstream;
@@ -51,14 +54,19 @@ pub(super) fn finish<D: Downstream>(
         write_down(world, &ongoing, finish, kept);
     }
     // What is held goes back before somebody who waits for it is woken.
+    let mut frees: SmallVec<[u64; 2]> = SmallVec::new();
     if let Some(answered) = answered {
+        frees.extend(answered.admission.holds().chain(answered.attempt.holds()));
         let Answered { conn, .. } = answered;
         if ended.end == End::Whole {
             let full = world.pool.give(conn, now);
             full.into_iter().for_each(|limit| world.meters.limit_hit(limit));
         }
     }
-    world.rooms.freed(&ongoing.exchange.service, now);
+    world.rooms.freed(&ongoing.exchange.service, WaitOn::Service, now);
+    for bulkhead in frees {
+        world.rooms.freed(&ongoing.exchange.service, WaitOn::Bulkhead(bulkhead), now);
+    }
     world.give_back(ongoing.scratch);
 }
 

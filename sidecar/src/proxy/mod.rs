@@ -43,7 +43,7 @@ use sidecar_core::flight::InFlight;
 use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
-use sidecar_core::queue::rank;
+use sidecar_core::queue::{WaitOn, rank};
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
@@ -153,7 +153,7 @@ async fn line<D: Downstream>(
             (Next::Again { at, .. }, answer) => {
                 ongoing.stale = matches!(answer, Err(Stop::Fault(fault)) if fault.reused);
                 drop(attempt);
-                world.rooms.freed(&ongoing.exchange.service, now);
+                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 wait::retry(world, ongoing, at).await?;
             }
             (Next::Done, Err(_)) => {

@@ -16,6 +16,7 @@ use sidecar_core::flight::InFlight;
 use sidecar_core::head::{Method, RequestHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{Answer, End, Outcome};
+use sidecar_core::queue::WaitOn;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::route;
 
@@ -125,7 +126,7 @@ async fn reach<S: Socket>(
             (Next::GiveUp(refusal), _) => return Err(refusal),
             (Next::Again { at, .. }, _) => {
                 drop(attempt);
-                world.rooms.freed(&ongoing.exchange.service, now);
+                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 wait::retry(world, ongoing, at).await?;
             }
         }

@@ -12,7 +12,7 @@ use api::{Moment, Reason};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::limit::{Admission, limit};
-use sidecar_core::queue::Verdict;
+use sidecar_core::queue::{Verdict, WaitOn};
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::Route;
 
@@ -74,7 +74,7 @@ pub(super) async fn admission<D: Downstream>(
                 return Ok(admission);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, .. } => room(world, ongoing, until, &mut place).await?,
+            Verdict::Wait { until, on } => room(world, ongoing, (on, until), &mut place).await?,
         }
     }
 }
@@ -96,20 +96,21 @@ pub(super) async fn attempt<D: Downstream>(
                 return Ok(attempt);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, .. } => room(world, ongoing, until, &mut place).await?,
+            Verdict::Wait { until, on } => room(world, ongoing, (on, until), &mut place).await?,
         }
     }
 }
 
-/// Until a place may be free, or `until`. Whoever asks in vain keeps its place in the queue, and of those who look again
+/// Until a place of what is waited for may be free, or `until`. Whoever asks in vain keeps its place in the queue, and of those who look again
 /// only the first asks.
 async fn room<'w, D: Downstream>(
     world: &'w World,
     ongoing: &mut Ongoing<'_, D>,
-    until: Moment,
+    (on, until): (WaitOn, Moment),
     place: &mut Option<Place<'w>>,
 ) -> Result<(), Refusal> {
-    let place = place.get_or_insert_with(|| world.rooms.enter(&ongoing.exchange, until));
+    let kept = place.take().filter(|place| place.on() == on);
+    let place = place.insert(kept.unwrap_or_else(|| world.rooms.enter(&ongoing.exchange, on, until)));
     loop {
         let soon = until.min(world.clock.now() + LOOK_AGAIN);
         self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::bulkhead::BulkheadKey;
 use super::limit::{LimitKey, LimitScope};
 use super::matching::{CallerPattern, Matching};
 use super::settings::{Breaker, SettingsWords};
@@ -83,8 +84,10 @@ impl Policy {
         let words = leaves.iter().filter(|(path, _)| CLOSED.contains(&path.as_str())).filter_map(word);
         let limits =
             leaves.iter().filter(|(path, _)| path == "limits").filter_map(|(_, value)| value.as_array());
+        let bulkheads = leaves.iter().filter(|(path, _)| path == BULKHEADS);
+        let bulkheads = bulkheads.filter_map(|(_, value)| value.as_array()).flatten().map(word_of_bulkhead);
         let mode = (self.mode != Mode::Enforce).then(|| format!("mode={}", self.mode));
-        words.chain(limits.flatten().flat_map(words_of_limit)).chain(mode).collect()
+        words.chain(limits.flatten().flat_map(words_of_limit)).chain(bulkheads).chain(mode).collect()
     }
 
     /// Everything a sidecar of this version can run, for [`Policy::needs`] of others to be checked against.
@@ -96,8 +99,10 @@ impl Policy {
         let kinds = LimitKind::ALL.iter().map(|word| format!("limits.kind={word}"));
         let keys = LATER_KEYS.iter().map(|word| format!("limits.key={word}"));
         let strategies = StrategyKind::ALL.iter().map(|word| format!("strategy.kind={word}"));
+        let bulkheads = BulkheadKey::WORDS.iter().map(|word| format!("{BULKHEADS}.by={word}"));
         let modes = Mode::ALL.iter().map(|word| format!("mode={word}"));
-        choosing.chain(scopes).chain(kinds).chain(keys).chain(strategies).chain(modes).collect()
+        let limits = scopes.chain(kinds).chain(keys);
+        choosing.chain(limits).chain(bulkheads).chain(strategies).chain(modes).collect()
     }
 
     /// Whether the leaf at `path` can be tried in shadow.
@@ -160,6 +165,10 @@ impl Policy {
         endpoint_limits(&self.words, path, self.target.caller != CallerPattern::Any, problems);
         for (at, route) in self.routes.iter().enumerate() {
             endpoint_limits(&route.words, &format!("{}[{at}]", join(path, "routes")), true, problems);
+        }
+        twice_named(&self.words, path, problems);
+        for (at, route) in self.routes.iter().enumerate() {
+            twice_named(&route.words, &format!("{}[{at}]", join(path, "routes")), problems);
         }
         let settled = self.words.settle();
         if let Some(per_try) = settled.timeout.per_try.on()
@@ -230,6 +239,27 @@ fn words_of_limit(limit: &Value) -> Vec<String> {
     let key = if limit["key"].is_object() { "header" } else { limit["key"].as_str().unwrap_or_default() };
     let key = LATER_KEYS.contains(&key).then(|| format!("limits.key={key}"));
     [word("scope"), word("kind"), key].into_iter().flatten().collect()
+}
+
+/// The leaf that lists bulkheads.
+const BULKHEADS: &str = "concurrency.bulkheads";
+
+/// What a sidecar must know to run a bulkhead.
+fn word_of_bulkhead(bulkhead: &Value) -> String {
+    let by = &bulkhead["by"];
+    let named = by.as_object().and_then(|by| by.keys().next()).map(String::as_str);
+    format!("{BULKHEADS}.by={}", named.or(by.as_str()).unwrap_or_default())
+}
+
+/// Tells of bulkheads that are named twice in one list: one of them would never act.
+fn twice_named(words: &SettingsWords, path: &str, problems: &mut Problems) {
+    let all: Vec<_> = words.concurrency.bulkheads.iter().flatten().collect();
+    for (at, bulkhead) in all.iter().enumerate() {
+        if all[..at].iter().any(|earlier| earlier.name == bulkhead.name) {
+            let what = format!("bulkhead {:?} is named twice", bulkhead.name.as_str());
+            problems.push(Problem::at(format!("{}[{at}]", join(path, BULKHEADS)), what));
+        }
+    }
 }
 
 /// Leaves whose value is a word of a closed set that grows with versions.

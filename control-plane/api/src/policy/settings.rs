@@ -1,7 +1,7 @@
 //! The settings of a policy, each default once with its reason.
 
 use crate::choice::choice;
-use crate::policy::{Cap, Cost, HashKey, Limit, Outside, Subset};
+use crate::policy::{Bulkhead, Cap, Cost, HashKey, Limit, Outside, Subset};
 use crate::schema::{Switch, settings};
 use crate::unit::{Percentile, Rate, Share, Size, Span};
 
@@ -278,6 +278,9 @@ settings! {
         leaf per_endpoint: Cap = Cap::Off, because "a cap found at run time (`auto`) is young: beside hedged requests it let hosts that recover be asked too little, in one simulated run of five";
         /// In flight to the whole service from this host.
         leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
+        /// Caps by name on a part of them: of some routes together, of each route, each caller, each value of a header, or each
+        /// value of a label of the endpoints. A list written at a narrower scope replaces a wider one.
+        leaf bulkheads: Vec<Bulkhead> = Vec::new(), because "only the service's owner knows which of its requests may hold up the others";
         /// How long a request may wait for room.
         leaf longest_wait: Span = Span::millis(20), because "DAGOR's threshold: a longer queue is overload, not a burst";
     }

@@ -23,6 +23,8 @@ choice! {
         Suspected = "suspected",
         /// As many requests are in flight to it as may be.
         Full = "full",
+        /// As many requests are in flight to endpoints with its label as may be.
+        BulkheadFull = "bulkhead-full",
         /// It was asked as often as may be.
         Limited = "limited",
         /// Its breaker is open.
