@@ -433,7 +433,7 @@ fn watch(meters: &Arc<Meters>, shared: &Shared) {
 /// Ready: the ways in are open, and what is to be known is known from the control plane or the snapshot.
 /// Never "an endpoint is healthy".
 fn conditions(status: &control::StatusView) -> Vec<Condition> {
-    let status = status.get();
+    let status = status.brief();
     let control = status.control.as_ref();
     let heard = control.is_none() || status.heard();
     let restored = status.snapshot.as_ref().is_some_and(|snapshot| snapshot.restored_from.is_some());

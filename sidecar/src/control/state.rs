@@ -58,6 +58,7 @@ const POLICIES_WITHIN: Duration = Duration::from_millis(50);
 const SPOKEN_OF_MAX: usize = 128;
 
 /// One service, for the status page.
+#[derive(Clone, Debug)]
 pub(crate) struct ServiceLine {
     pub(crate) service: ServiceKey,
     pub(crate) list: Arc<sidecar_core::endpoint::EndpointList>,

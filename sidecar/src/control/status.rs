@@ -1,13 +1,19 @@
 //! What the control thread can say of itself: a plain value for the admin page.
 //!
-//! Written by the control thread about once a second, read by anyone; never on the path of a request.
+//! Written by the control thread after a change, read by anyone; never on the path of a request.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::shadow::ShadowReport;
-use api::{Digest, InstanceKey, Label, Namespace, Readiness, Reason, ServiceKey};
+use api::{Digest, InstanceKey, Namespace, Readiness, ServiceKey};
 use serde::Serialize;
 
+mod service;
+
+pub use service::{BreakerStatus, BulkheadStatus, LimitStatus, ServiceStatus};
+
+use super::state::ServiceLine;
 use crate::clock::Clock;
 use crate::local::{Progress, Step};
 
@@ -97,109 +103,6 @@ pub struct PolicyStatus {
     pub rejected: String,
 }
 
-/// One service.
-#[derive(Clone, Debug, Serialize)]
-pub struct ServiceStatus {
-    /// The service.
-    pub service: ServiceKey,
-    /// Where its list is from: `file`, `snapshot` or `control plane`; empty while it has none.
-    pub from: &'static str,
-    /// The revision told last.
-    pub revision: u64,
-    /// What the list told last says.
-    pub digest: Digest,
-    /// Endpoints in use.
-    pub endpoints: usize,
-    /// Whether zones matter, and where not, why not.
-    pub zones: &'static str,
-    /// Those of them that are no longer listed and kept because they serve.
-    pub held: usize,
-    /// Each of them, at most 64: how it is in four words that nobody mixes.
-    pub each: Vec<EndpointStatus>,
-    /// The limits of its policies, as they stand at this host.
-    pub limits: Vec<LimitStatus>,
-    /// Its bulkheads, as they stand at this host.
-    pub bulkheads: Vec<BulkheadStatus>,
-    /// The breakers of its routes, where something opens them.
-    pub breakers: Vec<BreakerStatus>,
-    /// Health checks that were bad, and good, since the start.
-    pub checked: [u64; 2],
-    /// When the control plane last spoke of it or confirmed its digest.
-    pub heard_at: Option<u64>,
-    /// How long ago that was.
-    pub age: Option<u64>,
-    /// Why it cannot be had.
-    pub missing: Option<Reason>,
-}
-
-/// One bulkhead of a service.
-#[derive(Clone, Debug, Serialize)]
-pub struct BulkheadStatus {
-    /// Its name.
-    pub name: Label,
-    /// The route it counts apart; empty where it does not.
-    pub route: String,
-    /// What it counts apart.
-    pub by: &'static str,
-    /// How many it holds, of each that it counts apart.
-    pub holds: u32,
-    /// How many are in it, all together.
-    pub in_flight: u64,
-    /// How many hold a place there for one key at most.
-    pub most: u64,
-    /// Requests that it refused.
-    pub refused: u64,
-}
-
-/// One limit of a service.
-#[derive(Clone, Debug, Serialize)]
-pub struct LimitStatus {
-    /// Its name.
-    pub name: Label,
-    /// The route it counts apart; empty where it does not.
-    pub route: String,
-    /// How it counts.
-    pub kind: &'static str,
-    /// Requests per second that this host allows.
-    pub allows: f64,
-    /// How much of it is taken, of 1, by whoever took most.
-    pub taken: f32,
-    /// Callers or header values that it has in mind; `None` where it counts everyone together.
-    pub keys: Option<usize>,
-    /// Requests it refused.
-    pub refused: u64,
-}
-
-/// The breaker of one route.
-#[derive(Clone, Debug, Serialize)]
-pub struct BreakerStatus {
-    /// The route; empty for what no route matches.
-    pub route: String,
-    /// `closed`, `open` or `half-open`.
-    pub state: &'static str,
-    /// How often it opened.
-    pub opened: u64,
-}
-
-/// One endpoint of a service.
-#[derive(Clone, Debug, Serialize)]
-pub struct EndpointStatus {
-    /// Where it is.
-    pub address: std::net::SocketAddr,
-    /// Its lease, as the control plane says: `listed`, or why it is listed no more.
-    pub lease: &'static str,
-    /// Its owner's word.
-    pub readiness: Readiness,
-    /// Its health check: `passes` or `fails`; empty where nobody asks.
-    pub check: &'static str,
-    /// Its breaker: `closed`, `open` or `half-open`; empty where nothing opens it.
-    pub breaker: &'static str,
-    /// What traffic finds: `fit`, `ramping`, `ejected` or `on-trial`.
-    pub traffic: &'static str,
-    /// How many requests may be in flight to it, where a cap was found.
-    pub cap: Option<u32>,
-}
-
 /// One instance of this host.
 #[derive(Clone, Debug, Serialize)]
 pub struct InstanceStatus {
@@ -259,11 +162,21 @@ impl Status {
     }
 }
 
+/// What the control thread writes down: all but the services as they are shown, and each service as it was published.
+/// What is shown of a service is looked at when somebody asks: there may be thousands, and mostly nobody does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) rest: Status,
+    pub(crate) services: Vec<ServiceLine>,
+    /// How many health checks of each were bad and good.
+    pub(crate) checked: BTreeMap<ServiceKey, [u64; 2]>,
+}
+
 /// Reads the status from any thread.
 #[derive(Clone, Debug)]
 pub struct StatusView {
-    // Locked for the time of a copy, about once a second; no request ever waits for it.
-    shared: Arc<Mutex<Status>>,
+    // Locked for the time of a copy of handles; no request ever waits for it.
+    shared: Arc<Mutex<Written>>,
     clock: Clock,
 }
 
@@ -274,23 +187,32 @@ impl StatusView {
 
     /// The status, with ages as of now.
     pub fn get(&self) -> Status {
-        let mut status = self.locked().clone();
+        let Written { rest, services, checked } = self.locked().clone();
+        let counts = |line: &ServiceLine| checked.get(&line.service).copied().unwrap_or_default();
+        let services =
+            services.iter().map(|line| ServiceStatus::of(line, counts(line), self.clock)).collect();
+        Status { services, ..self.aged(rest) }
+    }
+
+    /// The same without the services.
+    pub fn brief(&self) -> Status {
+        let rest = self.locked().rest.clone();
+        self.aged(rest)
+    }
+
+    fn aged(&self, mut status: Status) -> Status {
         let now = self.clock.wall(self.clock.now());
-        let age = |at: Option<u64>| at.map(|at| now.saturating_sub(at));
-        for service in &mut status.services {
-            service.age = age(service.heard_at);
-        }
         for control in status.control.iter_mut().chain(&mut status.also) {
-            control.age = age(control.heard_at);
+            control.age = control.heard_at.map(|at| now.saturating_sub(at));
         }
         status
     }
 
-    pub(crate) fn set(&self, status: Status) {
-        *self.locked() = status;
+    pub(crate) fn set(&self, written: Written) {
+        *self.locked() = written;
     }
 
-    fn locked(&self) -> MutexGuard<'_, Status> {
+    fn locked(&self) -> MutexGuard<'_, Written> {
         // A reader that panicked left the value whole: it is only ever replaced.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
