@@ -111,11 +111,19 @@ impl SnapshotFile {
     /// # Errors
     /// Those of the file system; the old snapshot is then still there.
     pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
+        self.write(&snapshot.encode()?)
+    }
+
+    /// The same of a snapshot's bytes.
+    ///
+    /// # Errors
+    /// Those of the file system; the old snapshot is then still there.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
         let path = self.path();
         let beside = path.with_extension("new");
         let mut file = File::create(&beside)?;
-        file.write_all(&snapshot.encode()?)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, &path)?;
         File::open(&self.directory)?.sync_all()
