@@ -41,7 +41,7 @@ use crate::log::{self, AccessLog};
 use crate::memory;
 use crate::metrics::{Limit, Meters, catalogue};
 use crate::notify;
-use crate::publish::{Publisher, ServiceView};
+use crate::publish::{Publisher, ServiceView, Update};
 use crate::successor::{Predecessor, READY_WITHIN, Successor};
 use crate::tls::{self, Tls};
 use crate::wire::h1;
@@ -216,6 +216,7 @@ pub fn start(
     let meters = Meters::new(clock);
     writer.watch(&meters);
     watch(&meters, &shared);
+    shared.inbound.values().cloned().map(Update::Inbound).for_each(|update| meters.publish(&update));
     let certificates = Arc::clone(&tls);
     meters.watch(move |sheet| certificates.collect(sheet));
 
@@ -248,7 +249,7 @@ pub fn start(
         in_flight: Box::new(move || host.in_flight() as usize),
         open: Box::new(move || crowd.open()),
         inbound: shared.inbound.values().cloned().collect(),
-        publisher: Publisher::new(publish),
+        publisher: Publisher::new(publish, Arc::clone(&meters)),
         tls,
         asks: asked,
     })

@@ -24,14 +24,17 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 
+pub use levels::ENDPOINTS_MAX;
 pub use limits::Limit;
-pub use service::{EndpointMeters, RouteMeters};
+pub use service::RouteMeters;
 pub use sheet::Sheet;
-pub use worker::{ENDPOINTS_MAX, SERVICES_MAX, WorkerMeters};
+pub use worker::{SERVICES_MAX, WorkerMeters};
 
-use self::levels::Published;
+use self::cell::Count;
+use self::levels::Levels;
 use self::worker::WorkerCells;
 use crate::clock::Clock;
+use crate::publish::{ServiceView, Update};
 
 /// Fills in what is not counted but looked at: called at each scrape.
 type Source = Box<dyn Fn(&mut Sheet) + Send + Sync>;
@@ -45,7 +48,10 @@ pub struct Meters {
 struct Cells {
     clock: Clock,
     workers: Mutex<Vec<Arc<WorkerCells>>>,
-    published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
+    published: Mutex<BTreeMap<ServiceKey, ServiceView>>,
+    /// The lines before the local apps.
+    inbound: Mutex<BTreeMap<ServiceKey, ServiceView>>,
+    endpoints_overflow: Count,
     sources: Mutex<Vec<Source>>,
 }
 
@@ -58,8 +64,9 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Meters {
     /// Meters that count nothing yet.
     pub fn new(clock: Clock) -> Arc<Self> {
-        let (workers, published, sources) = Default::default();
-        let cells = Arc::new(Cells { clock, workers, published, sources });
+        let (workers, published, inbound, endpoints_overflow, sources) = Default::default();
+        let cells = Cells { clock, workers, published, inbound, endpoints_overflow, sources };
+        let cells = Arc::new(cells);
         let registry = Registry::new();
         let scraped = Scraped { descs: descs(), cells: Arc::clone(&cells) };
         // Refused only when two families share a name, which a test of the catalogue rules out.
@@ -75,7 +82,20 @@ impl Meters {
     pub fn worker(&self) -> WorkerMeters {
         let cells = Arc::new(WorkerCells::default());
         lock(&self.cells.workers).push(Arc::clone(&cells));
-        WorkerMeters::new(cells, Arc::clone(&self.cells.published))
+        WorkerMeters::new(cells)
+    }
+
+    /// The workers are told this. Said by one thread, which tells everything.
+    pub(crate) fn publish(&self, update: &Update) {
+        let (published, view) = match update {
+            Update::Service(view) => (&self.cells.published, view),
+            Update::Inbound(view) => (&self.cells.inbound, view),
+            Update::Gone(_) | Update::Missing { .. } => return,
+        };
+        let over = |view: &ServiceView| view.list.endpoints.len().saturating_sub(ENDPOINTS_MAX) as u64;
+        let before = lock(published).insert(view.key.clone(), view.clone());
+        let more = over(view).saturating_sub(before.as_ref().map_or(0, over));
+        self.cells.endpoints_overflow.add(more);
     }
 
     /// Has `source` looked at with each scrape.
@@ -121,8 +141,16 @@ impl Collector for Scraped {
         for worker in &*lock(&self.cells.workers) {
             worker.collect(&mut sheet);
         }
-        for (service, published) in &*lock(&self.cells.published) {
-            published.collect(&service.to_string(), self.cells.clock.now(), &mut sheet);
+        let overflow = self.cells.endpoints_overflow.get() as f64;
+        sheet.add(&catalogue::LABEL_OVERFLOW, &[catalogue::ATTEMPTS.name], overflow);
+        sheet.add(&catalogue::LIMIT_HITS, &[Limit::Labels.as_str()], overflow);
+        for (service, view) in &*lock(&self.cells.published) {
+            let service = service.to_string();
+            Levels::of(&service, view).collect(self.cells.clock.now(), &mut sheet);
+            Levels::of(&service, view).collect_attempts(&mut sheet);
+        }
+        for (service, view) in &*lock(&self.cells.inbound) {
+            Levels::of(&service.to_string(), view).collect_attempts(&mut sheet);
         }
         process::collect(&mut sheet);
         for source in &*lock(&self.cells.sources) {

@@ -62,7 +62,8 @@ pub struct Pool {
     age: Option<Duration>,
 }
 
-struct Idle {
+/// A connection that nobody uses.
+pub struct Idle {
     wire: Box<Client<Link>>,
     since: Moment,
     retires: Option<Moment>,
@@ -169,20 +170,23 @@ impl Pool {
 
     /// Closes what is too old or has been idle for too long.
     pub fn sweep(&self, now: Moment) {
-        self.keep(|_, stack| {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|_, stack| {
             stack.retain(|idle| now.since(idle.since) <= self.longest && !idle.is_old(now));
             !stack.is_empty()
         });
+        self.count.set(idle.values().map(Vec::len).sum());
     }
 
-    /// Closes everything to endpoints that are `gone`.
-    pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) {
-        self.keep(|place, _| !gone(&place.address));
-    }
-
-    fn keep(&self, keep: impl FnMut(&Place, &mut Vec<Idle>) -> bool) {
-        self.idle.borrow_mut().retain(keep);
-        self.count.set(self.idle.borrow().values().map(Vec::len).sum());
+    /// Takes out everything to endpoints that are `gone`. Dropping them closes them, which takes the kernel its time:
+    /// whoever has many lets others have their turn.
+    #[must_use]
+    pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) -> Vec<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        let gone: Vec<Idle> =
+            idle.extract_if(|place, _| gone(&place.address)).flat_map(|(_, stack)| stack).collect();
+        self.count.set(self.count.get() - gone.len());
+        gone
     }
 
     /// How many connections are idle.

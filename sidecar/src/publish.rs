@@ -3,6 +3,7 @@
 //! A service's plan and list are separate `Arc`s, so that each is swapped alone. Nothing here decides; it
 //! never waits either, because a worker's inbox has no bound of its own: it holds at most what changed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::{Reason, ServiceKey};
@@ -10,6 +11,8 @@ use sidecar_core::endpoint::EndpointList;
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::metrics::Meters;
 
 /// Services watched by the control thread, and asked for by a worker, at most. Names come from clients, and a
 /// client may make up any number of them.
@@ -35,6 +38,8 @@ pub enum Update {
     Service(ServiceView),
     /// The plan of a local app's own line changed.
     Inbound(ServiceView),
+    /// A list held hosts at these addresses and holds them no longer.
+    Gone(Arc<[SocketAddr]>),
     /// A service that was asked for cannot be had for now. An [`Update::Service`] follows when it can.
     Missing {
         /// Which service.
@@ -51,20 +56,21 @@ pub enum Ask {
     Service(ServiceKey),
 }
 
-/// The workers' inboxes.
-#[derive(Clone, Debug)]
+/// The workers' inboxes, and the meters, which show what is told.
 pub struct Publisher {
     workers: Vec<UnboundedSender<Update>>,
+    meters: Arc<Meters>,
 }
 
 impl Publisher {
     /// Tells each of `workers` everything.
-    pub fn new(workers: Vec<UnboundedSender<Update>>) -> Self {
-        Self { workers }
+    pub fn new(workers: Vec<UnboundedSender<Update>>, meters: Arc<Meters>) -> Self {
+        Self { workers, meters }
     }
 
     /// Tells every worker. One that ended hears nothing more, and nobody minds.
     pub fn tell(&self, update: &Update) {
+        self.meters.publish(update);
         for worker in &self.workers {
             // A worker that is gone serves nobody who could miss this.
             _ = worker.send(update.clone());

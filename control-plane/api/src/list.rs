@@ -1,6 +1,6 @@
 //! The instances of one service, and how a list changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,23 +100,34 @@ impl Delta {
     /// change only adds and fits any list. Returns the new list, or `None` when this change is for another
     /// list and the receiver must ask for everything.
     ///
-    /// The result holds whatever the change says; holding on to hosts that still serve is the receiver's
+    /// Only what changes is digested: `list` is taken to say what its digest says. The result holds whatever the change says; holding on to hosts that still serve is the receiver's
     /// decision, not this function's.
     pub fn apply(&self, list: &List) -> Option<List> {
         let whole = self.base == Digest::EMPTY && self.complete;
         if self.base != list.digest && !whole && self.complete {
             return None;
         }
-        let kept = if whole { &[][..] } else { &list.instances[..] };
-        let mut instances: BTreeMap<_, _> = kept.iter().map(|i| (i.key.clone(), i.clone())).collect();
-        for removal in self.remove.iter().filter(|_| self.complete) {
-            instances.remove(&removal.key);
+        let (kept, mut digest) =
+            if whole { (&[][..], Digest::EMPTY) } else { (&list.instances[..], list.digest) };
+        let remove = self.remove.iter().filter(|_| self.complete);
+        let remove: BTreeSet<&InstanceKey> = remove.map(|removal| &removal.key).collect();
+        let upsert: BTreeMap<&InstanceKey, &Instance> = self.upsert.iter().map(|i| (&i.key, i)).collect();
+        let mut instances = Vec::with_capacity(kept.len() + upsert.len());
+        for instance in kept {
+            if remove.contains(&instance.key) || upsert.contains_key(&instance.key) {
+                digest -= instance.digest();
+            } else {
+                instances.push(instance.clone());
+            }
         }
-        for instance in &self.upsert {
-            instances.insert(instance.key.clone(), instance.clone());
+        for instance in upsert.into_values() {
+            digest += instance.digest();
+            instances.push(instance.clone());
         }
-        let list = List::new(self.service.clone(), self.revision, instances.into_values().collect());
-        (list.digest == self.digest || !self.complete).then_some(list)
+        // Two runs, each in its order: they are merged.
+        instances.sort_by(|a, b| a.key.cmp(&b.key));
+        let list = List { service: self.service.clone(), revision: self.revision, digest, instances };
+        (digest == self.digest || !self.complete).then_some(list)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::choose::{Call, choose};
 use crate::classify;
 use crate::endpoint::Endpoint;
 use crate::exchange::Exchange;
+use crate::fate::Fate;
 use crate::judge;
 use crate::limit::Admission;
 use crate::outcome::{Body, Outcome};
@@ -106,6 +107,7 @@ pub fn is_taken(
         return true;
     }
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
+    attempt.ended(Fate::of(outcome));
     if let Some(note) = scratch.note_of(attempt.number()) {
         note.end(attempt, outcome, Then::Beside, now);
     }
@@ -122,6 +124,7 @@ pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, 
     }
     scratch.effects = scratch.effects.and(suspect::no_proof(call, attempt, now, dice));
     attempt.judged = true;
+    attempt.ended(Fate::Cancelled);
     if let Some(note) = scratch.note_of(attempt.number()) {
         note.overtaken(attempt, now);
     }

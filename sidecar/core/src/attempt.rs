@@ -11,6 +11,7 @@ use api::policy::Breaker as Settings;
 use crate::breaker::{Breaker, Ending, Pass, Permit};
 use crate::bulkhead::{self, Place, Places};
 use crate::endpoint::{Endpoint, EndpointCell};
+use crate::fate::Fate;
 use crate::flight::Held;
 use crate::health::TrialPermit;
 use crate::knee::Sample;
@@ -32,6 +33,8 @@ pub struct Attempt {
     pub(crate) trial: Option<TrialPermit>,
     pub(crate) permit: Option<Permit<EndpointCell>>,
     pub(crate) judged: bool,
+    /// Whether its fate was counted.
+    counted: bool,
     /// The run of failures that the good head of its answer ended: a cut body takes that back.
     pub(crate) run: u32,
     /// When the head of an answer came whose verdict falls with its trailers.
@@ -88,6 +91,7 @@ impl Attempt {
             trial,
             permit,
             judged: false,
+            counted: false,
             run: 0,
             later: None,
             said: None,
@@ -154,9 +158,15 @@ impl Attempt {
         }
     }
 
+    /// This became of it.
+    pub(crate) fn ended(&mut self, fate: Fate) {
+        self.endpoint.cell.fates.tell(fate);
+        self.counted = true;
+    }
+
     /// It is not made after all: nothing was sent, and nobody is to blame.
     pub(crate) fn unused(mut self) {
-        self.judged = true;
+        (self.judged, self.counted) = (true, true);
         if let Some(permit) = self.permit.take() {
             permit.unused();
         }
@@ -177,6 +187,9 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.judged {
             self.service.tell_cancelled();
+        }
+        if !self.counted {
+            self.ended(Fate::Cancelled);
         }
         if self.trial.is_some() {
             // The permit goes back with this guard: let the next choice look for due trials.

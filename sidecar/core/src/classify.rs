@@ -12,6 +12,7 @@ use api::{Moment, Reason};
 use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::dice;
+use crate::fate::Fate;
 use crate::judge::{self, Judged};
 use crate::outcome::{Answer, Body, Fault, FaultKind, Outcome, Pushback, Sent};
 use crate::refusal::Refusal;
@@ -60,6 +61,7 @@ pub fn classify(
         }
         false => (Then::Answered, now),
     };
+    attempt.ended(Fate::of(outcome));
     if let Some(note) = scratch.note_of(attempt.number()) {
         note.end(attempt, outcome, then, now);
     }

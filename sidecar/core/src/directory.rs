@@ -5,6 +5,7 @@
 //! *absent* may still serve, and goes only when it does not: no loss of memory elsewhere empties a list of
 //! serving instances. The own address is never in it: a request would come back to its sender.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use api::{Cause, Delta, Instance, InstanceKey, List, Moment, ServiceKey, Share};
 
 use crate::endpoint::{Endpoint, EndpointCell, EndpointList};
-use crate::parts::{Standing, Wants};
+use crate::parts::{Parts, Standing, Wants};
 
 mod told;
 
@@ -199,44 +200,48 @@ impl Directory {
 
     fn settle(&mut self, now: Moment, causes: &BTreeMap<InstanceKey, Cause>) -> Changes {
         self.listed = self.told.together();
-        let told = self.listed.clone();
-        let mut before: BTreeMap<InstanceKey, Arc<Endpoint>> =
-            self.current.endpoints.iter().map(|e| (e.instance.key.clone(), e.clone())).collect();
-        let warm = !before.is_empty();
+        let (told, current) = (self.listed.clone(), self.current.clone());
+        // Both stand in the order of keys and are walked once: who stays costs a look.
+        let mut before = current.endpoints.iter().peekable();
+        let mut missing = Vec::new();
         let mut changes = Changes::default();
         let mut endpoints = Vec::with_capacity(told.instances.len());
         for instance in &told.instances {
             if self.own.contains(&instance.address) {
                 continue;
             }
-            endpoints.push(match before.remove(&instance.key) {
+            let key = |endpoint: &Arc<Endpoint>| endpoint.instance.key.cmp(&instance.key);
+            while let Some(endpoint) = before.next_if(|endpoint| key(endpoint) == Ordering::Less) {
+                missing.push(endpoint);
+            }
+            endpoints.push(match before.next_if(|endpoint| key(endpoint) == Ordering::Equal) {
                 Some(endpoint) => {
                     changes.kept += 1;
                     changed(endpoint, instance, None)
                 }
                 None => {
-                    let endpoint = self.join(instance, warm, now);
+                    let endpoint = self.join(instance, !current.endpoints.is_empty(), now);
                     changes.added.push(endpoint.clone());
                     endpoint
                 }
             });
         }
+        missing.extend(before);
         let cause = |endpoint: &Endpoint| {
             causes.get(&endpoint.instance.key).copied().or(endpoint.held).unwrap_or(Cause::Absent)
         };
-        let unwilled = before.values().filter(|e| e.held.is_none() && !cause(e).willed()).count();
-        let blast = unwilled as u64 > BLAST.of(self.current.endpoints.len() as u64).max(1);
-        for endpoint in before.into_values() {
-            let cause = cause(&endpoint);
+        let unwilled = missing.iter().filter(|e| e.held.is_none() && !cause(e).willed()).count();
+        let blast = unwilled as u64 > BLAST.of(current.endpoints.len() as u64).max(1);
+        for endpoint in missing {
+            let cause = cause(endpoint);
             let stays = endpoint.held.is_some() || blast || endpoint.serves(now);
             let last = endpoints.is_empty();
             if !cause.willed() && (last || (stays && !endpoint.cell.health.ask().is_out())) {
-                let instance = endpoint.instance.clone();
-                let held = changed(endpoint, &instance, Some(cause));
+                let held = changed(endpoint, &endpoint.instance, Some(cause));
                 changes.held.push(held.clone());
                 endpoints.push(held);
             } else {
-                changes.gone.push((endpoint, cause));
+                changes.gone.push((endpoint.clone(), cause));
             }
         }
         self.plan_review(now, &endpoints);
@@ -262,15 +267,16 @@ impl Directory {
     fn publish(&mut self, mut endpoints: Vec<Arc<Endpoint>>) {
         endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
         let told = &self.listed;
-        let list = EndpointList::new(told.service.clone(), told.revision, told.digest, endpoints);
-        self.current = Arc::new(list.arranged(&self.wants, &self.standing, &self.current.parts));
+        let parts = Parts::of(&endpoints, &self.wants, &self.standing, Some(&self.current.parts));
+        let list = EndpointList::of(told.service.clone(), told.revision, told.digest, (endpoints, parts));
+        self.current = Arc::new(list);
     }
 }
 
 /// `endpoint` with `instance` and `held`; the very same when they say nothing new.
-fn changed(endpoint: Arc<Endpoint>, instance: &Instance, held: Option<Cause>) -> Arc<Endpoint> {
+fn changed(endpoint: &Arc<Endpoint>, instance: &Instance, held: Option<Cause>) -> Arc<Endpoint> {
     if endpoint.instance == *instance && endpoint.held == held {
-        return endpoint;
+        return endpoint.clone();
     }
     let (id, cell) = (endpoint.id, endpoint.cell.clone());
     Arc::new(Endpoint { id, instance: instance.clone(), cell, held })

@@ -13,6 +13,7 @@ use api::{Cause, Digest, Instance, Moment, ServiceKey};
 use crate::abandoned::Abandoned;
 use crate::breaker::{Breaker, Breaks};
 use crate::ewma::Ewma;
+use crate::fate::Fates;
 use crate::flight::{Counted, Gauge};
 use crate::health::{self, Health};
 use crate::idle::IdleLimit;
@@ -63,6 +64,8 @@ pub struct EndpointCell {
     /// How many requests it works on at a time, as found.
     pub knee: Knee,
     abandoned: Abandoned,
+    /// What became of the attempts at it.
+    pub fates: Fates,
 }
 
 impl EndpointCell {
@@ -254,6 +257,16 @@ impl EndpointList {
     /// A list of `endpoints`, all alike.
     pub fn new(service: ServiceKey, revision: u64, digest: Digest, endpoints: Vec<Arc<Endpoint>>) -> Self {
         let parts = Parts::of(&endpoints, &Wants::default(), &Standing::default(), None);
+        Self::of(service, revision, digest, (endpoints, parts))
+    }
+
+    /// A list of `endpoints` that fall into these parts.
+    pub(crate) fn of(
+        service: ServiceKey,
+        revision: u64,
+        digest: Digest,
+        (endpoints, parts): (Vec<Arc<Endpoint>>, Parts),
+    ) -> Self {
         let mut ids: Vec<(u32, u32)> = endpoints.iter().map(|endpoint| endpoint.id).zip(0..).collect();
         ids.sort_unstable();
         Self { service, revision, digest, endpoints, parts, ids }

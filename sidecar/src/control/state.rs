@@ -17,6 +17,8 @@ use api::traffic::Traffic;
 use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::clusters::Clusters;
 use sidecar_core::directory::{Changes, Directory, Teller};
+use sidecar_core::endpoint::EndpointList;
+use sidecar_core::left::left;
 use sidecar_core::limits::LimitWords;
 use sidecar_core::orders::Orders;
 use sidecar_core::parts::Standing;
@@ -48,6 +50,8 @@ struct Known {
     missing: Option<Reason>,
     /// Since when its list waits for the policies of its namespace.
     waits: Option<Moment>,
+    /// The list that the workers were told last.
+    published: Option<Arc<EndpointList>>,
 }
 
 /// A new list waits this long for policies that were never heard: they travel beside it, and the first request
@@ -61,7 +65,7 @@ const SPOKEN_OF_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceLine {
     pub(crate) service: ServiceKey,
-    pub(crate) list: Arc<sidecar_core::endpoint::EndpointList>,
+    pub(crate) list: Arc<EndpointList>,
     pub(crate) fixed: bool,
     pub(crate) heard: Option<Moment>,
     pub(crate) told: bool,
@@ -158,7 +162,7 @@ impl State {
                 (known.plan, known.settings) = (Arc::new(plan), settings);
             }
             if known.told && (changed || waited || anew) {
-                updates.push(known.view(orders));
+                updates.extend(known.news(orders));
             }
         }
         updates
@@ -191,7 +195,7 @@ impl State {
         for (service, known) in &mut self.services {
             let mine = known.tellers.iter().filter(|teller| lost.contains(teller)).copied().collect();
             if known.directory.lose(now, &mine).is_some() && known.told && known.waits.is_none() {
-                updates.push(known.view(&self.orders));
+                updates.extend(known.news(&self.orders));
             } else if !known.told {
                 updates.extend(known.denied(service, lost));
             }
@@ -213,7 +217,7 @@ impl State {
         let (known, orders) = self.known(&list.service.clone());
         (known.fixed, known.told) = (true, true);
         known.directory.replace(now, list);
-        vec![known.view(orders)]
+        known.news(orders)
     }
 
     /// Starts from what a snapshot holds.
@@ -230,12 +234,15 @@ impl State {
                 if !known.fixed && known.tellers.contains(&teller) {
                     known.told = true;
                     restored.insert(list.service.clone());
+                    // What it says is read from what is in it: changes go by that.
+                    let list = List::new(list.service, list.revision, list.instances);
                     known.directory.replace_of(now, teller, list);
                 }
             }
         }
-        let restored = restored.iter().filter_map(|service| self.services.get(service));
-        restored.map(|known| known.view(&self.orders)).collect()
+        let Self { services, orders, .. } = self;
+        let restored = services.iter_mut().filter(|(service, _)| restored.contains(*service));
+        restored.flat_map(|(_, known)| known.news(orders)).collect()
     }
 
     /// The control plane told a change of a list.
@@ -273,7 +280,7 @@ impl State {
             known.waits.get_or_insert(now);
             return Ok(Vec::new());
         }
-        Ok(vec![known.view(&self.orders)])
+        Ok(known.news(&self.orders))
     }
 
     /// The control plane told the policies of a namespace, and the commands over them.
@@ -299,7 +306,7 @@ impl State {
     pub(crate) fn again(&self, service: &ServiceKey) -> Option<Update> {
         let known = self.services.get(service)?;
         if known.told {
-            return known.waits.is_none().then(|| known.view(&self.orders));
+            return known.waits.is_none().then(|| Update::Service(known.view(&self.orders)));
         }
         known.missing.map(|reason| Update::Missing { service: service.clone(), reason })
     }
@@ -310,9 +317,9 @@ impl State {
         let review = |known: &mut Known| {
             let left = known.directory.review(now).is_some();
             let late = known.waits.take_if(|since| now.since(*since) >= POLICIES_WITHIN).is_some();
-            (late || left && known.waits.is_none()).then(|| known.view(orders))
+            if late || left && known.waits.is_none() { known.news(orders) } else { Vec::new() }
         };
-        self.services.values_mut().filter_map(review).collect()
+        self.services.values_mut().flat_map(review).collect()
     }
 
     /// When to [`State::review`] next.
@@ -398,7 +405,7 @@ impl State {
             let Some(known) = known else { continue };
             let standing = Standing { zone: zone.clone(), callers: parts_of(&zones) };
             if known.directory.stand(standing) && known.told && known.waits.is_none() {
-                updates.push(known.view(orders));
+                updates.extend(known.news(orders));
             }
         }
         updates
@@ -508,16 +515,26 @@ impl Known {
             denied: BTreeSet::new(),
             missing: None,
             waits: None,
+            published: None,
         }
     }
 
-    fn view(&self, orders: &Orders) -> Update {
+    /// What the workers are told of it: how it is, and whom they were told of and nobody lists now.
+    fn news(&mut self, orders: &Orders) -> Vec<Update> {
+        let view = self.view(orders);
+        let before = self.published.replace(view.list.clone());
+        let gone = before.map(|before| left(&before, &view.list)).unwrap_or_default();
+        let gone = (!gone.is_empty()).then(|| Update::Gone(gone.into()));
+        [Update::Service(view)].into_iter().chain(gone).collect()
+    }
+
+    fn view(&self, orders: &Orders) -> ServiceView {
         let mut list = self.directory.current();
         if orders.shuns_any(&list.service) {
             list = self.directory.without(|key| orders.shuns(key));
         }
         let (plan, cell) = (self.plan.clone(), self.cell.clone());
-        Update::Service(ServiceView { key: list.service.clone(), plan, list, cell })
+        ServiceView { key: list.service.clone(), plan, list, cell }
     }
 
     /// What to keep of its lists, by who told them: who is held is the first's.
@@ -544,7 +561,10 @@ impl Known {
         if self.missing.replace(reason) == Some(reason) {
             return Vec::new();
         }
-        vec![Update::Missing { service: service.clone(), reason }]
+        let nobody = EndpointList::empty(service.clone());
+        let gone = self.published.take().map(|before| left(&before, &nobody)).unwrap_or_default();
+        let gone = (!gone.is_empty()).then(|| Update::Gone(gone.into()));
+        [Update::Missing { service: service.clone(), reason }].into_iter().chain(gone).collect()
     }
 
     /// Whether all who can be asked have said that there is no such service; who is lost cannot be, and makes it unsure.

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use self::fake::Fake;
 use super::*;
+use crate::metrics::Meters;
 use crate::publish::{ServiceView, Update};
 
 /// Longer than anything here takes on the slowest machine; reached only by a failure.
@@ -58,7 +59,7 @@ impl Sidecar {
             in_flight: Box::new(move || probe.load(Ordering::Relaxed)),
             open: Box::new(|| 0),
             inbound: Vec::new(),
-            publisher: Publisher::new(vec![worker]),
+            publisher: Publisher::new(vec![worker], Meters::new(Clock::start())),
             tls: Arc::default(),
             asks: asked,
         };
@@ -93,6 +94,7 @@ impl Sidecar {
     async fn missing(&mut self) -> Reason {
         match self.update().await {
             Update::Missing { reason, .. } => reason,
+            Update::Gone(_) => panic!("hosts are gone"),
             Update::Service(view) | Update::Inbound(view) => panic!("{view:?}"),
         }
     }

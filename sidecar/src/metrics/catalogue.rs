@@ -177,6 +177,8 @@ families! {
     REGISTERED = "outrigger_registered_instances", Gauge, "", [],
         "Local instances that are registered.";
     // The sidecar itself.
+    NEWS_TAKEN = "outrigger_worker_news_seconds", Histogram, "seconds", [],
+        "How long a worker took to take a list or plan that changed: its requests wait meanwhile.";
     LOG_DROPPED = "outrigger_log_lines_dropped_total", Counter, "", [],
         "Log lines dropped because the writer could not keep up.";
     LABEL_OVERFLOW = "outrigger_label_overflow_total", Counter, "", ["metric"],

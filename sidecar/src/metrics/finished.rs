@@ -1,7 +1,5 @@
 //! One finished request, counted once, from its seen.
 
-use std::sync::Arc;
-
 use api::Reason;
 use sidecar_core::outcome::Sent;
 use sidecar_core::record::Glance;
@@ -9,7 +7,7 @@ use sidecar_core::resend::FREE_MAX;
 use sidecar_core::scratch::{AttemptNote, Effects, How, Then};
 
 use super::limits::Limit;
-use super::service::{EndpointMeters, Hedged, RouteMeters};
+use super::service::{Hedged, RouteMeters};
 use super::worker::WorkerMeters;
 
 /// Answers that a client can provoke with any name it likes: their services get no series of their own.
@@ -25,7 +23,7 @@ impl WorkerMeters {
             let route = resolved.route(seen.route);
             self.request(seen, effects, &route);
             for attempt in seen.attempts {
-                self.attempt(&route, self.endpoint_of(resolved, attempt.address), attempt);
+                self.attempt(&route, attempt);
             }
         });
     }
@@ -54,19 +52,10 @@ impl WorkerMeters {
         }
     }
 
-    fn attempt(&self, route: &RouteMeters, endpoint: Option<Arc<EndpointMeters>>, attempt: &AttemptNote) {
+    fn attempt(&self, route: &RouteMeters, attempt: &AttemptNote) {
         self.connection(attempt.reused, attempt.connected.is_some());
         if let Some(ended) = attempt.ended.filter(|_| attempt.status > 0) {
             route.first_byte(ended.since(attempt.began));
-        }
-        if let Some(endpoint) = endpoint {
-            match attempt.then {
-                Then::Dropped | Then::Overtaken => endpoint.cancelled(),
-                _ if attempt.reason.is_none() && attempt.connected.is_some() && attempt.status < 500 => {
-                    endpoint.ok()
-                }
-                _ => endpoint.failed(),
-            }
         }
         if attempt.how == How::Beside {
             route.hedged(match attempt.then {

@@ -1,15 +1,18 @@
-//! What is looked at and not counted: the endpoints of each service by state, and its load budget.
+//! What is looked at when somebody scrapes: the endpoints of each service by state, what became of the attempts at each,
+//! and the service's load budget.
 
 use std::sync::Arc;
 
-use api::policy::Retry;
 use api::{Label, Moment, Readiness};
-use sidecar_core::endpoint::{Endpoint, EndpointList};
-use sidecar_core::plan::ServicePlan;
-use sidecar_core::service::ServiceCell;
+use sidecar_core::endpoint::Endpoint;
+use sidecar_core::fate::Fate;
 
 use super::catalogue as c;
 use super::sheet::Sheet;
+use crate::publish::ServiceView;
+
+/// Endpoints of one service whose attempts are counted apart.
+pub const ENDPOINTS_MAX: usize = 1_000;
 
 /// An endpoint's states, as the label `state` says them.
 const STATES: [&str; 6] = ["ready", "unready", "draining", "check-fails", "ejected", "held"];
@@ -17,50 +20,55 @@ const STATES: [&str; 6] = ["ready", "unready", "draining", "check-fails", "eject
 /// A breaker's states, likewise.
 const BREAKER_STATES: [&str; 3] = ["closed", "open", "half-open"];
 
-/// A service as it was last published. Host-wide: whichever worker heard of it last put it here.
-#[derive(Debug)]
-pub(super) struct Published {
-    cell: Arc<ServiceCell>,
-    /// The settings of what no route matches: the budget's, as most requests see them.
-    retry: Option<Retry>,
-    endpoints: Vec<Arc<Endpoint>>,
-    plan: Arc<ServicePlan>,
+/// A service as it was last published to the workers.
+pub(super) struct Levels<'a> {
+    service: &'a str,
+    view: &'a ServiceView,
+    endpoints: &'a [Arc<Endpoint>],
 }
 
-impl Published {
-    pub(super) fn new(plan: &Arc<ServicePlan>, list: &EndpointList) -> Self {
-        let retry = plan.routes.last().map(|route| route.everyone.settings.retry.clone());
-        Self {
-            cell: Arc::clone(&plan.cell),
-            retry,
-            endpoints: list.endpoints.clone(),
-            plan: Arc::clone(plan),
+impl<'a> Levels<'a> {
+    pub(super) fn of(service: &'a str, view: &'a ServiceView) -> Self {
+        Self { service, view, endpoints: &view.list.endpoints }
+    }
+
+    /// What became of the attempts at each endpoint.
+    pub(super) fn collect_attempts(&self, sheet: &mut Sheet) {
+        for endpoint in self.endpoints.iter().take(ENDPOINTS_MAX) {
+            let address = endpoint.instance.address.to_string();
+            for fate in Fate::ALL {
+                let count = endpoint.cell.fates.ask(*fate);
+                sheet.add(&c::ATTEMPTS, &[self.service, &address, fate.as_str()], count as f64);
+            }
         }
     }
 
-    pub(super) fn collect(&self, service: &str, now: Moment, sheet: &mut Sheet) {
+    pub(super) fn collect(&self, now: Moment, sheet: &mut Sheet) {
+        let Self { service, view, .. } = self;
         for wanted in STATES {
             let count = self.endpoints.iter().filter(|endpoint| state(endpoint) == wanted).count();
             sheet.set(&c::ENDPOINTS, &[service, wanted], count as f64);
         }
-        for endpoint in &self.endpoints {
+        for endpoint in self.endpoints {
             if let Some(cap) = endpoint.cell.knee.cap() {
                 let address = endpoint.instance.address.to_string();
                 sheet.set(&c::ENDPOINT_CAP, &[service, &address], f64::from(cap));
             }
         }
-        if let Some(retry) = &self.retry {
-            let balance = self.cell.budget.balance(now, retry);
+        // The settings of what no route matches: the budget's, as most requests see them.
+        if let Some(route) = view.plan.routes.last() {
+            let balance = view.plan.cell.budget.balance(now, &route.everyone.settings.retry);
             let ratio = balance.spent as f64 / balance.allowed.max(1) as f64;
             sheet.set(&c::BUDGET_RATIO, &[service], ratio);
         }
-        self.collect_limits(service, now, sheet);
-        self.collect_bulkheads(service, sheet);
-        self.collect_breakers(service, sheet);
+        self.collect_limits(now, sheet);
+        self.collect_bulkheads(sheet);
+        self.collect_breakers(sheet);
     }
 
-    fn collect_bulkheads(&self, service: &str, sheet: &mut Sheet) {
-        for bulkhead in self.plan.each_bulkhead() {
+    fn collect_bulkheads(&self, sheet: &mut Sheet) {
+        let Self { service, view, .. } = self;
+        for bulkhead in view.plan.each_bulkhead() {
             let labels = &[service, bulkhead.words.name.as_str()];
             let (in_flight, most) = bulkhead.in_flight();
             sheet.add(&c::BULKHEAD_IN_FLIGHT, labels, in_flight as f64);
@@ -69,12 +77,13 @@ impl Published {
         }
     }
 
-    fn collect_breakers(&self, service: &str, sheet: &mut Sheet) {
+    fn collect_breakers(&self, sheet: &mut Sheet) {
+        let Self { service, view, .. } = self;
         for wanted in BREAKER_STATES {
             let is_so = |endpoint: &&Arc<Endpoint>| endpoint.cell.breaker.state().as_str() == wanted;
             sheet.set(&c::BREAKERS, &[service, wanted], self.endpoints.iter().filter(is_so).count() as f64);
         }
-        for route in &self.plan.routes {
+        for route in &view.plan.routes {
             let Some(breaker) = &route.breaker else { continue };
             let name = route.name.as_ref().map_or(super::service::NO_ROUTE, Label::as_str);
             for wanted in BREAKER_STATES {
@@ -85,8 +94,9 @@ impl Published {
         }
     }
 
-    fn collect_limits(&self, service: &str, now: Moment, sheet: &mut Sheet) {
-        for limit in self.plan.each_limit() {
+    fn collect_limits(&self, now: Moment, sheet: &mut Sheet) {
+        let Self { service, view, .. } = self;
+        for limit in view.plan.each_limit() {
             let labels = &[service, limit.limit.name.as_str()];
             let (taken, keys) = limit.taken(now);
             sheet.raise(&c::RATE_LIMIT_TAKEN, labels, taken.into());
@@ -95,7 +105,7 @@ impl Published {
                 sheet.raise(&c::RATE_LIMIT_KEYS, labels, keys as f64);
             }
         }
-        if let Some(limit) = &self.plan.per_endpoint {
+        if let Some(limit) = &view.plan.per_endpoint {
             let labels = &[service, limit.limit.name.as_str()];
             let taken = self.endpoints.iter().map(|endpoint| limit.taken(&endpoint.cell, now));
             sheet.raise(&c::RATE_LIMIT_TAKEN, labels, taken.fold(0.0, f32::max).into());

@@ -1,7 +1,6 @@
 //! What one worker counts of one service: handles that are resolved when a plan or a list is published.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,7 +86,6 @@ pub(super) struct ServiceCells {
     bytes_out: Count,
     /// Locked when a handle is resolved and when somebody scrapes, never by a request.
     routes: Mutex<BTreeMap<Option<Label>, Arc<RouteMeters>>>,
-    endpoints: Mutex<BTreeMap<SocketAddr, Arc<EndpointMeters>>>,
 }
 
 /// The values of the `code` label.
@@ -100,14 +98,6 @@ pub struct RouteMeters {
     /// By the hundreds; first those without a status, raw streams.
     codes: [Count; 6],
     took: Durations,
-}
-
-/// The handles of one endpoint, of one worker.
-#[derive(Debug, Default)]
-pub struct EndpointMeters {
-    ok: Count,
-    failed: Count,
-    cancelled: Count,
 }
 
 impl RouteMeters {
@@ -181,23 +171,6 @@ impl RouteMeters {
     }
 }
 
-impl EndpointMeters {
-    /// An attempt was answered well.
-    pub fn ok(&self) {
-        self.ok.add(1);
-    }
-
-    /// An attempt failed.
-    pub fn failed(&self) {
-        self.failed.add(1);
-    }
-
-    /// An attempt had no verdict: its client left.
-    pub fn cancelled(&self) {
-        self.cancelled.add(1);
-    }
-}
-
 impl ServiceCells {
     pub(super) fn route(self: &Arc<Self>, route: Option<&Label>) -> Arc<RouteMeters> {
         let mut routes = lock(&self.routes);
@@ -206,21 +179,6 @@ impl ServiceCells {
             Arc::new(RouteMeters { service: Arc::clone(self), codes, took })
         };
         Arc::clone(routes.entry(route.cloned()).or_insert_with(fresh))
-    }
-
-    /// The handles of `address`; `None` when `most` others have theirs.
-    pub(super) fn endpoint(&self, address: SocketAddr, most: usize) -> Option<Arc<EndpointMeters>> {
-        let mut endpoints = lock(&self.endpoints);
-        if endpoints.len() >= most && !endpoints.contains_key(&address) {
-            return None;
-        }
-        Some(Arc::clone(endpoints.entry(address).or_default()))
-    }
-
-    /// Forgets the endpoints that `listed` does not know.
-    pub(super) fn retain(&self, listed: impl Fn(&SocketAddr) -> bool) {
-        let mut endpoints = lock(&self.endpoints);
-        endpoints.retain(|address, _| listed(address));
     }
 
     /// Whether any handle was ever resolved.
@@ -266,14 +224,6 @@ impl ServiceCells {
                 sheet.add(&c::REQUESTS, &[service, route, class], count.get() as f64);
             }
             sheet.note(&c::REQUEST_DURATION, &[service, route], &meters.took);
-        }
-        for (address, meters) in &*lock(&self.endpoints) {
-            let address = address.to_string();
-            for (outcome, count) in
-                [("ok", &meters.ok), ("failed", &meters.failed), ("cancelled", &meters.cancelled)]
-            {
-                sheet.add(&c::ATTEMPTS, &[service, &address, outcome], count.get() as f64);
-            }
         }
     }
 }

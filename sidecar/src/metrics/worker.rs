@@ -1,28 +1,24 @@
 //! The meters of one worker.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use api::{Label, Reason, ServiceKey};
-use sidecar_core::endpoint::EndpointList;
 use sidecar_core::plan::ServicePlan;
 
 use super::catalogue as c;
-use super::cell::Count;
-use super::levels::Published;
+use super::cell::{Count, Durations};
 use super::limits::Limit;
 use super::lock;
-use super::service::{ByReason, EndpointMeters, RouteMeters, ServiceCells};
+use super::service::{ByReason, RouteMeters, ServiceCells};
 use super::sheet::Sheet;
 use crate::memory::Memory;
 use crate::quick::QuickMap;
 
 /// Services with counts of their own: 20 times what a host usually calls. Further ones count as `other`.
 pub const SERVICES_MAX: usize = 1_000;
-/// Endpoints of one service with counts of their own; further ones are not counted apart.
-pub const ENDPOINTS_MAX: usize = 1_000;
 /// The `service` label of requests that named no known service, so that no client can mint series.
 const OTHER: &str = "other";
 
@@ -45,15 +41,14 @@ pub(super) struct WorkerCells {
     probes_ok: Count,
     probes_failed: Count,
     hits: [Count; Limit::ALL.len()],
+    news: Durations,
     services_overflow: Count,
-    endpoints_overflow: Count,
 }
 
 /// Counts one worker's requests. It moves to its worker's thread and stays there.
 #[derive(Debug)]
 pub struct WorkerMeters {
     cells: Arc<WorkerCells>,
-    published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
     resolved: RefCell<QuickMap<ServiceKey, Resolved>>,
 }
 
@@ -62,7 +57,6 @@ pub struct WorkerMeters {
 pub(super) struct Resolved {
     cells: Arc<ServiceCells>,
     routes: Vec<(Option<Label>, Arc<RouteMeters>)>,
-    endpoints: QuickMap<SocketAddr, Arc<EndpointMeters>>,
 }
 
 impl Resolved {
@@ -78,55 +72,20 @@ impl Resolved {
 }
 
 impl WorkerMeters {
-    pub(super) fn new(
-        cells: Arc<WorkerCells>,
-        published: Arc<Mutex<BTreeMap<ServiceKey, Published>>>,
-    ) -> Self {
-        Self { cells, published, resolved: RefCell::default() }
+    pub(super) fn new(cells: Arc<WorkerCells>) -> Self {
+        Self { cells, resolved: RefCell::default() }
     }
 
-    /// Resolves every handle that requests of `plan`'s service will need, all at zero, and forgets the endpoints
-    /// that are not in `list` any more.
-    pub fn resolve(&self, plan: &Arc<ServicePlan>, list: &EndpointList) {
-        lock(&self.published).insert(plan.service.clone(), Published::new(plan, list));
+    /// Resolves every handle that requests of `plan`'s service will need, all at zero.
+    pub fn resolve(&self, plan: &ServicePlan) {
         for route in &plan.routes {
             self.route(&plan.service, route.name.as_ref());
-        }
-        let listed: HashSet<SocketAddr> = list.endpoints.iter().map(|e| e.instance.address).collect();
-        for endpoint in &list.endpoints {
-            self.endpoint(&plan.service, endpoint.instance.address);
-        }
-        if let Some(resolved) = self.resolved.borrow_mut().get_mut(&plan.service) {
-            resolved.endpoints.retain(|address, _| listed.contains(address));
-            resolved.cells.retain(|address| listed.contains(address));
         }
     }
 
     /// The handles of a route.
     pub fn route(&self, service: &ServiceKey, route: Option<&Label>) -> Arc<RouteMeters> {
         self.with(service, |resolved| resolved.route(route))
-    }
-
-    /// The handles of an endpoint; `None` when its service has as many as it may.
-    pub fn endpoint(&self, service: &ServiceKey, address: SocketAddr) -> Option<Arc<EndpointMeters>> {
-        self.with(service, |resolved| self.endpoint_of(resolved, address))
-    }
-
-    pub(super) fn endpoint_of(
-        &self,
-        resolved: &mut Resolved,
-        address: SocketAddr,
-    ) -> Option<Arc<EndpointMeters>> {
-        if let Some(meters) = resolved.endpoints.get(&address) {
-            return Some(Arc::clone(meters));
-        }
-        let Some(meters) = resolved.cells.endpoint(address, ENDPOINTS_MAX) else {
-            self.cells.endpoints_overflow.add(1);
-            self.limit_hit(Limit::Labels);
-            return None;
-        };
-        resolved.endpoints.insert(address, Arc::clone(&meters));
-        Some(meters)
     }
 
     /// The handles of requests that named no service there is.
@@ -149,7 +108,7 @@ impl WorkerMeters {
             Arc::clone(&self.cells.other)
         };
         drop(services);
-        let fresh = Resolved { cells, routes: Vec::new(), endpoints: QuickMap::default() };
+        let fresh = Resolved { cells, routes: Vec::new() };
         get(resolved.entry(service.clone()).or_insert(fresh))
     }
 
@@ -219,6 +178,11 @@ impl WorkerMeters {
         if answered { &self.cells.probes_ok } else { &self.cells.probes_failed }.add(1);
     }
 
+    /// A list or plan that changed was taken.
+    pub fn news_taken(&self, took: Duration) {
+        self.cells.news.note(took);
+    }
+
     /// A limit acted.
     pub fn limit_hit(&self, limit: Limit) {
         self.cells.hits[limit as usize].add(1);
@@ -245,7 +209,6 @@ impl WorkerCells {
             (&c::CONNECTIONS_OPENED, &["failed"], &self.not_opened),
             (&c::CONNECTIONS_REUSED, &[], &self.reused),
             (&c::LABEL_OVERFLOW, &[c::REQUESTS.name], &self.services_overflow),
-            (&c::LABEL_OVERFLOW, &[c::ATTEMPTS.name], &self.endpoints_overflow),
         ] {
             sheet.add(family, labels, count.get() as f64);
         }
@@ -255,6 +218,7 @@ impl WorkerCells {
         for (reason, count) in self.cut.iter().filter(|(_, count)| *count > 0) {
             sheet.add(&c::CONNECTIONS_CUT, &[reason.as_str()], count as f64);
         }
+        sheet.note(&c::NEWS_TAKEN, &[], &self.news);
         for (limit, count) in Limit::ALL.iter().zip(&self.hits) {
             sheet.add(&c::LIMIT_HITS, &[limit.as_str()], count.get() as f64);
         }

@@ -84,7 +84,7 @@ async fn who_left_the_list_is_let_go_and_nobody_else() {
     let (kept, gone) = (stays.place, leaves.place.address);
     pool.give(stays, at(0));
     pool.give(leaves, at(0));
-    pool.let_go(|address| *address == gone);
+    assert_eq!(pool.let_go(|address| *address == gone).len(), 1);
     assert_eq!(pool.idle(), 1);
     assert!(take(&pool, kept, at(0)).is_some());
 }
