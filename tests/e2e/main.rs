@@ -13,6 +13,7 @@ mod clients;
 mod clusters;
 mod commands;
 mod crash;
+mod cut;
 mod dead_app;
 mod demo;
 mod disk;

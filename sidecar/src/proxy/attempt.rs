@@ -7,6 +7,7 @@ use sidecar_core::limit::Admission;
 use super::beside::{Late, beside};
 use super::connect::connect;
 use super::forward::{Came, Forward};
+use super::whole::whole;
 use super::{Answer, Ongoing, tell_next_hop};
 use crate::publish::ServiceView;
 use crate::wire::Downstream;
@@ -27,6 +28,10 @@ pub(super) async fn run<D: Downstream>(
     let late = late_at(&ongoing.exchange, admission, &attempt, world.clock.now());
     let mut forward = Forward::begin(ongoing, (admission, &attempt), &mut conn, late);
     match forward.wait(world, ongoing, &attempt, &mut conn).await {
+        Came::Head(Ok(head)) if ongoing.exchange.may_repeat(admission.settings()) => {
+            let whole = whole(world, ongoing, &mut conn).await;
+            (attempt, whole.map(|()| (head, conn)))
+        }
         Came::Head(answer) => (attempt, answer.map(|head| (head, conn))),
         Came::Nothing => {
             let first = Late { attempt, conn, forward };

@@ -29,6 +29,7 @@ mod tunnel;
 mod upgrade;
 mod upload;
 mod wait;
+mod whole;
 
 use std::rc::Rc;
 

@@ -149,6 +149,11 @@ pub trait Upstream {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Broken>>;
     /// How the answer's body ends; meaningful after its final head.
     fn response_body(&self) -> BodyKind;
+    /// Ready once all of a short body of stated length is at hand, with none of it taken; at once where it is long or
+    /// its length unknown. It fails where such a body is cut.
+    fn poll_whole(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Poll::Ready(Ok(()))
+    }
     /// The next piece of the answer's body.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>>;
     /// What of the current request reached the kernel.

@@ -102,6 +102,10 @@ impl Upstream for UpstreamConn {
         either!(self, Self::{H1, H2}, it => it.response_body())
     }
 
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        either!(self, Self::{H1, H2}, it => it.poll_whole(cx))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
         either!(self, Self::{H1, H2}, it => it.poll_read(cx))
     }

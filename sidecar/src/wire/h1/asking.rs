@@ -11,6 +11,9 @@ use crate::wire::{BodyKind, Broken, Piece, Sent, Trailers};
 /// The most interim heads before a final one; an endpoint that sends more is not making progress.
 const MAX_INTERIM: u8 = 16;
 
+/// A body up to this long is short: half a read buffer, so that it has room behind its head.
+const SHORT: u64 = 8 * 1024;
+
 /// One connection to an endpoint, an exchange at a time.
 #[derive(Debug)]
 pub struct Asking {
@@ -116,6 +119,12 @@ impl Asking {
     /// How the answer's body ends.
     pub fn response_body(&self) -> BodyKind {
         self.body
+    }
+
+    /// Whether a part of a short body of stated length has yet to come; nothing of it was taken.
+    pub fn awaits_little(&self) -> bool {
+        let (left, here) = (self.inbound.decoder().left(), self.inbound.waiting() as u64);
+        left.is_some_and(|left| left <= SHORT && left > here)
     }
 
     /// The next piece of the answer's body; `None` when more bytes are needed.

@@ -73,6 +73,16 @@ impl<S: Socket> Upstream for Client<S> {
         self.machine.response_body()
     }
 
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while self.machine.awaits_little() {
+            if self.machine.inbound.ended() {
+                return Poll::Ready(Err(Broken::Cut));
+            }
+            ready!(self.poll_fill(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
         loop {
             match self.machine.piece()? {
