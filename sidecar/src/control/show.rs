@@ -10,12 +10,15 @@ use super::status::{InstanceStatus, PolicyStatus, Status, Written};
 const EVERY: Duration = Duration::from_secs(1);
 /// A burst of changes is written once.
 const APART: Duration = Duration::from_millis(50);
+/// And what is written takes a hundredth of the time at most, however many services there are.
+const REST: u32 = 100;
 
 /// Writes for as long as the process lives.
 pub(crate) async fn run(hub: &Hub) {
     loop {
+        let began = hub.clock.now();
         write(hub);
-        tokio::time::sleep(APART).await;
+        tokio::time::sleep(APART.max(hub.clock.now().since(began) * REST)).await;
         tokio::select! {
             () = hub.touched.notified() => {}
             () = tokio::time::sleep(EVERY) => {}
