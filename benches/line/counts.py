@@ -24,10 +24,10 @@ def allocations(dump):
     return sum(int(count) for number, count in calls if number in asks)
 
 
-def instructions(bench, name, letter, seconds=4):
+def instructions(bench, name, letter, seconds=4, services=None):
     """User instructions and allocations per request, counted by callgrind: free of noise, blind to the kernel."""
     out = bench.folder / f"callgrind.{name}.{letter}"
-    arm = bench.arm(name, ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}.%p"])
+    arm = bench.arm(name, ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}.%p"], services)
     load(letter, arm, 1)
     busiest = max(arm.pids, key=lambda pid: sum(cpu([pid])))
     control = lambda what: subprocess.run(["timeout", "20", "callgrind_control", what, str(busiest)], capture_output=True)
@@ -41,6 +41,17 @@ def instructions(bench, name, letter, seconds=4):
     if not counts:
         raise SystemExit(f"{name}, {letter}: callgrind counted nothing")
     return tuple(count / done for count in max(counts))
+
+
+def totals(out, pid, deed):
+    """Instructions of each thread of a process under callgrind while `deed` is done, those of the busiest first."""
+    control = lambda what: subprocess.run(["timeout", "60", "callgrind_control", what, str(pid)], capture_output=True)
+    control("--zero")
+    known = set(out.parent.glob(f"{out.name}*"))
+    deed()
+    control("--dump")
+    dumps = [f.read_text(errors="replace") for f in set(out.parent.glob(f"{out.name}*")) - known]
+    return {int(re.search(r"^thread: (\d+)", dump, re.M)[1]): sum(int(n) for n in re.findall(r"^totals: (\d+)", dump, re.M)) for dump in dumps}
 
 
 def syscalls(arm, letter, seconds=4):
@@ -123,6 +134,10 @@ def growth(bench, rounds, seconds):
     print(f"CPU per request with 1,000 services × 100 endpoints ÷ with one service of 3: {statistics.median(ratios):.3f} "
           f"({min(ratios):.3f}–{max(ratios):.3f}; goal ≤ 1.10)")
     print(f"resident: {resident(many.pids) / 1024:.1f} MiB and {resident(few.pids) / 1024:.1f} MiB")
+    few.stop()
+    many.stop()
+    counted = [instructions(bench, "outrigger", "a", services=services)[0] for services in (None, THOUSAND)]
+    print(f"instructions per request: {counted[1]:,.0f} and {counted[0]:,.0f}: {counted[1] / counted[0]:.3f}")
 
 
 def check(bench, ceilings):

@@ -14,7 +14,9 @@ import tomllib
 import counts
 from arms import ARMS, CANNOT
 from bench import Bench, cpu
+from changes import changes
 from first_byte import first_byte
+from layout import layout
 from loads import HERE, ROWS, load
 
 # Cores that others may use during a measurement before it is made again.
@@ -33,6 +35,8 @@ def words():
     mode.add_argument("--rss", action="store_true", help="memory at start, and with 10,000 idle connections")
     mode.add_argument("--wakeups", action="store_true", help="context switches per request near idle")
     mode.add_argument("--growth", action="store_true", help="ours with 1,000 services × 100 endpoints against ours with one")
+    mode.add_argument("--changes", action="store_true", help="ours while lists change: what holds a worker up, and what it costs")
+    mode.add_argument("--layout", action="store_true", help="writes src/order.txt anew: what every start and request of ours runs")
     mode.add_argument("--start", action="store_true", help="ours, from exec to the first answer")
     mode.add_argument("--check", action="store_true", help="ours against ceilings.toml; fails above one")
     said = ask.parse_args()
@@ -101,6 +105,10 @@ def main():
             counts.wakeups(bench, said.only)
         elif said.growth:
             counts.growth(bench, said.rounds, said.seconds)
+        elif said.changes:
+            changes(bench)
+        elif said.layout:
+            layout(bench)
         elif said.start:
             first_byte(bench)
         elif said.insn:

@@ -1,5 +1,6 @@
 //! What the benches share.
 
+pub mod line;
 pub mod resilience;
 pub mod scale;
 pub mod stages;

@@ -1,6 +1,6 @@
 //! The instances of one service, and how a list changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -110,22 +110,25 @@ impl Delta {
         let (kept, mut digest) =
             if whole { (&[][..], Digest::EMPTY) } else { (&list.instances[..], list.digest) };
         let remove = self.remove.iter().filter(|_| self.complete);
-        let remove: BTreeSet<&InstanceKey> = remove.map(|removal| &removal.key).collect();
-        let upsert: BTreeMap<&InstanceKey, &Instance> = self.upsert.iter().map(|i| (&i.key, i)).collect();
-        let mut instances = Vec::with_capacity(kept.len() + upsert.len());
-        for instance in kept {
-            if remove.contains(&instance.key) || upsert.contains_key(&instance.key) {
-                digest -= instance.digest();
-            } else {
-                instances.push(instance.clone());
+        let remove = remove.map(|removal| (&removal.key, None));
+        let upsert = self.upsert.iter().map(|instance| (&instance.key, Some(instance)));
+        let touched: BTreeMap<&InstanceKey, Option<&Instance>> = remove.chain(upsert).collect();
+        // Between two that change the list is copied as it is.
+        let (mut instances, mut from) = (Vec::with_capacity(kept.len() + self.upsert.len()), 0);
+        for (key, told) in touched {
+            let at = from + kept[from..].partition_point(|instance| instance.key < *key);
+            instances.extend_from_slice(&kept[from..at]);
+            from = at;
+            if let Some(known) = kept.get(at).filter(|instance| instance.key == *key) {
+                digest -= known.digest();
+                from += 1;
+            }
+            if let Some(told) = told {
+                digest += told.digest();
+                instances.push(told.clone());
             }
         }
-        for instance in upsert.into_values() {
-            digest += instance.digest();
-            instances.push(instance.clone());
-        }
-        // Two runs, each in its order: they are merged.
-        instances.sort_by(|a, b| a.key.cmp(&b.key));
+        instances.extend_from_slice(&kept[from..]);
         let list = List { service: self.service.clone(), revision: self.revision, digest, instances };
         (digest == self.digest || !self.complete).then_some(list)
     }

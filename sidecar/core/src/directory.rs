@@ -5,7 +5,6 @@
 //! *absent* may still serve, and goes only when it does not: no loss of memory elsewhere empties a list of
 //! serving instances. The own address is never in it: a request would come back to its sender.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -210,11 +209,13 @@ impl Directory {
             if self.own.contains(&instance.address) {
                 continue;
             }
-            let key = |endpoint: &Arc<Endpoint>| endpoint.instance.key.cmp(&instance.key);
-            while let Some(endpoint) = before.next_if(|endpoint| key(endpoint) == Ordering::Less) {
-                missing.push(endpoint);
+            // Mostly the next of both is the same one, which is found out for less than who comes first.
+            let same = |endpoint: &&Arc<Endpoint>| endpoint.instance.key == instance.key;
+            if !before.peek().is_some_and(same) {
+                let earlier = |endpoint: &&Arc<Endpoint>| endpoint.instance.key < instance.key;
+                missing.extend(std::iter::from_fn(|| before.next_if(earlier)));
             }
-            endpoints.push(match before.next_if(|endpoint| key(endpoint) == Ordering::Equal) {
+            endpoints.push(match before.next_if(same) {
                 Some(endpoint) => {
                     changes.kept += 1;
                     changed(endpoint, instance, None)
@@ -245,6 +246,9 @@ impl Directory {
             }
         }
         self.plan_review(now, &endpoints);
+        if !changes.held.is_empty() {
+            endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
+        }
         self.publish(endpoints);
         changes
     }
@@ -264,8 +268,8 @@ impl Directory {
         self.review_at = any.then(|| self.review_at.unwrap_or(now + REVIEW));
     }
 
-    fn publish(&mut self, mut endpoints: Vec<Arc<Endpoint>>) {
-        endpoints.sort_by(|a, b| a.instance.key.cmp(&b.instance.key));
+    /// The endpoints are these, in the order of keys.
+    fn publish(&mut self, endpoints: Vec<Arc<Endpoint>>) {
         let told = &self.listed;
         let parts = Parts::of(&endpoints, &self.wants, &self.standing, Some(&self.current.parts));
         let list = EndpointList::of(told.service.clone(), told.revision, told.digest, (endpoints, parts));

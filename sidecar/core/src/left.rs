@@ -12,13 +12,13 @@ use crate::endpoint::{Endpoint, EndpointList};
 pub fn left(before: &EndpointList, now: &EndpointList) -> Vec<SocketAddr> {
     let (mut left, mut at) = (Vec::new(), now.endpoints.iter().peekable());
     for endpoint in &before.endpoints {
+        if at.next_if(|other| Arc::ptr_eq(other, endpoint)).is_some() {
+            continue;
+        }
         let key = |other: &Arc<Endpoint>| other.instance.key.cmp(&endpoint.instance.key);
         while at.next_if(|other| key(other) == Ordering::Less).is_some() {}
-        let stays = |other: &Arc<Endpoint>| {
-            Arc::ptr_eq(other, endpoint) || other.instance.address == endpoint.instance.address
-        };
         let same = at.next_if(|other| key(other) == Ordering::Equal);
-        if !same.is_some_and(stays) {
+        if same.is_none_or(|other| other.instance.address != endpoint.instance.address) {
             left.push(endpoint.instance.address);
         }
     }

@@ -424,8 +424,10 @@ impl State {
 
     /// What policies in shadow of the services whose policies are `teller`'s would have done.
     pub(crate) fn shadows(&self, teller: Teller) -> Vec<ShadowReport> {
-        let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
-        its.filter_map(|(service, known)| Some(known.plan.shadow.as_ref()?.report(service))).collect()
+        let all = self.services.iter();
+        let any = all.filter_map(|(service, known)| Some((service, known.plan.shadow.as_ref()?)));
+        let its = any.filter(|(service, _)| self.lead(&service.namespace) == teller);
+        its.map(|(service, shadow)| shadow.report(service)).collect()
     }
 
     /// The limits of which this host spends a part that `teller` grants.
