@@ -16,7 +16,7 @@ from loads import TOOLS
 SERVICES, ENDPOINTS = 1_000, 100
 # A list of so many endpoints that comes and goes, so often.
 MANY, TIMES = 1_000, 20
-RATE, SECONDS = 100, 10
+RATE, SECONDS = 100, 30
 # Requests beside the changes, so that a worker has something else to do.
 BESIDE = 2_000
 

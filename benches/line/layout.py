@@ -15,7 +15,7 @@ from loads import load
 ORDER = Path("src/order.txt")
 ROWS = "acdefhmt"
 HEAD = """\
-# Functions that every start and request run, the busiest first: `benches/line/run --layout` writes this.
+# Functions that every start runs, then those that requests do, the busiest first: `benches/line/run --layout` writes this.
 """
 
 
@@ -23,16 +23,24 @@ def layout(bench):
     out = bench.folder / "callgrind.layout"
     under = ["valgrind", "--tool=callgrind", "--demangle=no", f"--callgrind-out-file={out}"]
     arm = bench.arm("outrigger", under, FIFTY)
+    time.sleep(2)
+    started = dumped(out, arm)
     for letter in ROWS:
         load(letter, arm, 2)
-    time.sleep(2)
+    both = {**dumped(out, arm), **started}
+    arm.stop()
+    # What every start runs stands together: a process that carries nothing yet touches no more.
+    ran = sorted(both, key=lambda name: (name not in started, -both[name], name))
+    ORDER.write_text(HEAD + "".join(f"{name}\n" for name in ran))
+    print(f"{len(started)} functions of a start and {len(both) - len(started)} of requests in {ORDER}")
+
+
+def dumped(out, arm):
+    """What ran since the last time."""
+    known = set(out.parent.glob(f"{out.name}*"))
     busiest = max(arm.pids, key=lambda pid: sum(cpu([pid])))
     subprocess.run(["callgrind_control", "--dump", str(busiest)], check=True, capture_output=True)
-    dump = "".join(file.read_text(errors="replace") for file in out.parent.glob(f"{out.name}*"))
-    arm.stop()
-    ran = sorted(costs(dump).items(), key=lambda pair: (-pair[1], pair[0]))
-    ORDER.write_text(HEAD + "".join(f"{name}\n" for name, _ in ran))
-    print(f"{len(ran)} functions in {ORDER}")
+    return costs("".join(file.read_text(errors="replace") for file in set(out.parent.glob(f"{out.name}*")) - known))
 
 
 def costs(dump):
