@@ -1,7 +1,7 @@
 """What a list that changes costs ours: how long it holds a worker up, and how much of a core a stream of changes takes.
 
 A control plane of the bench's own (`line-control`) tells 1,000 services of 100 endpoints, and `app`. The sidecar times
-each piece of news that a worker takes (`outrigger_worker_news_seconds`); callgrind says how many instructions that is.
+each piece of news that a worker takes (`outrigger_worker_news_seconds`).
 """
 import json
 import re
@@ -9,8 +9,7 @@ import subprocess
 import time
 import urllib.request
 
-from bench import BINARY, answers, cpu, end, family, free_ports, spawn
-from counts import totals
+from bench import BINARY, answers, end, family, free_ports, ran, spawn
 from loads import TOOLS
 
 SERVICES, ENDPOINTS = 1_000, 100
@@ -24,7 +23,7 @@ BESIDE = 2_000
 class World:
     """A sidecar whose lists come from a control plane that does what it is told."""
 
-    def __init__(self, bench, services, under=()):
+    def __init__(self, bench, services):
         control, admin, self.way, self.port = free_ports(4)
         self.admin, apps = admin, [f"127.0.0.1:{self.port}"]
         bench.running.append(spawn("1", [str(TOOLS / "line-backend"), f"0.0.0.0:{self.port}"], bench.folder / "changing-app.log"))
@@ -38,7 +37,7 @@ class World:
                 "services": {"app": {"listen": f"127.0.0.1:{self.way}"}, **watched}}
         path = bench.folder / f"changing-{services}.yaml"
         path.write_text(json.dumps(file))
-        self.process = spawn("0", [*under, str(BINARY), "sidecar", "--config", str(path)], bench.folder / "changing.log")
+        self.process = spawn("0", [str(BINARY), "sidecar", "--config", str(path)], bench.folder / "changing.log")
         bench.running.append(self.process)
         if not answers(self.way, 120):
             raise SystemExit(f"no list arrived:\n{(bench.folder / 'changing.log').read_text()[-2000:]}")
@@ -100,10 +99,10 @@ def steady(bench):
     time.sleep(3)
 
     def used(order):
-        before = sum(cpu(world.pids))
+        before = ran(world.pids)
         world.order(order) if order else time.sleep(SECONDS)
         time.sleep(1)
-        return (sum(cpu(world.pids)) - before) / SECONDS
+        return (ran(world.pids) - before) / SECONDS
 
     idle = used(None)
     print(f"\nno changes, {SERVICES:,} services × {ENDPOINTS} endpoints: {idle:.1%} of a core")
@@ -112,21 +111,6 @@ def steady(bench):
             world.order(f"join {MANY}")
             time.sleep(2)
         print(f"{RATE} changes/s {what}: {used(f'{order} {RATE} {SECONDS}') - idle:.1%} of a core more (goal ≤ 3 %)", flush=True)
-    end(world.process)
-
-
-def instructions(bench):
-    """The same in instructions of the worker's thread, which do not move with the machine."""
-    out = bench.folder / "callgrind.changes"
-    world = World(bench, 0, ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"])
-    for what, order in (("joins, leaves", f"join {MANY}|leave {MANY}"), ("one", "one 1 1")):
-        if order.startswith("one"):
-            world.order(f"join {MANY}")
-        time.sleep(2)
-        orders = order.split("|") * 6
-        before = world.taken()
-        done = totals(bench, out, world.process.pid, lambda: [world.order(one) for one in orders] + [world.settled(before[0] + len(orders))])
-        print(f"{what}: {({name: f'{count / len(orders):,.0f}' for name, count in done.items()})}")
     end(world.process)
 
 

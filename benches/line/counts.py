@@ -24,34 +24,29 @@ def allocations(dump):
     return sum(int(count) for number, count in calls if number in asks)
 
 
-def instructions(bench, name, letter, seconds=4, services=None):
-    """User instructions and allocations per request, counted by callgrind: free of noise, blind to the kernel."""
+def instructions(bench, name, letter, seconds=4, services=None, alone=False):
+    """User instructions and allocations per request, counted by callgrind: free of noise, blind to the kernel. With
+    `alone`, without what is done by the clock: under callgrind it falls on fewer requests than it would."""
     out = bench.folder / f"callgrind.{name}.{letter}"
     arm = bench.arm(name, ["valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}.%p"], services)
     load(letter, arm, 1)
     busiest = max(arm.pids, key=lambda pid: sum(cpu([pid])))
     control = lambda what: subprocess.run(["timeout", "20", "callgrind_control", what, str(busiest)], capture_output=True)
-    control("--zero")
-    known = set(bench.folder.glob(f"{out.name}.*"))
-    done = load(letter, arm, seconds)["requests"]
-    control("--dump")
-    dumps = [f.read_text(errors="replace") for f in set(bench.folder.glob(f"{out.name}.*")) - known]
-    counts = [(sum(int(n) for n in re.findall(r"^totals: (\d+)", dump, re.M)), allocations(dump)) for dump in dumps]
+
+    def counted(deed):
+        control("--zero")
+        known = set(bench.folder.glob(f"{out.name}.*"))
+        done = deed()
+        control("--dump")
+        dumps = [f.read_text(errors="replace") for f in set(bench.folder.glob(f"{out.name}.*")) - known]
+        if not dumps:
+            raise SystemExit(f"{name}, {letter}: callgrind counted nothing")
+        return done, max((sum(int(n) for n in re.findall(r"^totals: (\d+)", dump, re.M)), allocations(dump)) for dump in dumps)
+
+    done, counts = counted(lambda: load(letter, arm, seconds)["requests"])
+    idle = counted(lambda: time.sleep(seconds))[1] if alone else (0, 0)
     arm.stop()
-    if not counts:
-        raise SystemExit(f"{name}, {letter}: callgrind counted nothing")
-    return tuple(count / done for count in max(counts))
-
-
-def totals(out, pid, deed):
-    """Instructions of each thread of a process under callgrind while `deed` is done, those of the busiest first."""
-    control = lambda what: subprocess.run(["timeout", "60", "callgrind_control", what, str(pid)], capture_output=True)
-    control("--zero")
-    known = set(out.parent.glob(f"{out.name}*"))
-    deed()
-    control("--dump")
-    dumps = [f.read_text(errors="replace") for f in set(out.parent.glob(f"{out.name}*")) - known]
-    return {int(re.search(r"^thread: (\d+)", dump, re.M)[1]): sum(int(n) for n in re.findall(r"^totals: (\d+)", dump, re.M)) for dump in dumps}
+    return tuple((count - by_the_clock) / done for count, by_the_clock in zip(counts, idle))
 
 
 def syscalls(arm, letter, seconds=4):
@@ -136,7 +131,7 @@ def growth(bench, rounds, seconds):
     print(f"resident: {resident(many.pids) / 1024:.1f} MiB and {resident(few.pids) / 1024:.1f} MiB")
     few.stop()
     many.stop()
-    counted = [instructions(bench, "outrigger", "a", services=services)[0] for services in (None, THOUSAND)]
+    counted = [instructions(bench, "outrigger", "a", services=services, alone=True)[0] for services in (None, THOUSAND)]
     print(f"instructions per request: {counted[1]:,.0f} and {counted[0]:,.0f}: {counted[1] / counted[0]:.3f}")
 
 

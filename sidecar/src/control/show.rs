@@ -10,8 +10,8 @@ use super::status::{InstanceStatus, PolicyStatus, Status, Written};
 const EVERY: Duration = Duration::from_secs(1);
 /// A burst of changes is written once.
 const APART: Duration = Duration::from_millis(50);
-/// And what is written takes a hundredth of the time at most, however many services there are.
-const REST: u32 = 100;
+/// And writing takes a four-hundredth of the time at most, however many services there are.
+const REST: u32 = 400;
 
 /// Writes for as long as the process lives.
 pub(crate) async fn run(hub: &Hub) {
