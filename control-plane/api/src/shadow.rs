@@ -21,7 +21,8 @@ pub struct ShadowReport {
     pub words: Digest,
     /// Requests they were held against.
     pub requests: u64,
-    /// How many of them each leaf would have refused or cut: `limits.NAME`, `concurrency.per_service`, `timeout.total`.
+    /// How many of them each leaf would have refused or cut: `limits.NAME`, `concurrency.per_service`,
+    /// `concurrency.bulkheads.NAME`, `timeout.total`.
     pub would: BTreeMap<String, u64>,
 }
 

@@ -207,12 +207,17 @@ impl Bulkhead {
     ) -> Verdict<T> {
         match patience.ask(now, longest, deadline, WaitOn::Bulkhead(on)) {
             Verdict::Refuse(refusal) if refusal.reason != Reason::DeadlineExceeded => {
-                self.counts.refused.fetch_add(1, Relaxed);
+                self.tell_refused();
                 let detail = format!("bulkhead {} holds {}", self.words.name, self.words.in_flight);
                 Verdict::Refuse(Refusal::of(Reason::BulkheadFull).detail(detail).retry_after(COME_BACK))
             }
             other => other,
         }
+    }
+
+    /// It would have refused a request, were it in force.
+    pub(crate) fn tell_refused(&self) {
+        self.counts.refused.fetch_add(1, Relaxed);
     }
 
     /// What those wait for who find every endpoint shut out.

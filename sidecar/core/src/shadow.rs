@@ -13,6 +13,7 @@ use api::policy::{LimitKey, ShadowSettings, Shadowed};
 use api::shadow::ShadowReport;
 use api::{Caller, Digest, Label, ServiceKey};
 
+use crate::bulkhead::{self, Bulkhead, Places};
 use crate::flight::{Counted, Gauge, Held};
 use crate::limits::{Asker, LimitWords};
 
@@ -29,6 +30,7 @@ pub struct ShadowPlan {
 struct Terms {
     limits: Vec<Arc<LimitWords>>,
     per_service: Option<u32>,
+    bulkheads: Vec<Bulkhead>,
     total: Option<Duration>,
 }
 
@@ -47,14 +49,19 @@ impl Counted for Counts {
     }
 }
 
-/// A place that the request would have in flight, were this in force.
-pub type ShadowPlace = Held<Counts>;
+/// The places that the request would have in flight, were this in force.
+#[derive(Debug)]
+pub struct ShadowPlace {
+    _service: Held<Counts>,
+    _bulkheads: Places,
+}
 
 impl ShadowPlan {
     /// Compiles `settings` for routes of these `names`. The same words go on counting where they were in `before`.
     pub(crate) fn compile(settings: &ShadowSettings, names: &[Option<Label>], before: Option<&Self>) -> Self {
         let before = before.filter(|before| before.words == settings.words);
         let mut known: Vec<Arc<LimitWords>> = before.into_iter().flat_map(Self::limits).cloned().collect();
+        let mut held: Vec<Bulkhead> = before.into_iter().flat_map(Self::bulkheads).cloned().collect();
         let mut terms = |shadowed: &Shadowed, route: &Option<Label>| Terms {
             limits: shadowed
                 .limits
@@ -69,6 +76,11 @@ impl ShadowPlan {
                 })
                 .collect(),
             per_service: shadowed.per_service,
+            bulkheads: shadowed
+                .bulkheads
+                .iter()
+                .map(|words| Bulkhead::compile(words, route.as_ref(), &mut held))
+                .collect(),
             total: shadowed.total.map(|total| total.duration()),
         };
         let routes = settings.routes.iter().zip(names).map(|(route, name)| {
@@ -97,9 +109,16 @@ impl ShadowPlan {
             self.counts.full.fetch_add(1, Relaxed);
             return None;
         };
+        let bulkheads = match bulkhead::enter_all(&terms.bulkheads, asker.exchange, &header) {
+            Ok(places) => places,
+            Err((full, _)) => {
+                full.tell_refused();
+                return None;
+            }
+        };
         // A limit counts itself what it refuses.
         let passes = terms.limits.is_empty() || asker.take_all(&terms.limits, header).is_ok();
-        passes.then_some(place)
+        passes.then_some(ShadowPlace { _service: place, _bulkheads: bulkheads })
     }
 
     /// The head of a request's answer took so long, or nothing came in that time.
@@ -119,6 +138,14 @@ impl ShadowPlan {
             new
         }) {
             *would.entry(format!("limits.{}", limit.limit.name)).or_default() += limit.refused();
+        }
+        let mut each: Vec<&Bulkhead> = Vec::new();
+        for bulkhead in self.bulkheads() {
+            if !each.iter().any(|known| known.is(bulkhead)) {
+                each.push(bulkhead);
+                let name = format!("concurrency.bulkheads.{}", bulkhead.words.name);
+                *would.entry(name).or_default() += bulkhead.refused();
+            }
         }
         if self.every().any(|terms| terms.per_service.is_some()) {
             would.insert("concurrency.per_service".into(), self.counts.full.load(Relaxed));
@@ -140,6 +167,10 @@ impl ShadowPlan {
         self.routes.iter().flat_map(|(everyone, callers)| {
             std::iter::once(everyone).chain(callers.iter().map(|(_, terms)| terms))
         })
+    }
+
+    fn bulkheads(&self) -> impl Iterator<Item = &Bulkhead> {
+        self.every().flat_map(|terms| &terms.bulkheads)
     }
 
     fn limits(&self) -> impl Iterator<Item = &Arc<LimitWords>> {

@@ -126,6 +126,11 @@ impl Policy {
                 problems.push(Problem::at(leaf, what).hint(hint));
             }
         }
+        let bulkheads = self.words.concurrency.bulkheads.iter().flatten().enumerate();
+        for (at, _) in bulkheads.filter(|(_, own)| matches!(own.by, BulkheadKey::Label(_))) {
+            let what = "it holds attempts at endpoints, and in shadow nobody is sent elsewhere";
+            problems.push(Problem::at(format!("{}[{at}]", join(path, BULKHEADS)), what));
+        }
         let limits = self.words.limits.iter().flatten().enumerate();
         for (at, limit) in limits {
             if limit.scope != LimitScope::Host || limit.key == LimitKey::Endpoint {
@@ -197,7 +202,7 @@ impl Policy {
 
 /// Leaves that can be held against a request without acting on it.
 const IN_SHADOW: &[&str] =
-    &["limits", "concurrency.per_service", "concurrency.longest_wait", "timeout.total"];
+    &["limits", "concurrency.per_service", BULKHEADS, "concurrency.longest_wait", "timeout.total"];
 
 /// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
 const OF_ENDPOINTS: &[&str] = &["health.", "check.", "breaker.", "concurrency.per_endpoint"];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bulkhead::Bulkhead;
 use super::limit::Limit;
 use super::set::RouteSettings;
 use super::settings::Settings;
@@ -34,6 +35,8 @@ pub struct Shadowed {
     pub limits: Vec<Limit>,
     /// Requests in flight to the service.
     pub per_service: Option<u32>,
+    /// Bulkheads in the place of those in force.
+    pub bulkheads: Vec<Bulkhead>,
     /// Time until the head of the answer.
     pub total: Option<Span>,
 }
@@ -60,8 +63,10 @@ impl Shadowed {
     fn of(would: &Settings, is: &Settings) -> Self {
         let cap = would.concurrency.per_service;
         let total = would.timeout.total;
+        let bulkheads = &would.concurrency.bulkheads;
         Self {
             limits: if would.limits == is.limits { Vec::new() } else { would.limits.clone() },
+            bulkheads: if bulkheads == &is.concurrency.bulkheads { Vec::new() } else { bulkheads.clone() },
             per_service: cap.on().filter(|_| cap != is.concurrency.per_service),
             total: (total != is.timeout.total).then_some(total),
         }
@@ -82,6 +87,10 @@ mod tests {
             ("routes: [{ name: r, match: { path: /a } }]", "routes cannot be in shadow"),
             ("limits: [{ name: x, rate: 1/s, scope: fleet }]", "only a limit of each host"),
             ("limits: [{ name: x, rate: 1/s, key: endpoint }]", "only a limit of each host"),
+            (
+                "concurrency: { bulkheads: [{ name: x, in_flight: 1, by: { label: zone } }] }",
+                "in shadow nobody is sent elsewhere",
+            ),
         ] {
             let text = format!("name: a\nmatch: {{ service: s }}\nmode: shadow\n{words}\n");
             let told = yaml::read_one::<Policy>(&text).unwrap_err();

@@ -63,6 +63,7 @@ fn run(policy: &str, trace: &[Recorded]) -> (Counted, Option<Counted>) {
 fn leaf(reason: Reason, detail: &str) -> String {
     match reason {
         Reason::RateLimited => format!("limits.{}", detail.split(' ').nth(1).unwrap()),
+        Reason::BulkheadFull => format!("concurrency.bulkheads.{}", detail.split(' ').nth(1).unwrap()),
         Reason::ConcurrencyLimited => "concurrency.per_service".into(),
         other => panic!("{other}"),
     }
@@ -89,6 +90,10 @@ fn what_is_counted_in_shadow_is_what_is_refused_in_force() {
         &["limits.all", "limits.each"],
     );
     check("concurrency: { per_service: 2, longest_wait: 0s }\n", &["concurrency.per_service"]);
+    check(
+        "concurrency: { bulkheads: [{ name: few, in_flight: 2 }, { name: each, by: caller, in_flight: 1 }], longest_wait: 0s }\n",
+        &["concurrency.bulkheads.each", "concurrency.bulkheads.few"],
+    );
 }
 
 #[test]
