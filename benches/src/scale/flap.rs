@@ -16,8 +16,8 @@ use super::wire::{Answer, Client, request};
 /// An instance that left comes back after this long.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// Connections over which changes are made.
-const LANES: usize = 8;
+/// Connections over which changes are made: while one waits for its answer, the others go on.
+const LANES: usize = 32;
 
 /// One of so many changes is of the hot service.
 const HOT_ONE_IN: u64 = 2;
@@ -87,6 +87,15 @@ impl Changer {
             404 => Ok(List::empty(service.parse().map_err(std::io::Error::other)?)),
             _ => Err(refused("query", &answer)),
         }
+    }
+
+    /// Whether answers may still be incomplete: lists only grow until a control plane has heard from everybody.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn warming(&mut self) -> std::io::Result<bool> {
+        let answer = self.ask(&request("GET", "/readyz?verbose", "")).await?;
+        Ok(!String::from_utf8_lossy(&answer.body).contains("warming false"))
     }
 
     /// What the control plane says of `services`.

@@ -92,8 +92,9 @@ impl Board {
         let Some(service) = word(line, r#""kind":"list","service":""#) else { return false };
         let Some(copy) = self.holds[id].get_mut(service) else { return false };
         self.lines += 1;
-        self.whole +=
-            u64::from(word(line, r#""base":""#).is_some_and(|base| base.trim_matches('0').is_empty()));
+        // What names no base is whole, unless it says that it only adds.
+        let based = word(line, r#""base":""#).is_some_and(|base| !base.trim_matches('0').is_empty());
+        self.whole += u64::from(!based && line.contains(r#""complete":true"#));
         let number = line.split_once(r#""revision":"#).and_then(|(_, rest)| rest.split(',').next());
         let revision = number.and_then(|number| number.parse().ok()).unwrap_or(0);
         if let Some((first, at)) = self.changes.get(service) {

@@ -160,6 +160,9 @@ impl Watching {
     /// # Errors
     /// When the control plane refuses what it may not.
     pub async fn hold(&mut self) -> std::io::Result<Held> {
+        while self.changer.warming().await? {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         self.learn().await?;
         let before = resident(self.pid)?;
         let seconds = self.come(Duration::from_secs(5)).await?;

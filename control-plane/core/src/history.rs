@@ -5,9 +5,14 @@ use std::net::IpAddr;
 
 use api::{Cause, Digest};
 
-/// Changes remembered per service, or two for each of its instances where those are more; beyond, a watcher is sent the
-/// whole list. A watcher that falls behind in a storm must not be sent a large list again and again.
+/// Changes remembered per service, or [`CHANGES_EACH`] for each of its instances where those are more; beyond, a watcher
+/// is sent the whole list.
 const CHANGES_MIN: usize = 256;
+
+/// A watcher that falls behind in a storm must not be sent a large list again and again: that uses up the bytes that
+/// would bring all others up to date. So many last for half a minute in which every instance leaves and comes back each
+/// four seconds; a difference tells each place once, so it is never larger than the list.
+const CHANGES_EACH: usize = 16;
 
 /// Where an instance stands within its service.
 pub(crate) type At = (IpAddr, u16);
@@ -47,7 +52,7 @@ impl History {
         was: Digest,
         left: Option<Cause>,
     ) {
-        while self.changes.len() >= CHANGES_MIN.max(2 * instances) {
+        while self.changes.len() >= CHANGES_MIN.max(CHANGES_EACH * instances) {
             self.changes.pop_front();
         }
         self.changes.push_back(Change { before, at, was, left });

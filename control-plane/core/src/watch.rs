@@ -3,8 +3,9 @@
 //! Held streams and long polls are the same watcher. Nothing is sent to who already holds it. The first
 //! change of a topic goes at once; the next waits for its gap after the last push, removals a short one and
 //! additions a longer one (istio/istio#14413 is what one long gap for both does). What is due leaves within the
-//! pacer's budget, the earliest deadline first. Pings are the shell's.
+//! pacer's budget, removals first and in equal parts: who has waited longest is next. Pings are the shell's.
 
+mod first;
 mod held;
 mod pacer;
 mod wave;
@@ -18,6 +19,7 @@ use api::config::PushConfig;
 use api::message::{News, Watch, WatchMode};
 use api::{Digest, Moment, Namespace, NodeName, ServiceKey, Size};
 
+use first::First;
 pub(crate) use held::{Held, Sources};
 pub(crate) use pacer::Pacer;
 use pacer::ROTATION;
@@ -100,7 +102,10 @@ pub(crate) struct Watches {
     due: BTreeSet<(Moment, Topic)>,
     resting: BTreeSet<(Moment, WatcherId, Topic)>,
     waves: BTreeMap<Topic, Wave>,
+    /// What each of the waves that go on has sent by now, in equal parts: who begins is counted as having sent as much.
+    level: u64,
     begun: Vec<Begun>,
+    first: First,
     /// How fast all of it leaves.
     pub(crate) pacer: Pacer,
     next: u64,
@@ -118,7 +123,9 @@ impl Watches {
             due: BTreeSet::new(),
             resting: BTreeSet::new(),
             waves: BTreeMap::new(),
+            level: 0,
             begun: Vec::new(),
+            first: First::default(),
             pacer: Pacer::new(config.budget.on().map(Size::as_bytes), config.admissions, now),
             next: 0,
         }
@@ -163,22 +170,27 @@ impl Watches {
         self.next += 1;
         let lists = watch.lists.iter().map(|(service, digest)| (Topic::List(service.clone()), *digest));
         let policies = watch.policies.iter().map(|(space, digest)| (Topic::Policies(space.clone()), *digest));
-        let mut first = Vec::new();
+        let (mut first, mut bytes) = (Vec::new(), 0);
         let node = watch.node.clone();
         let turn = turn_of(node.as_ref(), id);
         let mut watcher = Watcher { node, turn, topics: BTreeMap::new(), rests: now + POLL_REST };
         for (topic, digest) in lists.chain(policies) {
+            // Ten thousand watchers of a service share its name.
+            let topic = self.followers.get_key_value(&topic).map_or(topic, |(known, _)| known.clone());
             let mut held = Held::new(digest);
             if watch.mode == WatchMode::Poll && held.would_repeat(&topic, sources) {
                 self.resting.insert((watcher.rests, id, topic.clone()));
             } else {
-                first.extend(held.catch_up(&topic, sources).map(Arc::new));
+                let made = self.first.made(&held, &topic, sources);
+                held = made.after;
+                bytes += made.bytes;
+                first.extend(made.news);
             }
             self.followers.entry(topic.clone()).or_default().insert((turn, id));
             watcher.topics.insert(topic, held);
         }
         self.watchers.insert(id, watcher);
-        self.pacer.spend(first.iter().map(|news| news.wire_bytes()).sum());
+        self.pacer.spend(bytes);
         (id, first)
     }
 
@@ -262,24 +274,17 @@ impl Watches {
         let Some(followers) = self.followers.get(&topic) else { return };
         let count = followers.len();
         if let Some(wave) = self.waves.get_mut(&topic) {
-            (wave.left, wave.deadline) = (count, wave.deadline.min(deadline));
+            wave.again(deadline, count);
             return;
         }
         let first = followers.first().and_then(|(_, id)| self.watchers.get(id)?.topics.get(&topic));
         let made = first.map(|held| made(held, &topic, sources));
-        let wave = Wave {
-            began: now,
-            deadline,
-            cursor: None,
-            left: count,
-            told: 0,
-            followers: count,
-            bytes: made.as_ref().map_or(0, |made| made.bytes),
-            says: sources.says(&topic),
-            made: first.copied().zip(made).into_iter().collect(),
-        };
+        let bytes = made.as_ref().map_or(0, |made| made.bytes);
+        let mut wave = Wave::new(now, deadline, count, bytes, sources.says(&topic));
+        wave.sent = self.level;
+        wave.made = first.copied().zip(made).into_iter().collect();
         if let (Topic::List(service), true) = (&topic, count >= FORECAST_FROM) {
-            let before = self.waves.values().filter(|other| other.deadline <= deadline);
+            let before = self.waves.values().filter(|other| other.deadline() <= Some(deadline));
             let ahead = before.map(Wave::bytes_left).sum();
             let bytes = wave.bytes_left();
             let forecast = self.pacer.forecast(count, bytes, ahead);
@@ -288,41 +293,68 @@ impl Watches {
         self.waves.insert(topic, wave);
     }
 
-    /// Tells as many as the budget and the notify share allow, the wave with the earliest deadline first.
+    /// Tells as many as the budget and the notify share allow. Waves whose deadline has come share what may leave in equal
+    /// parts, whoever is large or never rests (start-time fair queueing: Goyal, Vin and Cheng 1996); the others get what
+    /// is left of it.
     fn roll(&mut self, sources: &Sources<'_>, now: Moment, told: &mut BTreeMap<WatcherId, Vec<Arc<News>>>) {
-        let mut order: Vec<(Moment, Topic)> =
-            self.waves.iter().map(|(topic, wave)| (wave.deadline, topic.clone())).collect();
-        order.sort_unstable();
-        for (_, topic) in order {
-            let Self { waves, watchers, followers, pacer, .. } = self;
-            let (Some(wave), Some(followers)) = (waves.get_mut(&topic), followers.get(&topic)) else {
-                continue;
-            };
-            if wave.says != sources.says(&topic) {
-                wave.made.clear();
-                wave.says = sources.says(&topic);
-            }
-            let most = pacer.may_be_told(wave.followers, now.since(wave.began));
-            while wave.left > 0 && wave.told < most && pacer.has_room(now) {
-                let Some(follower) = after(followers, wave.cursor) else { break };
-                wave.cursor = Some(follower);
-                wave.left -= 1;
-                wave.told += 1;
-                let id = follower.1;
-                let Some(held) = watchers.get_mut(&id).and_then(|w| w.topics.get_mut(&topic)) else {
-                    continue;
-                };
-                let made = wave.made.entry(*held).or_insert_with_key(|held| made(held, &topic, sources));
-                *held = made.after;
-                if let Some(news) = &made.news {
-                    pacer.spend(made.bytes);
-                    told.entry(id).or_default().push(news.clone());
+        if self.waves.is_empty() || !self.pacer.turn(now) {
+            return;
+        }
+        let [mut due, mut later]: [BTreeSet<(u64, Topic)>; 2] = Default::default();
+        for (topic, wave) in &self.waves {
+            let Some(deadline) = wave.deadline() else { continue };
+            if deadline <= now { &mut due } else { &mut later }.insert((wave.sent, topic.clone()));
+        }
+        for waves in [&mut due, &mut later] {
+            while self.pacer.has_room(now)
+                && let Some((sent, topic)) = waves.pop_first()
+            {
+                self.level = self.level.max(sent);
+                let part = waves.first().map_or(u64::MAX, |(next, _)| next.saturating_sub(sent));
+                if let Some(sent) = self.roll_one(&topic, part, sources, now, told) {
+                    waves.insert((sent, topic));
                 }
             }
-            if wave.left == 0 {
-                waves.remove(&topic);
+        }
+        self.waves.retain(|_, wave| wave.deadline().is_some());
+    }
+
+    /// Tells followers of `topic` until `part` bytes have left, one at least. Returns what it sent in all if it could go on.
+    fn roll_one(
+        &mut self,
+        topic: &Topic,
+        part: u64,
+        sources: &Sources<'_>,
+        now: Moment,
+        told: &mut BTreeMap<WatcherId, Vec<Arc<News>>>,
+    ) -> Option<u64> {
+        let Self { waves, watchers, followers, pacer, .. } = self;
+        let (wave, followers) = (waves.get_mut(topic)?, followers.get(topic)?);
+        if wave.says != sources.says(topic) {
+            wave.made.clear();
+            wave.says = sources.says(topic);
+        }
+        let most = pacer.may_be_told(wave.followers, now.since(wave.began));
+        let until = wave.sent.saturating_add(part.max(1));
+        while wave.deadline().is_some() && wave.told < most && pacer.has_room(now) {
+            let follower = after(followers, wave.cursor)?;
+            wave.tell(follower);
+            let id = follower.1;
+            let Some(held) = watchers.get_mut(&id).and_then(|w| w.topics.get_mut(topic)) else {
+                continue;
+            };
+            let made = wave.made.entry(*held).or_insert_with_key(|held| made(held, topic, sources));
+            *held = made.after;
+            if let Some(news) = &made.news {
+                pacer.spend(made.bytes);
+                told.entry(id).or_default().push(news.clone());
+                wave.sent += made.bytes as u64;
+            }
+            if wave.sent >= until {
+                return Some(wave.sent);
             }
         }
+        None
     }
 
     /// Pushes that began since this was last asked.
@@ -334,12 +366,22 @@ impl Watches {
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         let due = self.due.first().map(|(at, _)| *at);
         let resting = self.resting.first().map(|(at, ..)| *at);
+        due.into_iter().chain(resting).chain(self.rolls_at()).min()
+    }
+
+    /// When the next of a push in progress may be told. Asked after every question, so it looks at the waves only where
+    /// a share holds them back.
+    fn rolls_at(&self) -> Option<Moment> {
+        let room = self.pacer.room_at();
+        if !self.pacer.has_share() {
+            return (!self.waves.is_empty()).then_some(room);
+        }
         let rolls = self.waves.values().map(|wave| {
-            let rotation = (self.pacer.may_be_told(wave.followers, Duration::ZERO) < wave.followers)
-                .then(|| wave.began + next_rotation(wave, &self.pacer));
-            self.pacer.room_at().max(rotation.unwrap_or(Moment::ZERO))
+            let held_back = self.pacer.may_be_told(wave.followers, Duration::ZERO) < wave.followers;
+            let rotation = held_back.then(|| wave.began + next_rotation(wave, &self.pacer));
+            room.max(rotation.unwrap_or(Moment::ZERO))
         });
-        due.into_iter().chain(resting).chain(rolls.min()).min()
+        rolls.min()
     }
 }
 

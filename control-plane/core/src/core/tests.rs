@@ -6,6 +6,7 @@ mod explains;
 mod model;
 mod news;
 mod scenarios;
+mod storm;
 mod witnesses;
 
 use std::collections::BTreeSet;

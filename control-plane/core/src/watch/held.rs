@@ -7,6 +7,7 @@ use api::message::{News, PolicyNews};
 use api::{Delta, Digest, Moment, Namespace, ServiceKey};
 
 use super::Topic;
+use super::wave::Says;
 use crate::commands::Commands;
 use crate::policies::Policies;
 use crate::registry::{Change, Registry};
@@ -30,13 +31,14 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// What `topic` says, and whether that is all there is to say: news made for one are none for another.
-    pub(super) fn says(&self, topic: &Topic) -> (Digest, bool, bool) {
-        let digest = match topic {
-            Topic::List(service) => self.registry.digest(service),
-            Topic::Policies(namespace) => self.commands.over(self.policies.digest(namespace), namespace),
+    /// What `topic` says and at which revision, and whether that is all there is to say: news made for one are none for
+    /// another.
+    pub(super) fn says(&self, topic: &Topic) -> Says {
+        let (digest, revision) = match topic {
+            Topic::List(service) => (self.registry.digest(service), self.registry.revision(service)),
+            Topic::Policies(namespace) => (self.commands.over(self.policies.digest(namespace), namespace), 0),
         };
-        (digest, self.complete, self.adopted)
+        (digest, revision, self.complete, self.adopted)
     }
 
     /// The policies and commands of `namespace` as they travel.

@@ -30,8 +30,10 @@ pub(crate) struct Pacer {
     /// What may leave; negative while in debt.
     tokens: f64,
     admissions: f64,
-    /// New watches that were let in or told to come back, less what the rate has worked off.
-    backlog: f64,
+    /// New watches that may be let in now.
+    places: f64,
+    /// Who was told to come back and has still time to: the next one is told a later time.
+    expected: f64,
     refilled: Moment,
     /// What part of the watchers is told per rotation.
     share: Option<Share>,
@@ -42,11 +44,14 @@ impl Pacer {
     /// `budget` bytes a second; `admissions` new watches a second.
     pub(crate) fn new(budget: Option<u64>, admissions: Rate, now: Moment) -> Self {
         let budget = budget.map(|bytes| bytes.max(1) as f64);
+        let admissions = admissions.as_per_second().max(f64::MIN_POSITIVE);
         Self {
             budget,
             tokens: budget.unwrap_or_default() * BURST.as_secs_f64(),
-            admissions: admissions.as_per_second().max(f64::MIN_POSITIVE),
-            backlog: 0.0,
+            admissions,
+            // A second's worth at once, so that an ordinary restart of some hosts is no storm.
+            places: admissions.max(1.0),
+            expected: 0.0,
             refilled: now,
             share: None,
             cost: COST_FIRST,
@@ -56,7 +61,8 @@ impl Pacer {
     fn refill(&mut self, now: Moment) {
         let passed = now.since(self.refilled).as_secs_f64();
         self.refilled = self.refilled.max(now);
-        self.backlog = (self.backlog - passed * self.admissions).max(0.0);
+        self.places = (self.places + passed * self.admissions).min(self.admissions.max(1.0));
+        self.expected = (self.expected - passed * self.admissions).max(0.0);
         if let Some(budget) = self.budget {
             self.tokens = (self.tokens + passed * budget).min(budget * BURST.as_secs_f64());
         }
@@ -65,18 +71,18 @@ impl Pacer {
     // ---- admission -------------------------------------------------------------------------------
 
     /// Whether one more watch may begin now; otherwise after how long it should come back. Those who come back are
-    /// spread over the time that all who were told so will take.
+    /// spread over the time that all who were told so will take, and who finds a place then is let in, whoever else is
+    /// still expected.
     pub(crate) fn admit(&mut self, now: Moment) -> Result<(), Duration> {
         self.refill(now);
-        // A second's worth at once, so that an ordinary restart of some hosts is no storm.
-        let wait = (self.backlog / self.admissions - 1.0).max(0.0);
         let debt = self.debt();
-        // Who is told to come back is expected: the next one is told a later time.
-        self.backlog = (self.backlog + 1.0).min(self.admissions * BACKLOG_MOST.as_secs_f64());
-        match wait > 0.0 || debt > DEBT_MOST {
-            true => Err(Duration::from_secs_f64(wait.max(1.0)).max(debt)),
-            false => Ok(()),
+        if self.places >= 1.0 && debt <= DEBT_MOST {
+            self.places -= 1.0;
+            return Ok(());
         }
+        let wait = (self.expected / self.admissions).max(1.0);
+        self.expected = (self.expected + 1.0).min(self.admissions * BACKLOG_MOST.as_secs_f64());
+        Err(Duration::from_secs_f64(wait).max(debt))
     }
 
     fn debt(&self) -> Duration {
@@ -85,6 +91,12 @@ impl Pacer {
     }
 
     // ---- bytes -----------------------------------------------------------------------------------
+
+    /// Whether a turn may begin: so much may leave that what is made for one watcher serves its neighbours, too.
+    pub(crate) fn turn(&mut self, now: Moment) -> bool {
+        self.refill(now);
+        self.room_at() <= now
+    }
 
     /// Whether anything may leave now.
     pub(crate) fn has_room(&mut self, now: Moment) -> bool {
@@ -111,6 +123,11 @@ impl Pacer {
     /// From now on only `share` of the watchers is told per rotation; all of them when `None`.
     pub(crate) fn set_share(&mut self, share: Option<Share>) {
         self.share = share;
+    }
+
+    /// Whether only a share is told.
+    pub(crate) fn has_share(&self) -> bool {
+        self.share.is_some()
     }
 
     /// How many of `followers` may have been told when a push has lasted for `elapsed`.
@@ -194,11 +211,29 @@ mod tests {
     fn a_storm_is_let_in_at_its_rate_and_everybody_else_is_told_when_to_come() {
         let mut pacer = pacer(1_000_000, 100);
         let told: Vec<Result<(), Duration>> = (0..1_000).map(|_| pacer.admit(at(0))).collect();
-        assert_eq!(told.iter().filter(|told| told.is_ok()).count(), 101);
+        assert_eq!(told.iter().filter(|told| told.is_ok()).count(), 100);
         let waits: Vec<u64> = told.iter().filter_map(|told| told.err()).map(|wait| wait.as_secs()).collect();
         assert!(waits.iter().all(|wait| (1..=9).contains(wait)), "{waits:?}");
         assert!(waits.iter().filter(|wait| **wait == 5).count() <= 101, "spread over the time it takes");
         assert_eq!(pacer.admit(at(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn everybody_who_comes_back_as_told_is_let_in_soon() {
+        let mut pacer = pacer(1_000_000, 100);
+        let mut knocks: std::collections::BTreeMap<u64, u32> = [(0, 2_000)].into();
+        let (mut held, mut last) = (0, 0);
+        while let Some((millis, some)) = knocks.pop_first() {
+            for _ in 0..some {
+                match pacer.admit(at(millis)) {
+                    Ok(()) => (held, last) = (held + 1, millis),
+                    // Nobody is let in by coming again: places come with time.
+                    Err(wait) => *knocks.entry(millis + wait.as_millis() as u64).or_default() += 1,
+                }
+            }
+        }
+        assert_eq!(held, 2_000);
+        assert!(last <= 25_000, "twenty seconds' worth took {last} ms");
     }
 
     #[test]
