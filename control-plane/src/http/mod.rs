@@ -8,6 +8,7 @@ pub(crate) mod body;
 pub(crate) mod commands;
 pub(crate) mod events;
 pub(crate) mod exceptions;
+pub(crate) mod goes_on;
 pub(crate) mod health;
 pub(crate) mod instances;
 pub(crate) mod openapi;

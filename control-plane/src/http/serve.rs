@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
+use super::goes_on::{self, Handover, Lent};
 use crate::signal::Signal;
 
 /// Where a request came from, in its extensions.
@@ -54,43 +56,59 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, connections: us
             tokio::time::sleep(BREATH).await;
             continue;
         };
-        let connection = connection(stream, peer, &router);
-        let connection = graceful.watch(connection);
+        let stream = Arc::new(stream);
+        let (handover, taken) = Handover::new();
+        let connection = graceful.watch(connection(&stream, peer, &router, handover));
         tokio::spawn(async move {
-            // How a connection ends is the peer's affair; requests are counted where they are answered.
-            let _ended = connection.await;
-            drop(permit);
+            tokio::select! {
+                biased;
+                Ok(answer) = taken => {
+                    // A task of its own, because this one has room for a whole HTTP machine.
+                    tokio::spawn(async move {
+                        goes_on::write(stream, answer).await;
+                        drop(permit);
+                    });
+                }
+                // How a connection ends is the peer's affair; requests are counted where they are answered.
+                _ended = connection => drop(permit),
+            }
         });
     }
     drop(listener);
     // Held watches end by themselves at `stop`; whatever hangs on is cut.
-    let _in_time = tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await;
+    let all = u32::try_from(connections).unwrap_or(u32::MAX);
+    let ended = async {
+        graceful.shutdown().await;
+        drop(room.acquire_many(all).await);
+    };
+    let _in_time = tokio::time::timeout(LAST_ANSWERS, ended).await;
 }
 
-type Connection = auto::Connection<'static, TokioIo<TcpStream>, TowerToHyperService<WithPeer>, TokioExecutor>;
+type Connection = auto::Connection<'static, TokioIo<Lent>, TowerToHyperService<WithPeer>, TokioExecutor>;
 
-fn connection(stream: TcpStream, peer: SocketAddr, router: &Router) -> Connection {
+fn connection(stream: &Arc<TcpStream>, peer: SocketAddr, router: &Router, handover: Handover) -> Connection {
     // Both only make a good connection better; a socket that refuses them still serves.
     let _immediate = stream.set_nodelay(true);
-    let _bounded = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(PEER_GONE));
-    let service = TowerToHyperService::new(WithPeer { router: router.clone(), peer });
+    let _bounded = socket2::SockRef::from(&**stream).set_tcp_user_timeout(Some(PEER_GONE));
+    let service = TowerToHyperService::new(WithPeer { router: router.clone(), peer, handover });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PEER_GONE);
-    builder.serve_connection(TokioIo::new(stream), service).into_owned()
+    builder.serve_connection(TokioIo::new(Lent(Arc::clone(stream))), service).into_owned()
 }
 
-/// A router that writes the peer's address into each request.
+/// A router that writes the peer's address into each request, and hands over what goes on.
 #[derive(Clone)]
 struct WithPeer {
     router: Router,
     peer: SocketAddr,
+    handover: Handover,
 }
 
 impl Service<Request<Incoming>> for WithPeer {
     type Response = Response;
     type Error = Infallible;
-    type Future = tower::util::Oneshot<Router, Request<Body>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
         std::task::Poll::Ready(Ok(()))
@@ -99,6 +117,14 @@ impl Service<Request<Incoming>> for WithPeer {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(self.peer));
-        self.router.clone().oneshot(request)
+        let (version, handover) = (request.version(), self.handover.clone());
+        let answer = self.router.clone().oneshot(request);
+        Box::pin(async move {
+            match handover.give(answer.await?, version) {
+                Some(answer) => Ok(answer),
+                // Its connection has been taken: nobody waits here any more.
+                None => std::future::pending().await,
+            }
+        })
     }
 }

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use api::Digest;
 use api::message::{DigestCheck, Digests, News, Watch, WatchMode};
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use control_core::{Refusal, WatcherId};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::goes_on::GoesOn;
 use super::problem::Refused;
 use super::whitelists::From;
 use super::{App, body};
@@ -118,7 +119,8 @@ fn stream(app: &App, first: Vec<Line>, news: mpsc::Receiver<Line>, guard: Guard)
     let mut stop = app.stop.clone();
     let stopped = Box::pin(async move { stop.raised().await });
     let body = Body::new(HeldBody { first: first.into(), news, ping, stopped, _guard: guard });
-    ([(CONTENT_TYPE, "application/jsonl"), (CACHE_CONTROL, "no-store")], body).into_response()
+    let head = [(CONTENT_TYPE, "application/jsonl"), (CACHE_CONTROL, "no-store")];
+    (head, Extension(GoesOn), body).into_response()
 }
 
 /// The lines of a held stream: what was there, then what comes, a ping when the line is quiet.
@@ -141,6 +143,8 @@ impl hyper::body::Body for HeldBody {
         if let Some(line) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(line.hand_on()))));
         }
+        // What was there at first is told; its room would be held for hours.
+        self.first = VecDeque::new();
         if let Poll::Ready(line) = self.news.poll_recv(context) {
             self.ping.reset();
             return Poll::Ready(line.map(|line| Ok(Frame::data(line.hand_on()))));
