@@ -208,9 +208,12 @@ impl World {
             (_, Reply::Watching(stream)) => sidecar.stream = Some(stream),
             (_, Reply::Digests(digests)) => {
                 sidecar.compare_at = now + COMPARE.mul_f64(1.0 - 0.1 * (dice % 100) as f64 / 100.0);
-                let differs = sidecar.lists.iter().any(|held| {
-                    digests.lists.get(&held.told.service).is_some_and(|there| *there != held.claims())
-                });
+                // Who waits to be let in again knows that it lags, and when to come.
+                let watches = sidecar.stream.is_some();
+                let differs = watches
+                    && sidecar.lists.iter().any(|held| {
+                        digests.lists.get(&held.told.service).is_some_and(|there| *there != held.claims())
+                    });
                 // What differs twice, a settling time apart, is no change under way.
                 if differs && !std::mem::replace(&mut sidecar.differed, differs) {
                     sidecar.compare_at = now + Duration::from_secs(2);
