@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use api::{InForce, NotifyShare, Override, PlannedDrain};
+use api::{InForce, Label, NotifyShare, Override, PlannedDrain, ServicePattern};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use control_core::ControlCore;
 
 use super::problem::Refused;
 use super::serve::Peer;
+use super::whitelists::From;
 use super::{App, body, by, name};
 use crate::writer::exceptions::Exception;
 
@@ -33,10 +35,13 @@ pub(crate) async fn put<T: Exception>(
     State(app): State<Arc<App>>,
     Path(called): Path<String>,
     Extension(peer): Extension<Peer>,
+    from: From,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refused> {
     let said: T = body::message(body).await?;
+    let asked = said.clone();
+    app.desk.ask(move |desk, _| may_edit(&desk.core, &from, &asked)).await??;
     app.writer.put_exception(name("name", &called)?, said, by(&headers, peer)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -46,8 +51,23 @@ pub(crate) async fn end<T: Exception>(
     State(app): State<Arc<App>>,
     Path(called): Path<String>,
     Extension(peer): Extension<Peer>,
+    from: From,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
-    app.writer.end_exception::<T>(name("name", &called)?, by(&headers, peer)).await?;
+    let called: Label = name("name", &called)?;
+    let asked = called.clone();
+    let may = app.desk.ask(move |desk, now| match T::said(&desk.core, &asked, now) {
+        Some(said) => may_edit(&desk.core, &from, &said),
+        None => Ok(()),
+    });
+    may.await??;
+    app.writer.end_exception::<T>(called, by(&headers, peer)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether who asks may edit every service that `said` concerns.
+fn may_edit(core: &ControlCore, from: &From, said: &impl Exception) -> Result<(), Refused> {
+    let asker = from.asker(core);
+    let ask = |service| core.check_edit(&asker, &ServicePattern::Service(service));
+    said.concerns(core).into_iter().try_for_each(ask).map_err(Refused::NotListed)
 }

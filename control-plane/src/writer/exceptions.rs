@@ -2,9 +2,10 @@
 //!
 //! What is kept says until when by the wall clock, so that a restart neither shortens nor lengthens it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use api::{Label, Namespace, NotifyShare, Override, PlannedDrain};
+use api::{InForce, Label, Namespace, NotifyShare, Override, PlannedDrain, ServiceKey};
 use control_core::{ControlCore, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -43,8 +44,10 @@ pub(crate) trait Exception: Clone + Serialize + DeserializeOwned + Send + 'stati
     /// # Errors
     /// What the core says.
     fn end(core: &mut ControlCore, name: &Label, now: api::Moment) -> Result<(), Refusal>;
-    /// Whether something of that name is in force.
-    fn is_there(core: &ControlCore, name: &Label, now: api::Moment) -> bool;
+    /// What is in force under that name.
+    fn said(core: &ControlCore, name: &Label, now: api::Moment) -> Option<Self>;
+    /// The services whose lists it may change: who edits them may say it.
+    fn concerns(&self, core: &ControlCore) -> BTreeSet<ServiceKey>;
 }
 
 impl Exception for Override {
@@ -61,8 +64,12 @@ impl Exception for Override {
     fn end(core: &mut ControlCore, name: &Label, now: api::Moment) -> Result<(), Refusal> {
         core.end_override(name, now)
     }
-    fn is_there(core: &ControlCore, name: &Label, now: api::Moment) -> bool {
-        core.overrides(now).is_ok_and(|all| all.iter().any(|said| said.name == *name))
+    fn said(core: &ControlCore, name: &Label, now: api::Moment) -> Option<Self> {
+        named(core.overrides(now), name)
+    }
+    fn concerns(&self, core: &ControlCore) -> BTreeSet<ServiceKey> {
+        let of_node = self.node.iter().flat_map(|node| core.services_of(node));
+        of_node.chain(self.instance.iter().map(|key| key.service.clone())).collect()
     }
 }
 
@@ -80,8 +87,12 @@ impl Exception for PlannedDrain {
     fn end(core: &mut ControlCore, name: &Label, now: api::Moment) -> Result<(), Refusal> {
         core.end_drain(name, now)
     }
-    fn is_there(core: &ControlCore, name: &Label, now: api::Moment) -> bool {
-        core.drains(now).is_ok_and(|all| all.iter().any(|said| said.name == *name))
+    fn said(core: &ControlCore, name: &Label, now: api::Moment) -> Option<Self> {
+        named(core.drains(now), name)
+    }
+    fn concerns(&self, core: &ControlCore) -> BTreeSet<ServiceKey> {
+        let of_nodes = self.nodes.iter().flat_map(|node| core.services_of(node));
+        of_nodes.chain(self.services.iter().cloned()).collect()
     }
 }
 
@@ -99,9 +110,18 @@ impl Exception for NotifyShare {
     fn end(core: &mut ControlCore, name: &Label, now: api::Moment) -> Result<(), Refusal> {
         core.end_notify(name, now)
     }
-    fn is_there(core: &ControlCore, name: &Label, now: api::Moment) -> bool {
-        core.notify(now).is_ok_and(|all| all.iter().any(|said| said.name == *name))
+    fn said(core: &ControlCore, name: &Label, now: api::Moment) -> Option<Self> {
+        named(core.notify(now), name)
     }
+    /// It slows news down and changes none.
+    fn concerns(&self, _: &ControlCore) -> BTreeSet<ServiceKey> {
+        BTreeSet::new()
+    }
+}
+
+/// What stands under `name` in what is in force.
+fn named<T>(all: Result<Vec<InForce<T>>, Refusal>, name: &Label) -> Option<T> {
+    all.ok()?.into_iter().find(|said| said.name == *name).map(|there| there.said)
 }
 
 impl Writer {
@@ -136,7 +156,7 @@ impl Writer {
         let writer = self.clone();
         self.in_turn(async move {
             let about = name.clone();
-            if !writer.desk.ask(move |desk, now| T::is_there(&desk.core, &about, now)).await? {
+            if writer.desk.ask(move |desk, now| T::said(&desk.core, &about, now)).await?.is_none() {
                 return Err(Refusal::NoSuchException.into());
             }
             writer.write(key::<T>(&name), None, None, Deed::Delete, by).await?;

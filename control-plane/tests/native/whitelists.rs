@@ -108,3 +108,34 @@ async fn who_may_not_subscribe_hears_of_nobody_and_who_may_not_edit_writes_nothi
     assert_eq!(why(&plane, "&viewer=n1").await, ["viewer-not-watching"], "it opens its watch anew");
     plane.stop().await;
 }
+
+#[tokio::test]
+async fn who_may_not_edit_a_service_says_nothing_over_its_instances() {
+    let plane = Plane::start().await;
+    let root = token(&plane, "", json!({ "name": "root", "role": "admin" })).await;
+    let ann = token(&plane, &root, json!({ "name": "ann", "role": "editor" })).await;
+    open(&plane, "").await;
+    put(&plane, &root, "mine", json!({ "services": "checkout", "edit": ["token:root"] })).await;
+    let say = async |secret: &str, method: &str, path: &str, said: &Value| {
+        let bearer = format!("Bearer {secret}");
+        plane.admin(method, path, &[("authorization", &bearer)], said.clone()).await.status.as_u16()
+    };
+    let why = json!({ "owner": "ann", "reason": "disk", "ttl": "10m" });
+    let with = |mut said: Value| {
+        said.as_object_mut().unwrap().extend(why.as_object().unwrap().clone());
+        said
+    };
+    let weigh = with(json!({ "instance": instance("checkout", 8001).key, "effect": "weight", "weight": 7 }));
+    let node = with(json!({ "node": "n1", "effect": "weight", "weight": 7 }));
+    let drain = with(json!({ "services": ["checkout"] }));
+    let other = with(json!({ "services": ["search"] }));
+    for (path, said) in [("overrides/a", weigh), ("overrides/b", node), ("drains/c", drain)] {
+        let path = format!("/v1/{path}");
+        assert_eq!(say(&ann, "PUT", &path, &said).await, 403, "{said}");
+        assert_eq!(say(&root, "PUT", &path, &said).await, 204, "{said}");
+        assert_eq!(say(&ann, "DELETE", &path, &Value::Null).await, 403, "{said}");
+        assert_eq!(say(&root, "DELETE", &path, &Value::Null).await, 204, "{said}");
+    }
+    assert_eq!(say(&ann, "PUT", "/v1/drains/d", &other).await, 204, "of other services");
+    plane.stop().await;
+}

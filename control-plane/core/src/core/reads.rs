@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::message::{DigestCheck, Digests, ServiceView};
 use api::shadow::{ShadowReport, ShadowView};
-use api::{Digest, List, Moment, Namespace, ServiceKey, Span};
+use api::{Digest, List, Moment, Namespace, NodeName, ServiceKey, Span};
 
 use super::ControlCore;
 use crate::event::HeldBy;
@@ -88,6 +88,13 @@ impl ControlCore {
             })
         };
         Ok(self.leases.iter().filter_map(view).collect())
+    }
+
+    /// The services of the instances that `node` registered. Costs a pass over all sessions: for people who ask.
+    pub fn services_of(&self, node: &NodeName) -> BTreeSet<ServiceKey> {
+        let its = |id| self.sessions.get(id).is_some_and(|session| session.node == *node);
+        let leases = self.leases.iter().filter(|(id, _)| its(*id));
+        leases.flat_map(|(_, lease)| lease.owned.keys().map(|key| key.service.clone())).collect()
     }
 
     /// What policies in shadow of `namespace` would have done, as connected sidecars counted it.
