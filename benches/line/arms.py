@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loads import TOOLS
+
 FOREVER = 1_000_000_000
 
 
@@ -252,6 +254,12 @@ def envoy(at):
     return ["envoy", "-c", at.write("envoy.json", json.dumps(file)), "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
 
 
-ARMS = {"outrigger": outrigger, "haproxy": haproxy, "nginx": nginx, "envoy": envoy}
+def floor(at):
+    """No proxy: what the kernel takes of whoever stands here. See benches/src/bin/line-floor.rs."""
+    return [str(TOOLS / "line-floor"), str(at.ways["plain"]), *at.apps]
+
+
+ARMS = {"outrigger": outrigger, "haproxy": haproxy, "nginx": nginx, "envoy": envoy, "floor": floor}
 # Debian's nginx carries raw TCP only with a module of its own, which is not installed, and speaks no HTTP/2 to endpoints.
-CANNOT = {"nginx": {"tcp", "h2up"}}
+# The floor passes HTTP/1.1 on in clear and does nothing else.
+CANNOT = {"nginx": {"tcp", "h2up"}, "floor": {"tls", "mtls", "h2c", "h2up", "tcp"}}

@@ -145,8 +145,8 @@ class Arm:
         for pem in ("cert.pem", "key.pem"):
             shutil.copy(bench.folder / pem, folder)
         words = ARMS[name](Layout(folder, BINARY, self.ways, bench.apps, bench.tls_apps, bench.h2_apps, services))
-        if name == "outrigger":
-            # One way in speaks both and has every feature: others need two.
+        if name in ("outrigger", "floor"):
+            # One way in speaks both and has every feature, or none: others need two.
             self.ways["features"] = self.ways["h2c"] = self.ways["plain"]
         self.process = spawn("0", [*under, *words], folder / "log")
         for way in (way for way in SPEAK_HTTP1 if way not in CANNOT.get(name, ())):

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import time
 
+from arms import CANNOT
 from bench import cpu, request, resident, switches
 from loads import ROWS, load
 
@@ -97,7 +98,8 @@ def at_start(bench, name):
 def memory(bench, names):
     print(f"| arm | MiB at start, 50 services × 10 endpoints | kB per idle connection of {IDLE:,} | with TLS |\n|---|---|---|---|")
     for name in names:
-        print(f"| {name} | {at_start(bench, name):.1f} | {idle(bench, name, 'plain'):.2f} | {idle(bench, name, 'tls'):.2f} |", flush=True)
+        tls = "–" if "tls" in CANNOT.get(name, ()) else f"{idle(bench, name, 'tls'):.2f}"
+        print(f"| {name} | {at_start(bench, name):.1f} | {idle(bench, name, 'plain'):.2f} | {tls} |", flush=True)
 
 
 def wakeups(bench, names):
@@ -142,7 +144,7 @@ def check(bench, ceilings):
         arm = bench.arm("outrigger")
         found = {"syscalls": syscalls(arm, letter)}
         arm.stop()
-        found["instructions"], _ = instructions(bench, "outrigger", letter)
+        found["instructions"], found["allocations"] = instructions(bench, "outrigger", letter)
         for what, ceiling in row.items():
             print(f"{letter} {ROWS[letter].what}: {found[what]:,.2f} {what} per request, at most {ceiling:,}", flush=True)
             over += [f"{letter} {what}"] if found[what] > ceiling else []

@@ -67,8 +67,8 @@ def table(bench, said):
     """CPU per request, paired and interleaved."""
     arms = [bench.arm(name) for name in said.only]
     print("CPU µs per request, user + system; ratios within a round\n")
-    print("| row | " + " | ".join(said.only) + " | ÷ HAProxy | goal | ÷ Envoy | goal |")
-    print("|---" * (len(arms) + 5) + "|")
+    print("| row | " + " | ".join(said.only) + " | ÷ HAProxy | goal | ÷ Envoy | goal | floor ÷ HAProxy |")
+    print("|---" * (len(arms) + 6) + "|")
     missed = rows = 0
     for letter in said.rows:
         row, cost = ROWS[letter], {arm.name: [] for arm in arms}
@@ -79,14 +79,20 @@ def table(bench, said):
         middle = lambda name, part: statistics.median(pair[part] for pair in cost[name])
         total = lambda name: statistics.median(map(sum, cost[name]))
         cells = [f"{total(name):.1f} = {middle(name, 0):.1f} + {middle(name, 1):.1f}" if cost[name] else "–" for name in said.only]
+        def ratio(name, peer):
+            if cost.get(name) and cost.get(peer):
+                return statistics.median(sum(its) / sum(theirs) for its, theirs in zip(cost[name], cost[peer]))
+
         for peer, goal in (("haproxy", row.goal), ("envoy", row.envoy_goal)):
-            if not cost.get(peer) or not cost.get("outrigger"):
+            found = ratio("outrigger", peer)
+            if not found:
                 cells += ["–", "–"]
                 continue
-            ratio = statistics.median(sum(ours) / sum(theirs) for ours, theirs in zip(cost["outrigger"], cost[peer]))
-            met = goal is None or ratio <= goal
+            met = goal is None or found <= goal
             rows, missed = rows + (goal is not None), missed + (not met)
-            cells += [f"{ratio:.2f}", "–" if goal is None else f"≤ {goal:.2f} {'met' if met else 'missed'}"]
+            cells += [f"{found:.2f}", "–" if goal is None else f"≤ {goal:.2f} {'met' if met else 'missed'}"]
+        floor = ratio("floor", "haproxy")
+        cells.append(f"{floor:.2f}" if floor else "–")
         print(f"| {letter} {row.what} | " + " | ".join(cells) + " |", flush=True)
     print(f"\n{missed} of {rows} goals missed")
 
