@@ -7,7 +7,6 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use api::Moment;
@@ -115,9 +114,9 @@ impl Pool {
                 stack.clear();
                 return None;
             }
-            let (wire, mut cx) = (&mut youngest.wire, Context::from_waker(Waker::noop()));
+            let wire = &mut youngest.wire;
             let asks = careful.is_some() && !IdleLimit::was_in_use(idled);
-            let lost = wire.poll_idle_closed(&mut cx).is_ready() || (asks && wire.is_stale());
+            let lost = wire.is_lost() || (asks && wire.is_stale());
             if lost {
                 closed(idled);
             }

@@ -43,6 +43,10 @@ impl Socket for Link {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         either!(self, io => io.poll_readable(cx))
     }
+
+    fn heard(&self) -> Option<bool> {
+        either!(self, io => io.heard())
+    }
 }
 
 impl AsyncRead for Link {

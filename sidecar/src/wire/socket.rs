@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
@@ -28,6 +28,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Pending wakes as a read would, and needs no buffer.
     fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
+    }
+
+    /// Whether the runtime heard of something that a read would find, or of nothing; nobody is woken for it. `None` where
+    /// only a read tells.
+    fn heard(&self) -> Option<bool> {
+        None
     }
 
     /// Who is at the other end; `None` where ends have no addresses. One system call.
@@ -53,6 +59,10 @@ impl Socket for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         // What went wrong is told by the read.
         self.poll_read_ready(cx).map(|_| ())
+    }
+
+    fn heard(&self) -> Option<bool> {
+        Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -103,6 +113,10 @@ impl Socket for UnixStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_read_ready(cx).map(|_| ())
     }
+
+    fn heard(&self) -> Option<bool> {
+        Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
+    }
 }
 
 impl<S: Socket + ?Sized> Socket for &mut S {
@@ -120,6 +134,10 @@ impl<S: Socket + ?Sized> Socket for &mut S {
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         (**self).poll_readable(cx)
+    }
+
+    fn heard(&self) -> Option<bool> {
+        (**self).heard()
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -142,6 +160,10 @@ impl<S: Socket + ?Sized> Socket for Box<S> {
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         (**self).poll_readable(cx)
+    }
+
+    fn heard(&self) -> Option<bool> {
+        (**self).heard()
     }
 
     fn peer(&self) -> Option<IpAddr> {

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use bytes::BytesMut;
-
 use super::known::Known;
 use super::names::Names;
 use super::spare;
@@ -69,7 +67,8 @@ impl Fields {
         self.note_as(Known::of(name), name.len(), line, value, end);
     }
 
-    fn note_as(&mut self, known: Known, name_len: usize, line: usize, value: Range<usize>, end: usize) {
+    /// [`Fields::note`] of a name whose id was found already; only its length is needed then.
+    pub fn note_as(&mut self, known: Known, name_len: usize, line: usize, value: Range<usize>, end: usize) {
         self.names = self.names.with(known);
         self.spans.push(Span {
             line: offset(line),
@@ -272,12 +271,12 @@ impl Fields {
 
     /// Appends the field lines to `out`, each with its CRLF: untouched neighbours in one copy, without those
     /// the wire writes itself.
-    pub fn write(&self, out: &mut BytesMut) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         self.write_behind(0..0, out);
     }
 
     /// [`Fields::write`], behind a part of what was received that ends where the first field begins.
-    pub(super) fn write_behind(&self, start: Range<u32>, out: &mut BytesMut) {
+    pub(super) fn write_behind(&self, start: Range<u32>, out: &mut Vec<u8>) {
         let mut run = start;
         for span in self.spans.iter().filter(|span| !span.dropped && !span.known.wire_owned()) {
             if span.line != run.end {
@@ -367,7 +366,7 @@ mod tests {
     fn check(before: &str, act: impl Fn(&mut Fields), after: &str) {
         let mut fields = fields(before);
         act(&mut fields);
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         fields.write(&mut out);
         assert_eq!(std::str::from_utf8(&out).unwrap(), after, "from {before:?}");
     }

@@ -125,6 +125,14 @@ const fn ends(name: &[u8]) -> [u64; 2] {
 }
 
 impl Known {
+    /// The length of the longest name with an id of its own.
+    pub const LONGEST: usize = LONGEST;
+
+    /// Whether this is the id of one name.
+    pub fn has_name(self) -> bool {
+        !matches!(self, Self::Claim | Self::Other)
+    }
+
     /// The id of a name, in any case.
     pub fn of(name: &[u8]) -> Self {
         let ends = ends(name);

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 
-use bytes::BytesMut;
-
 use super::fields::{Fields, elements};
 use super::known::Known;
 use super::method::Method;
@@ -207,7 +205,7 @@ impl RequestHead {
     }
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
-    pub fn write(&self, out: &mut BytesMut) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         if let Some(line) = self.line_as_it_came() {
             return self.fields.write_behind(line, out);
         }
@@ -314,7 +312,7 @@ mod tests {
         head.rewrite_target("/z?y").unwrap();
         assert_eq!(head.rewrite_target("http://evil/"), Err(BadHead::Target));
         assert_eq!(head.rewrite_target("/a b"), Err(BadHead::Target));
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         head.write(&mut out);
         assert_eq!(&out[..], b"GET /z?y HTTP/1.1\r\nhost: x\r\n");
     }

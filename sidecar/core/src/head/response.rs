@@ -2,8 +2,6 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
-use bytes::BytesMut;
-
 use super::Version;
 use super::fields::Fields;
 
@@ -72,7 +70,7 @@ impl ResponseHead {
     }
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
-    pub fn write(&self, out: &mut BytesMut) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         if let Some(line) = self.line_as_it_came() {
             return self.fields.write_behind(line, out);
         }
@@ -149,7 +147,7 @@ mod tests {
     fn an_answer_of_our_own_is_written() {
         let mut head = ResponseHead::build(503);
         head.append("retry-after", "1");
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         head.write(&mut out);
         assert_eq!(&out[..], b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n");
         assert!(ResponseHead::build(103).interim());

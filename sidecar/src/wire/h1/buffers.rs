@@ -7,6 +7,9 @@ use bytes::BytesMut;
 /// What a fresh buffer takes in at once: a common head with a 10 kB body in one read.
 pub(super) const SIZE: usize = 16 * 1024;
 
+/// With so much left a buffer is lent again as it is: the same head and body fit.
+const ENOUGH: usize = 12 * 1024;
+
 /// What one takes in while many answers wait for clients that do not take them: a head and a little.
 const SMALL: usize = 2 * 1024;
 
@@ -48,10 +51,11 @@ fn size() -> usize {
 
 /// Gives `buffer` room for a read: a lent one when it has no memory, else more of its own.
 pub(in crate::wire) fn make_room(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
-        *buffer = STACK.with_borrow_mut(Vec::pop).unwrap_or_default();
-    }
     let size = size();
+    if buffer.capacity() == 0 {
+        let lent = STACK.with_borrow_mut(Vec::pop);
+        return *buffer = lent.unwrap_or_else(|| BytesMut::with_capacity(size));
+    }
     if buffer.capacity() - buffer.len() < size / LEAST_PART {
         // Takes the whole allocation back when the messages cut from it are gone.
         buffer.reserve(size);
@@ -64,8 +68,9 @@ pub(in crate::wire) fn give_back(buffer: &mut BytesMut) {
         return;
     }
     let mut buffer = std::mem::take(buffer);
-    // What was cut from its front is its own again, unless somebody still holds a part: then both are freed.
-    let whole = buffer.try_reclaim(SIZE);
+    // Once little is left of it, what was cut from its front is its own again, unless somebody still holds a part: then
+    // both are freed.
+    let whole = buffer.capacity() >= ENOUGH || buffer.try_reclaim(SIZE);
     STACK.with_borrow_mut(|stack| {
         // One that grew for a long head is freed, not kept; so is a small one.
         if whole && stack.len() < KEPT && buffer.capacity() <= 2 * SIZE {

@@ -27,6 +27,12 @@ impl<S: Socket> Client<S> {
         &self.io
     }
 
+    /// Whether the runtime heard that an idle connection closed, or that it said something unasked.
+    pub fn is_lost(&mut self) -> bool {
+        let mut asleep = Context::from_waker(Waker::noop());
+        self.io.heard() != Some(false) && self.poll_idle_closed(&mut asleep).is_ready()
+    }
+
     /// Holds no buffer until it is used again.
     pub fn rest(&mut self) {
         self.machine.inbound.rest();

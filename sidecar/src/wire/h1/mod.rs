@@ -26,6 +26,7 @@ mod server;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tunnel;
 
 pub use asking::Asking;
@@ -40,7 +41,7 @@ pub use serving::{Next, Serving};
 pub use tunnel::{Torn, Tunnel};
 
 /// Appends the lines that say where a message ends.
-fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool) {
+fn framing_lines(text: &mut Vec<u8>, length: Option<u64>, chunked: bool) {
     if let Some(length) = length {
         let mut line = *b"content-length: 01234567890123456789\r\n";
         let digits = Decimal::from(length);
@@ -56,7 +57,8 @@ fn framing_lines(text: &mut bytes::BytesMut, length: Option<u64>, chunked: bool)
 /// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer
 /// goes back to the thread's stack.
 fn poll_fill<S: Socket>(io: &mut S, inbound: &mut Inbound, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-    if io.poll_readable(cx).is_pending() {
+    // Where something is known to have come, a read alone is enough.
+    if io.heard() != Some(true) && io.poll_readable(cx).is_pending() {
         inbound.rest();
         return Poll::Pending;
     }

@@ -1,18 +1,18 @@
 //! The sending half of a connection: a queue of bytes and the framing of the body that goes into it.
 //!
-//! Heads, chunk frames and small pieces of bodies gather in one text buffer, large pieces are queued by reference.
-//! A message that was queued whole leaves in one write: a plain one where it is all text, else a vectored one.
+//! Heads, chunk frames and small pieces of bodies gather as text, large pieces are queued by reference between what
+//! was said before and after them. A message that was queued whole leaves in one write: a plain one where it is all
+//! text, else a vectored one.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::buffers;
+use super::texts;
 use crate::wire::{Broken, Trailers};
 
 /// Parts in one vectored write; more wait for the next.
@@ -42,10 +42,15 @@ pub(super) enum Encoder {
 /// Bytes on their way to the peer.
 #[derive(Debug)]
 pub struct Out {
+    /// What goes first.
+    text: Vec<u8>,
+    /// How much of that was written.
+    begun: usize,
+    /// The large pieces, which follow.
     parts: VecDeque<Bytes>,
-    /// What follows the parts.
-    text: BytesMut,
     in_parts: usize,
+    /// What follows the last of them; empty where there is none.
+    tail: Vec<u8>,
     written: u64,
     encoder: Encoder,
 }
@@ -53,9 +58,11 @@ pub struct Out {
 impl Default for Out {
     fn default() -> Self {
         Self {
+            text: Vec::new(),
+            begun: 0,
             parts: VecDeque::new(),
-            text: BytesMut::new(),
             in_parts: 0,
+            tail: Vec::new(),
             written: 0,
             encoder: Encoder::Done,
         }
@@ -65,15 +72,17 @@ impl Default for Out {
 impl Out {
     /// Bytes queued and not yet written.
     pub fn queued(&self) -> usize {
-        self.in_parts + self.text.len()
+        self.text.len() - self.begun + self.in_parts + self.tail.len()
     }
 
     /// Takes everything queued, as a shell without sockets sends it.
     pub fn take(&mut self) -> Vec<u8> {
-        self.seal();
-        self.written += self.in_parts as u64;
-        self.in_parts = 0;
-        self.parts.drain(..).flatten().collect()
+        let mut all = self.text.split_off(self.begun);
+        self.parts.iter().for_each(|part| all.extend_from_slice(part));
+        all.extend_from_slice(&self.tail);
+        self.written += all.len() as u64;
+        self.clear();
+        all
     }
 
     /// Writes until nothing is queued.
@@ -85,32 +94,43 @@ impl Out {
         if self.encoder == Encoder::Misframed {
             return Poll::Ready(Err(Broken::Misframed));
         }
-        while self.parts.is_empty() && !self.text.is_empty() {
-            match ready!(Pin::new(&mut *io).poll_write(cx, &self.text))? {
-                0 => return Poll::Ready(Err(Broken::Io(io::ErrorKind::WriteZero))),
-                count => self.advance_text(count),
-            }
-        }
-        self.seal();
-        while self.in_parts > 0 {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            for (slice, part) in slices.iter_mut().zip(&self.parts) {
-                *slice = IoSlice::new(part);
-            }
-            let used = self.parts.len().min(SLICES);
-            match ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..used]))? {
+        while self.queued() > 0 {
+            let write = match self.parts.is_empty() {
+                true => Pin::new(&mut *io).poll_write(cx, &self.text[self.begun..]),
+                false => self.poll_write_parts(io, cx),
+            };
+            match ready!(write)? {
                 0 => return Poll::Ready(Err(Broken::Io(io::ErrorKind::WriteZero))),
                 count => self.advance(count),
             }
         }
-        buffers::give_back(&mut self.text);
+        texts::give_back(&mut self.text);
+        texts::give_back(&mut self.tail);
         Pin::new(io).poll_flush(cx).map_err(Broken::from)
     }
 
+    fn poll_write_parts<S: AsyncWrite + Unpin>(
+        &self,
+        io: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let text = Some(&self.text[self.begun..]).filter(|text| !text.is_empty());
+        let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
+        let all = text.into_iter().chain(self.parts.iter().map(|part| &part[..])).chain(tail);
+        let mut used = 0;
+        for (slice, part) in slices.iter_mut().zip(all) {
+            *slice = IoSlice::new(part);
+            used += 1;
+        }
+        Pin::new(io).poll_write_vectored(cx, &slices[..used])
+    }
+
     /// Where heads are written; it has room.
-    pub(super) fn text(&mut self) -> &mut BytesMut {
-        buffers::make_room(&mut self.text);
-        &mut self.text
+    pub(super) fn text(&mut self) -> &mut Vec<u8> {
+        let text = if self.parts.is_empty() { &mut self.text } else { &mut self.tail };
+        texts::make_room(text);
+        text
     }
 
     pub(super) fn encoder(&self) -> Encoder {
@@ -134,7 +154,8 @@ impl Out {
     pub(super) fn clear(&mut self) {
         self.parts.clear();
         self.text.clear();
-        self.in_parts = 0;
+        self.tail.clear();
+        (self.begun, self.in_parts) = (0, 0);
     }
 
     pub(super) fn send(&mut self, data: Bytes) {
@@ -178,37 +199,50 @@ impl Out {
         if data.len() <= COPIED {
             return self.text().extend_from_slice(&data);
         }
-        self.seal();
+        if !self.tail.is_empty() {
+            self.in_parts += self.tail.len();
+            self.parts.push_back(Bytes::copy_from_slice(&self.tail));
+            self.tail.clear();
+        }
         self.in_parts += data.len();
         self.parts.push_back(data);
     }
 
-    fn seal(&mut self) {
-        if !self.text.is_empty() {
-            let text = self.text.split().freeze();
-            self.in_parts += text.len();
-            self.parts.push_back(text);
+    fn advance(&mut self, count: usize) {
+        self.written += count as u64;
+        let count = self.advance_text(count);
+        let count = self.advance_parts(count);
+        if self.text.is_empty() && self.parts.is_empty() && !self.tail.is_empty() {
+            // What followed the parts goes first now.
+            std::mem::swap(&mut self.text, &mut self.tail);
+            self.advance_text(count);
         }
     }
 
-    fn advance_text(&mut self, count: usize) {
-        self.written += count as u64;
-        match count < self.text.len() {
-            true => self.text.advance(count),
-            // Emptied and not advanced, so that the next head begins where this one did.
-            false => self.text.clear(),
+    /// Passes so much of the text; returns what lies beyond it.
+    fn advance_text(&mut self, count: usize) -> usize {
+        let left = self.text.len() - self.begun;
+        if count < left {
+            self.begun += count;
+            return 0;
         }
+        self.text.clear();
+        self.begun = 0;
+        count - left
     }
 
-    fn advance(&mut self, mut count: usize) {
-        self.written += count as u64;
-        self.in_parts -= count;
+    /// Passes so much of the parts; returns what lies beyond them.
+    fn advance_parts(&mut self, mut count: usize) -> usize {
         while let Some(part) = self.parts.front_mut() {
             if count < part.len() {
-                return part.advance(count);
+                self.in_parts -= count;
+                part.advance(count);
+                return 0;
             }
             count -= part.len();
+            self.in_parts -= part.len();
             self.parts.pop_front();
         }
+        count
     }
 }

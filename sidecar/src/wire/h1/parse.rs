@@ -116,7 +116,11 @@ pub(super) fn trailers(
 
 fn cut(fields: &mut Fields, buf: &mut BytesMut, len: usize) {
     fields.receive(&buf[..len]);
-    buf.advance(len);
+    match len == buf.len() {
+        // Emptied and not advanced, so that the next head begins where this one did.
+        true => buf.clear(),
+        false => buf.advance(len),
+    }
 }
 
 fn unfinished_request(buf: &[u8]) -> Result<(), Broken> {

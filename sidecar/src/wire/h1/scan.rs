@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use sidecar_core::head::{Fields, Version};
+use sidecar_core::head::{Fields, Known, Version};
 
 use super::parse::MAX_FIELDS;
 
@@ -94,14 +94,14 @@ impl<'t> Scan<'t> {
                 return Err(Halt::Flaw(Flaw::Fields));
             }
             let line = self.at;
-            let name = self.name()?;
+            let (name, known) = self.name()?;
             while matches!(self.peek()?, b' ' | b'\t') {
                 self.at += 1;
             }
             let start = self.at;
             let end = self.value()?;
             let blanks = self.text[start..end].iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
-            fields.note(&self.text[name], line, start..end - blanks, self.at);
+            fields.note_as(known, name.len(), line, start..end - blanks, self.at);
         }
         self.line_end()
     }
@@ -131,12 +131,35 @@ impl<'t> Scan<'t> {
         if word.is_empty() { Err(Halt::Flaw(Flaw::Start)) } else { Ok(word) }
     }
 
-    fn name(&mut self) -> Scanned<Range<usize>> {
-        let name = self.at..self.run(&TOKEN);
+    /// A name and its colon, with its id. One that is known is a token and need not be judged.
+    fn name(&mut self) -> Scanned<(Range<usize>, Known)> {
+        let near = self.colon();
+        let name = self.at..near.unwrap_or_else(|| self.run(&TOKEN));
+        let known = Known::of(&self.text[name.clone()]);
+        let token = |name: &[u8]| name.iter().all(|b| TOKEN[usize::from(*b)]);
+        if near.is_some() && !known.has_name() && !token(&self.text[name.clone()]) {
+            return Err(Halt::Flaw(Flaw::Name));
+        }
         self.at = name.end;
         // Nothing there at all is judged too: a line that begins with white space continues another.
         self.byte(b':', Flaw::Name)?;
-        if name.is_empty() { Err(Halt::Flaw(Flaw::Name)) } else { Ok(name) }
+        if name.is_empty() { Err(Halt::Flaw(Flaw::Name)) } else { Ok((name, known)) }
+    }
+
+    /// Where the next colon is, if one is near enough to end a known name.
+    fn colon(&self) -> Option<usize> {
+        let mut at = self.at;
+        while let Some(eight) = self.text.get(at..).and_then(|rest| rest.first_chunk()) {
+            let found = first_zero(u64::from_le_bytes(*eight) ^ (ONES * u64::from(b':')));
+            at += found;
+            if found < 8 {
+                return Some(at);
+            }
+            if at - self.at > Known::LONGEST {
+                return None;
+            }
+        }
+        None
     }
 
     /// Where the run of bytes of `class` ends.
@@ -186,13 +209,19 @@ impl<'t> Scan<'t> {
 /// How many of eight bytes, the first lowest, come before one below a space or DEL; eight when there is none. ("Bit
 /// Twiddling Hacks", Anderson: a byte that is less than n. Carries only mislead above the first one found.)
 fn odd(eight: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x80 * ONES;
     let below_space = eight.wrapping_sub(ONES * 0x20) & !eight;
     let del = eight ^ (ONES * 0x7f);
     let is_del = del.wrapping_sub(ONES) & !del;
     ((below_space | is_del) & TOPS).trailing_zeros() as usize / 8
 }
+
+/// How many of eight bytes, the first lowest, come before a zero; eight when there is none.
+fn first_zero(eight: u64) -> usize {
+    (eight.wrapping_sub(ONES) & !eight & TOPS).trailing_zeros() as usize / 8
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = 0x80 * ONES;
 
 type Class = [bool; 256];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::Moment;
 use api::policy::Timeout;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sidecar_core::deadline::{Deadline, patience};
 use sidecar_core::endpoint::EndpointCell;
 use sidecar_core::exchange::RequestId;
@@ -112,7 +112,7 @@ fn values(input: &[u8]) -> String {
     ] {
         assert_eq!(head.lists(known, element), listed(&said, name, element), "{name} lists {element}");
     }
-    let mut written = BytesMut::new();
+    let mut written = Vec::new();
     head.write(&mut written);
     let lines = written.iter().filter(|b| **b == b'\n').count();
     let owned = |(name, _): &&Line| Known::of(name).wire_owned();
