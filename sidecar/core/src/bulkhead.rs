@@ -58,8 +58,9 @@ pub struct Place {
     on: u64,
 }
 
-/// The places of one request, or of one attempt. Few name more than two bulkheads.
-pub(crate) type Places = SmallVec<[Place; 2]>;
+/// The places of one request, or of one attempt. Few name more than one bulkhead, and what holds them is moved from step
+/// to step.
+pub(crate) type Places = SmallVec<[Place; 1]>;
 
 impl Counts {
     fn new(keys: usize) -> Self {

@@ -135,8 +135,8 @@ pub(crate) fn tell(
     now: Moment,
     dice: u64,
 ) -> Effects {
-    let (cell, memory) = (attempt.endpoint().cell.clone(), call.admission.base().balance.memory.duration());
     attempt.judged = *outcome != Outcome::Cancelled && judged != Judged::Later;
+    let (cell, memory) = (&attempt.endpoint().cell, call.admission.base().balance.memory.duration());
     if let Outcome::Answer(Answer { load: Some(report), .. }) = outcome {
         probe::told(call, attempt.endpoint(), *report, now, dice);
     }
@@ -228,8 +228,7 @@ fn learn(call: &Call<'_>, now: Moment, took: Duration) {
 
 /// A good answer; `took` where the time says how fast the endpoint works.
 fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Moment, dice: u64) -> Effects {
-    let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
-    let service = call.admission.route().cell();
+    let (settings, service) = (call.admission.base(), call.admission.route().cell());
     let slow = took.is_some_and(|took| suspect::is_slow(took, service.medians(), &settings.health));
     if slow && attempt.trial.is_some() {
         // Good and late is what it was left out for, or may have been.
@@ -237,21 +236,25 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
     }
     service.tell_attempt(now, true);
     let mut effects = Effects::default();
-    if let Some(trial) = attempt.trial.take() {
+    let trial = attempt.trial.take();
+    let cell = &attempt.endpoint().cell;
+    if let Some(trial) = trial {
         trial.passed(now);
         cell.slow.clear();
         effects.returned = true;
     } else if attempt.how() == How::Forced {
         effects.returned = cell.health.take_back(now);
     }
-    attempt.run = cell.health.in_a_row();
+    let run = cell.health.in_a_row();
     cell.health.tell_good();
     cell.tell_staying();
     let width = settings.health.window.duration() / 10;
     cell.window.tell(now, width, Counts { good: 1, bad: 0 });
+    attempt.run = run;
     effects.breaker_opened = attempt.tell_breaker(false, now, &settings.breaker);
     if settings.health.slow_share.on().is_some() && took.is_some() {
-        cell.slow.tell(now, width, Counts { good: u64::from(!slow), bad: u64::from(slow) });
+        let counts = Counts { good: u64::from(!slow), bad: u64::from(slow) };
+        attempt.endpoint().cell.slow.tell(now, width, counts);
         if slow {
             return effects.and(suspect::judge(call, attempt, (0, Counts::default()), now, dice));
         }

@@ -57,7 +57,8 @@ impl Latencies {
         let number = number(now);
         let generation = &self.generations[(number % 2) as usize];
         // Who finds the past in its place clears it; what others count meanwhile may be lost with it.
-        if generation.number.swap(number, Relaxed) != number {
+        let other = || generation.number.swap(number, Relaxed) != number;
+        if generation.number.load(Relaxed) != number && other() {
             generation.buckets.iter().for_each(|bucket| bucket.store(0, Relaxed));
         }
         generation.buckets[bucket(took)].fetch_add(1, Relaxed);

@@ -39,7 +39,9 @@ impl Tally {
     pub fn tell(&self, arrived: Moment, caller: &Caller, failed: bool, took: Duration) {
         let counts = self.of(caller);
         counts.requests.fetch_add(1, Relaxed);
-        counts.failed.fetch_add(failed.into(), Relaxed);
+        if failed {
+            counts.failed.fetch_add(1, Relaxed);
+        }
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         counts.took[class(micros)].fetch_add(1, Relaxed);
         let second = second(arrived);

@@ -44,7 +44,9 @@ impl Durations {
     /// Notes one.
     pub fn note(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let at = BOUNDS.partition_point(|bound| *bound < nanos / 1_000);
+        let micros = nanos / 1_000;
+        // Most of what is noted is shorter than all bounds.
+        let at = if micros <= BOUNDS[0] { 0 } else { BOUNDS.partition_point(|bound| *bound < micros) };
         self.buckets[at].add(1);
         self.nanos.add(nanos);
     }

@@ -21,9 +21,9 @@ impl WorkerMeters {
         }
         self.with(seen.service, |resolved| {
             let route = resolved.route(seen.route);
-            self.request(seen, effects, &route);
+            self.request(seen, effects, route);
             for attempt in seen.attempts {
-                self.attempt(&route, attempt);
+                self.attempt(route, attempt);
             }
         });
     }

@@ -139,6 +139,9 @@ impl RouteMeters {
 
     /// What the machines made of an outcome.
     pub fn effects(&self, effects: Effects) {
+        if effects == Effects::default() {
+            return;
+        }
         if let Some(sign) = effects.ejected {
             self.service.ejections[sign as usize].add(1);
         }

@@ -60,14 +60,13 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    pub(super) fn route(&mut self, route: Option<&Label>) -> Arc<RouteMeters> {
-        let known = self.routes.iter().find(|(name, _)| name.as_ref() == route);
-        if let Some((_, meters)) = known {
-            return Arc::clone(meters);
-        }
-        let meters = self.cells.route(route);
-        self.routes.push((route.cloned(), Arc::clone(&meters)));
-        meters
+    pub(super) fn route(&mut self, route: Option<&Label>) -> &Arc<RouteMeters> {
+        let known = self.routes.iter().position(|(name, _)| name.as_ref() == route);
+        let at = known.unwrap_or_else(|| {
+            self.routes.push((route.cloned(), self.cells.route(route)));
+            self.routes.len() - 1
+        });
+        &self.routes[at].1
     }
 }
 
@@ -85,7 +84,7 @@ impl WorkerMeters {
 
     /// The handles of a route.
     pub fn route(&self, service: &ServiceKey, route: Option<&Label>) -> Arc<RouteMeters> {
-        self.with(service, |resolved| resolved.route(route))
+        self.with(service, |resolved| Arc::clone(resolved.route(route)))
     }
 
     /// The handles of requests that named no service there is.
