@@ -22,6 +22,7 @@ mod proxy;
 pub mod publish;
 mod quick;
 pub mod rooms;
+mod rounds;
 pub mod run;
 pub mod shared;
 pub mod snapshot;

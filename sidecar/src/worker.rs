@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::task::{spawn_local, yield_now};
@@ -33,12 +34,14 @@ use crate::log::AccessLog;
 use crate::memory::Memory;
 use crate::metrics::WorkerMeters;
 use crate::pool::Pool;
-use crate::proxy::{self, Asked};
+use crate::proxy::{self, Asked, Lines, Work};
 use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
 use crate::rooms::Rooms;
+use crate::rounds::{Rounds, Sleeps};
 use crate::shared::{SharedConns, Times};
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
+use crate::wire::h1;
 
 /// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
 const FAILURES_KEPT: usize = 4096;
@@ -117,6 +120,7 @@ pub struct World {
     pub(crate) nobody: ServiceKey,
     pub(crate) memory: Rc<Memory>,
     pub(crate) rooms: Rooms,
+    pub(crate) rounds: Rounds,
     pub(crate) meters: WorkerMeters,
     pub(crate) rings: RefCell<Rings>,
     pub(crate) log: AccessLog,
@@ -155,7 +159,7 @@ pub(crate) enum Known {
 }
 
 impl World {
-    fn new(shared: Shared, meters: WorkerMeters, probes: Sender<Asked>) -> Rc<Self> {
+    fn new(shared: Shared, meters: WorkerMeters, probes: Sender<Asked>, sleeps: Sleeps) -> Rc<Self> {
         let limits = shared.limits;
         let wheel = Wheel::new(shared.clock);
         let memory = Memory::new(limits.queued.as_usize());
@@ -181,6 +185,7 @@ impl World {
             nobody: ServiceKey::unnamed(),
             memory,
             rooms: Rooms::default(),
+            rounds: Rounds::new(sleeps),
             meters,
             rings: RefCell::new(Rings::new(FAILURES_KEPT, SAMPLES_KEPT)),
             log: shared.log,
@@ -258,6 +263,9 @@ impl World {
 
     /// The newest view of the service that `view` shows: a retry should not choose from an old list.
     pub(crate) fn latest(&self, way: &Way, view: &Rc<ServiceView>) -> Rc<ServiceView> {
+        if self.recent.borrow().as_ref().is_some_and(|recent| Rc::ptr_eq(recent, view)) {
+            return Rc::clone(view);
+        }
         self.at_hand(way, &view.key).unwrap_or_else(|| Rc::clone(view))
     }
 
@@ -327,11 +335,16 @@ pub fn start(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
     let (made, heard) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
         // Made where it stays: its tasks are this thread's, and no set of local ones stands between.
-        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let sleeps = Sleeps::default();
+        let counted = Arc::clone(&sleeps);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || _ = counted.fetch_add(1, Relaxed))
+            .build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
                 _ = made.send(Ok(()));
-                runtime.block_on(run(parts));
+                runtime.block_on(run(parts, sleeps));
             }
             Err(error) => _ = made.send(Err(error)),
         }
@@ -340,10 +353,10 @@ pub fn start(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
     Ok(thread)
 }
 
-async fn run(parts: Parts) {
+async fn run(parts: Parts, sleeps: Sleeps) {
     let Parts { index, shared, meters, doors, mut updates, mut questions } = parts;
     let (probes, asked) = channel(proxy::PROBES_MAX);
-    let world = World::new(shared, meters, probes);
+    let world = World::new(shared, meters, probes, sleeps);
     spawn_local(proxy::ask_loads(Rc::clone(&world), asked));
     spawn_local(Rc::clone(&world.wheel).drive());
     for door in doors {
@@ -381,6 +394,11 @@ async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
         }
     };
     world.gate.opened().await;
+    let lines = DoorLines {
+        plain: proxy::lines(&world, &way),
+        tls: proxy::lines(&world, &way),
+        unix: proxy::lines(&world, &way),
+    };
     let accepting = async {
         loop {
             if world.crowd.open() >= world.limits.connections as usize {
@@ -389,7 +407,7 @@ async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
                 continue;
             }
             world.crowd.turn(worker).await;
-            if let Err(error) = door.accept(&world, worker, &way, (shown.as_ref(), raw)).await {
+            if let Err(error) = door.accept(&world, worker, &way, (shown.as_ref(), raw), &lines).await {
                 world.meters.accept_failed();
                 tracing::warn!(%way, %error, "cannot accept; resting");
                 tokio::time::sleep(ACCEPT_REST).await;
@@ -401,6 +419,18 @@ async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
         () = world.gate.handed_over() => {}
         () = accepting => {}
     }
+}
+
+/// The lines on which the requests of a door's clients run, by what carries those.
+struct DoorLines<P, T, U>
+where
+    P: Work<h1::Server<TcpStream>>,
+    T: Work<h1::Server<Box<TlsStream<TcpStream>>>>,
+    U: Work<h1::Server<UnixStream>>,
+{
+    plain: Rc<Lines<h1::Server<TcpStream>, P>>,
+    tls: Rc<Lines<h1::Server<Box<TlsStream<TcpStream>>>, T>>,
+    unix: Rc<Lines<h1::Server<UnixStream>, U>>,
 }
 
 enum Opened {
@@ -415,6 +445,11 @@ impl Opened {
         worker: usize,
         way: &Rc<Way>,
         (shown, raw): (Option<&Arc<Shown>>, bool),
+        lines: &DoorLines<
+            impl Work<h1::Server<TcpStream>> + 'static,
+            impl Work<h1::Server<Box<TlsStream<TcpStream>>>> + 'static,
+            impl Work<h1::Server<UnixStream>> + 'static,
+        >,
     ) -> io::Result<()> {
         match self {
             Self::Tcp(door) => {
@@ -423,22 +458,26 @@ impl Opened {
                 let (world, way) = (Rc::clone(world), Rc::clone(way));
                 // Each a task of its own kind, as small as it can be.
                 match (shown.cloned(), raw) {
-                    (None, false) => spawn_local(proxy::greet(world, way, stream, open)),
+                    (None, false) => spawn_local(proxy::greet(stream, open, Rc::clone(&lines.plain))),
                     (None, true) => spawn_local(proxy::carry(world, way, stream, open)),
-                    (Some(shown), raw) => spawn_local(async move {
-                        match secured(&world, &way, &shown, stream).await {
-                            Some(stream) if raw => _ = spawn_local(proxy::carry(world, way, stream, open)),
-                            Some(stream) => _ = spawn_local(proxy::greet(world, way, stream, open)),
-                            None => drop(open),
-                        }
-                    }),
+                    (Some(shown), raw) => {
+                        let lines = Rc::clone(&lines.tls);
+                        spawn_local(async move {
+                            match secured(&world, &way, &shown, stream).await {
+                                Some(stream) if raw => {
+                                    _ = spawn_local(proxy::carry(world, way, stream, open))
+                                }
+                                Some(stream) => _ = spawn_local(proxy::greet(stream, open, lines)),
+                                None => drop(open),
+                            }
+                        })
+                    }
                 };
             }
             Self::Unix(door) => {
                 let (stream, _) = door.accept().await?;
                 let open = world.crowd.enter(worker);
-                let (world, way) = (Rc::clone(world), Rc::clone(way));
-                spawn_local(proxy::greet(world, way, stream, open));
+                spawn_local(proxy::greet(stream, open, Rc::clone(&lines.unix)));
             }
         }
         Ok(())
@@ -467,17 +506,31 @@ async fn secured(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crowd::Member;
+    use crate::wire::Socket;
 
     /// With what the runtime keeps beside it (96 bytes), such a task is one of 384, which it aligns to 128.
     const SMALL: usize = 288;
 
-    fn size<A, B, C, D, F: Future>(_serves: impl FnOnce(A, B, C, D) -> F) -> usize {
+    fn size<S: Socket + 'static, F: Future>(
+        _serves: impl FnOnce(Rc<World>, Rc<Way>, S, Member) -> F,
+    ) -> usize {
         size_of::<F>()
+    }
+
+    /// With the lines that it lends from.
+    fn greet<S: Socket + 'static>(
+        world: Rc<World>,
+        way: Rc<Way>,
+        io: S,
+        open: Member,
+    ) -> impl Future<Output = ()> {
+        proxy::greet(io, open, proxy::lines(&world, &way))
     }
 
     #[test]
     fn a_silent_connection_is_a_small_task() {
-        assert!(size(proxy::greet::<TcpStream>) <= SMALL, "{}", size(proxy::greet::<TcpStream>));
-        assert!(size(proxy::greet::<Box<TlsStream<TcpStream>>>) <= SMALL);
+        assert!(size(greet::<TcpStream>) <= SMALL, "{}", size(greet::<TcpStream>));
+        assert!(size(greet::<Box<TlsStream<TcpStream>>>) <= SMALL);
     }
 }

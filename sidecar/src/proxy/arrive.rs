@@ -43,10 +43,11 @@ pub(super) fn arrive<'c, D: Downstream>(
             None => head.authority().and_then(|authority| world.service_of(authority)),
         },
     };
+    let is_named = service.is_some();
     let exchange = Exchange {
         id,
         arrived,
-        service: service.clone().unwrap_or_else(|| world.nobody.clone()),
+        service: service.unwrap_or_else(|| world.nobody.clone()),
         peer: None,
         caller: if let Way::Inbound(_) = way { Caller::default() } else { world.caller.clone() },
         safe: head.method().safe(),
@@ -56,7 +57,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         patience: patience(|known| head.get(known)),
         priority: sidecar_core::exchange::ORDINARY_PRIORITY,
     };
-    let refused = refuse(&head, service.is_some());
+    let refused = refuse(&head, is_named);
     let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     head.strip_hop_by_hop();
     head.strip_claims();
@@ -71,7 +72,8 @@ pub(super) fn arrive<'c, D: Downstream>(
     let via =
         if head.version() == Version::Http2 { "via: 2 outrigger\r\n" } else { "via: 1.1 outrigger\r\n" };
     head.add_line(Known::Via, via.as_bytes());
-    head.put_line(Known::RequestId, &id.line());
+    let id_line = id.line();
+    head.put_line(Known::RequestId, &id_line);
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
     let ongoing = Ongoing {
@@ -81,6 +83,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         scratch: world.scratch(),
         head,
         exchange,
+        id_line,
         route: None,
         upgrade,
         grpc,

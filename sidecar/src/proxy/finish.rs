@@ -3,30 +3,32 @@
 use std::time::Duration;
 
 use sidecar_core::choose::Call;
+use sidecar_core::exchange::Exchange;
 use sidecar_core::judge::conclude;
 use sidecar_core::outcome::End;
 use sidecar_core::queue::WaitOn;
 use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
-
+use sidecar_core::scratch::Scratch;
 use smallvec::SmallVec;
 
 use super::{Answered, Ended, Ongoing};
+use crate::pool::Conn;
 use crate::wire::Downstream;
 use crate::worker::World;
 
 /// A good request that took longer is worth a record: people notice a second.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Tells the machines how the answer's body ended, gives the connection back, and writes the request down.
+/// Tells the machines how the answer's body ended and writes the request down.
 pub(super) fn finish<D: Downstream>(
     world: &World,
-    ongoing: Ongoing<'_, D>,
-    mut answered: Option<Answered>,
+    ongoing: &Ongoing<'_, D>,
+    answered: Option<&mut Answered>,
     ended: &Ended,
 ) {
     let now = world.clock.now();
     let mut effects = ongoing.scratch.effects;
-    if let Some(Answered { attempt, admission, view, .. }) = &mut answered {
+    if let Some(Answered { attempt, admission, view, .. }) = answered {
         let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
         effects = effects.and(conclude(&call, attempt, ended.end, now, world.dice.draw()));
     }
@@ -51,23 +53,30 @@ pub(super) fn finish<D: Downstream>(
     }
     let kept = Rings::wants(seen.is_troubled(SLOW), world.dice.draw());
     if kept != Kept::No || world.log.wants(seen.failed(), ongoing.exchange.id) {
-        write_down(world, &ongoing, finish, kept);
+        write_down(world, ongoing, finish, kept);
     }
-    // What is held goes back before somebody who waits for it is woken.
-    let mut frees: SmallVec<[u64; 2]> = SmallVec::new();
-    if let Some(answered) = answered {
-        frees.extend(answered.admission.holds().chain(answered.attempt.holds()));
-        let Answered { conn, .. } = answered;
-        if ended.end == End::Whole {
-            let full = world.pool.give(conn, now);
-            full.into_iter().for_each(|limit| world.meters.limit_hit(limit));
-        }
+}
+
+/// Gives the connection of an answer that ended whole back.
+pub(super) fn keep(world: &World, conn: Conn, end: End) {
+    if end == End::Whole {
+        let full = world.pool.give(conn, world.clock.now());
+        full.into_iter().for_each(|limit| world.meters.limit_hit(limit));
     }
-    world.rooms.freed(&ongoing.exchange.service, WaitOn::Service, now);
-    for bulkhead in frees {
-        world.rooms.freed(&ongoing.exchange.service, WaitOn::Bulkhead(bulkhead), now);
+}
+
+/// The bulkheads in which a request had places.
+pub(super) type Held = SmallVec<[u64; 2]>;
+
+/// The request is over, and what was held for it went back, places in bulkheads among it: before somebody who waits for
+/// that is woken.
+pub(super) fn leave(world: &World, exchange: &Exchange, held: Held, scratch: Box<Scratch>) {
+    let now = world.clock.now();
+    world.rooms.freed(&exchange.service, WaitOn::Service, now);
+    for bulkhead in held {
+        world.rooms.freed(&exchange.service, WaitOn::Bulkhead(bulkhead), now);
     }
-    world.give_back(ongoing.scratch);
+    world.give_back(scratch);
 }
 
 /// Of a hundred ordinary requests about two come here.

@@ -16,6 +16,7 @@ mod hear;
 mod join;
 mod last_hop;
 mod learn;
+mod lines;
 mod open;
 mod outcome;
 mod own_load;
@@ -58,6 +59,7 @@ use crate::wire::{Broken, Downstream};
 use crate::worker::World;
 
 pub(crate) use ask_load::{Asked, PROBES_MAX, drive as ask_loads};
+pub(crate) use lines::{Lines, Work, lines};
 pub(crate) use own_load::PROBES_PER_SECOND;
 pub(crate) use raw::carry;
 pub(crate) use streams::greet;
@@ -70,6 +72,8 @@ struct Ongoing<'c, D> {
     head: RequestHead,
     upload: Upload,
     exchange: Exchange,
+    /// The line that says the exchange's id, both ways.
+    id_line: [u8; 52],
     scratch: Box<Scratch>,
     /// What `route` found; `None` before it was asked.
     route: Option<Route>,
@@ -131,8 +135,10 @@ async fn line<D: Downstream>(
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
     ongoing.exchange.priority = rank(route.settings().priority);
-    ongoing.route = Some(route.clone());
-    let admission = wait::admission(world, ongoing, &route).await?;
+    let admission = wait::admission(world, ongoing, &route).await;
+    ongoing.route = Some(route);
+    let admission = admission?;
+    world.rounds.others_first().await;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
         let view = world.latest(way, &view);

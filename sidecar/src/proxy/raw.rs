@@ -20,7 +20,7 @@ use sidecar_core::queue::WaitOn;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::route;
 
-use super::finish::finish;
+use super::finish::{Held, finish, leave};
 use super::upload::Upload;
 use super::{Ended, Ongoing, Stop, connect, tunnel, wait};
 use crate::accept::Way;
@@ -49,13 +49,15 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         return;
     };
     let mut timer = world.wheel.resting();
+    let exchange = exchange(&world, &way, service.clone());
     let mut ongoing = Ongoing {
         client: &mut client,
         timer: &mut timer,
         upload: Upload::new(true, &world.memory),
         scratch: world.scratch(),
         head,
-        exchange: exchange(&world, &way, service.clone()),
+        id_line: exchange.id.line(),
+        exchange,
         route: None,
         upgrade: None,
         grpc: false,
@@ -72,7 +74,8 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         Ok(reached) => between(&world, ongoing, reached).await,
         Err(refusal) => {
             ongoing.client.abort();
-            finish(&world, ongoing, None, &ended(None, Some(refusal.reason), 0));
+            finish(&world, &ongoing, None, &ended(None, Some(refusal.reason), 0));
+            leave(&world, &ongoing.exchange, Held::new(), ongoing.scratch);
         }
     }
     drop(open);
@@ -108,8 +111,9 @@ async fn reach<S: Socket>(
         ongoing.exchange.peer = ongoing.client.peer();
     }
     let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
-    ongoing.route = Some(route.clone());
-    let admission = wait::admission(world, ongoing, &route).await?;
+    let admission = wait::admission(world, ongoing, &route).await;
+    ongoing.route = Some(route);
+    let admission = admission?;
     loop {
         let view = world.latest(way, &view);
         let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
@@ -145,7 +149,8 @@ async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, rea
     ongoing.upload.bytes = forth;
     // What is held goes back before somebody who waits for it is woken.
     drop((attempt, admission, room));
-    finish(world, ongoing, None, &ended(Some(connected), reason, back));
+    finish(world, &ongoing, None, &ended(Some(connected), reason, back));
+    leave(world, &ongoing.exchange, Held::new(), ongoing.scratch);
 }
 
 fn ended(head: Option<Moment>, reason: Option<Reason>, bytes_out: u64) -> Ended {

@@ -34,7 +34,7 @@ pub(super) async fn answer<D: Downstream>(
     if let (101, Some(protocol)) = (status, &ongoing.upgrade) {
         answered.head.append("upgrade", protocol);
     }
-    answered.head.put_line(Known::RequestId, &ongoing.exchange.id.line());
+    answered.head.put_line(Known::RequestId, &ongoing.id_line);
     if let Way::Inbound(_) = way {
         own_load::report(world, answered);
     }

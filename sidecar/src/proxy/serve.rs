@@ -13,7 +13,8 @@ use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
 use super::arrive::arrive;
-use super::finish::finish;
+use super::finish::{Held, finish, keep, leave};
+use super::lines::{Job, Lines, Work};
 use super::say::say;
 use super::{Answered, Ended, last_hop, line, own_load, reply, tunnel};
 use crate::accept::Way;
@@ -26,7 +27,7 @@ use crate::worker::World;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What follows an exchange.
-enum After {
+pub(super) enum After {
     /// Another may come.
     Next,
     /// The connection is done.
@@ -36,14 +37,15 @@ enum After {
 }
 
 /// Serves `client` until its connection ends.
-pub(super) async fn serve<D: Downstream>(world: Rc<World>, way: Rc<Way>, client: D) {
-    let mut guest = Guest::new(&world, client);
-    if let Some(answered) = exchanges(&world, &way, &mut guest).await {
-        Box::pin(tunnelled(&world, guest.client, *answered)).await;
+pub(super) async fn serve<D: Downstream, W: Work<D>>(client: D, lines: Rc<Lines<D, W>>) {
+    let mut guest = Some(Guest::new(&lines.world, client));
+    if let (Some(answered), Some(guest)) = (exchanges(&mut guest, &lines).await, guest) {
+        Box::pin(tunnelled(&lines.world, guest, *answered)).await;
     }
 }
 
-/// A client and the times that are kept on it, from exchange to exchange.
+/// A client and the times that are kept on it, from exchange to exchange; boxed, for it moves to the line of each and
+/// back.
 pub(super) struct Guest<D> {
     pub(super) client: D,
     /// For how long it may be silent.
@@ -55,53 +57,61 @@ pub(super) struct Guest<D> {
 }
 
 impl<D> Guest<D> {
-    pub(super) fn new(world: &World, client: D) -> Self {
-        Self { client, idle: world.wheel.resting(), answer: world.wheel.resting(), known: false }
+    pub(super) fn new(world: &World, client: D) -> Box<Self> {
+        Box::new(Self { client, idle: world.wheel.resting(), answer: world.wheel.resting(), known: false })
     }
 }
 
-/// Exchange after exchange, until the connection ends, or HTTP does: what answered then has raw bytes to come.
+/// Exchange after exchange, until the connection ends, or HTTP does: what answered then has raw bytes to come. While a
+/// request runs, its line has the guest.
 ///
 /// Clients are many and mostly silent, so what lives between two exchanges is small: everything is borrowed, and what
-/// runs for one exchange is boxed.
+/// runs for one exchange is lent.
 #[expect(clippy::manual_async_fn, reason = "an async fn would keep its arguments twice")]
-pub(super) fn exchanges<D: Downstream>(
-    world: &World,
-    way: &Way,
-    guest: &mut Guest<D>,
+pub(super) fn exchanges<D: Downstream, W: Work<D>>(
+    guest: &mut Option<Box<Guest<D>>>,
+    lines: &Lines<D, W>,
 ) -> impl Future<Output = Option<Box<Answered>>> {
     async move {
+        let world = &*lines.world;
         let mut exchanges = pin!(async {
             loop {
                 let after = {
-                    // The head moves into its exchange before anything is awaited: no room is kept for it here.
-                    let due = match next_head(world, guest).await {
-                        Ok(Some(head)) => Ok(Box::pin(handle(world, way, guest, head))),
+                    // The head moves to its line before anything is awaited: no room is kept for it here.
+                    let due = match next_head(world, guest.as_mut()?).await {
+                        Ok(Some(head)) => Ok(lines.run(Job { guest: guest.take()?, head })),
                         Ok(None) => break,
-                        Err(Broken::Request(reason, detail)) => {
-                            Err(Box::pin(malformed(world, &mut guest.client, reason, detail)))
-                        }
+                        Err(Broken::Request(reason, detail)) => Err((reason, detail)),
                         // The client went away in the midst of a head: nobody is there to be told.
                         Err(_) => return None,
                     };
                     match due {
-                        Ok(exchange) => exchange.await,
-                        Err(answer) => {
-                            answer.await;
+                        Ok(exchange) => {
+                            let (back, after) = exchange.await;
+                            *guest = Some(back);
+                            after
+                        }
+                        Err((reason, detail)) => {
+                            let client = &mut guest.as_mut()?.client;
+                            Box::pin(malformed(world, client, reason, detail)).await;
                             After::Close
                         }
                     }
                 };
                 match after {
-                    After::Next => guest.known = true,
+                    After::Next => guest.as_mut()?.known = true,
                     After::Close => break,
                     After::Tunnel(answered) => return Some(answered),
                 }
             }
-            goodbye(world, guest).await;
+            goodbye(world, guest.as_mut()?).await;
             None
         });
-        poll_fn(|cx| world.clock.polling(|| exchanges.as_mut().poll(cx))).await
+        poll_fn(|cx| {
+            world.rounds.turn();
+            world.clock.polling(|| exchanges.as_mut().poll(cx))
+        })
+        .await
     }
 }
 
@@ -137,7 +147,7 @@ fn goodbye<D: Downstream>(world: &World, guest: &mut Guest<D>) -> impl Future<Ou
 }
 
 /// The ten steps of one request.
-async fn handle<D: Downstream>(
+pub(super) async fn handle<D: Downstream>(
     world: &World,
     way: &Way,
     Guest { client, answer: timer, .. }: &mut Guest<D>,
@@ -153,26 +163,31 @@ async fn handle<D: Downstream>(
     }
     let (mut ongoing, named) = arrive(world, way, client, timer, head);
     world.meters.arrived();
-    let outcome = match named.and_then(|()| world.gate.ask(way)) {
-        Ok(()) => line(world, way, &mut ongoing).await,
-        Err(refusal) => Err(refusal),
-    };
-    match outcome {
-        Ok(mut answered) => {
-            let ended = reply::answer(world, way, &mut ongoing, &mut answered).await;
-            if answered.head.status() == 101 && ended.end == End::Whole {
-                finish(world, ongoing, None, &ended);
-                return After::Tunnel(Box::new(answered));
+    let mut held = Held::new();
+    let after = {
+        let mut outcome = match named.and_then(|()| world.gate.ask(way)) {
+            Ok(()) => line(world, way, &mut ongoing).await,
+            Err(refusal) => Err(refusal),
+        };
+        let ended = match &mut outcome {
+            Ok(answered) => reply::answer(world, way, &mut ongoing, answered).await,
+            Err(refusal) => reply::refusal(world, &mut ongoing, refusal).await,
+        };
+        finish(world, &ongoing, outcome.as_mut().ok(), &ended);
+        match outcome {
+            Ok(answered) if answered.head.status() == 101 && ended.end == End::Whole => {
+                After::Tunnel(Box::new(answered))
             }
-            finish(world, ongoing, Some(answered), &ended);
-            after(client, &ended)
+            Ok(Answered { conn, ref admission, ref attempt, .. }) => {
+                admission.holds().chain(attempt.holds()).for_each(|place| held.push(place));
+                keep(world, conn, ended.end);
+                after(ongoing.client, &ended)
+            }
+            Err(_) => after(ongoing.client, &ended),
         }
-        Err(refusal) => {
-            let ended = reply::refusal(world, &mut ongoing, &refusal).await;
-            finish(world, ongoing, None, &ended);
-            after(client, &ended)
-        }
-    }
+    };
+    leave(world, &ongoing.exchange, held, ongoing.scratch);
+    after
 }
 
 fn after<D: Downstream>(client: &D, ended: &Ended) -> After {
@@ -196,9 +211,9 @@ pub(super) async fn malformed<D: Downstream>(
 
 /// Carries bytes both ways until both sides have ended. What was held for the request is held until then: a
 /// tunnel is in flight for as long as it lasts.
-pub(super) async fn tunnelled<D: Downstream>(world: &World, client: D, answered: Answered) {
+pub(super) async fn tunnelled<D: Downstream>(world: &World, guest: Box<Guest<D>>, answered: Answered) {
     let Answered { conn, attempt, admission, room, .. } = answered;
-    let mut tunnel = Tunnel::new(client.into_tunnel(), conn.wire.into_tunnel());
+    let mut tunnel = Tunnel::new(guest.client.into_tunnel(), conn.wire.into_tunnel());
     let torn = tunnel::carry(world, &admission, &mut tunnel).await;
     if let Some(reason) = torn {
         world.meters.tunnel_torn(&admission.route().plan().service, reason);

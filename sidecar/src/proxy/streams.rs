@@ -12,6 +12,7 @@ use std::time::Duration;
 use api::{Moment, Reason};
 use tokio::task::spawn_local;
 
+use super::lines::{Lines, Work, lines};
 use super::serve::{Guest, exchanges, serve, tunnelled};
 use crate::accept::Way;
 use crate::crowd::Member;
@@ -27,22 +28,28 @@ const GOODBYE: Duration = Duration::from_secs(2);
 ///
 /// No `async fn`, which would keep its arguments twice: clients are many and mostly silent.
 pub(crate) fn greet<S: Socket + 'static>(
-    world: Rc<World>,
-    way: Rc<Way>,
     io: S,
     open: Member,
+    lines: Rc<Lines<h1::Server<S>, impl Work<h1::Server<S>>>>,
 ) -> impl Future<Output = ()> {
-    let mut guest = Guest::new(&world, h1::Server::new(io));
+    let mut guest = Some(Guest::new(&lines.world, h1::Server::new(io)));
     async move {
-        match speaks_h2(&world, &mut guest).await {
+        match speaks_h2(&lines.world, &mut guest).await {
             Some(false) => {
-                if let Some(answered) = exchanges(&world, &way, &mut guest).await {
-                    Box::pin(tunnelled(&world, guest.client, *answered)).await;
+                let answered = exchanges(&mut guest, &lines).await;
+                if let (Some(answered), Some(guest)) = (answered, guest) {
+                    Box::pin(tunnelled(&lines.world, guest, *answered)).await;
                 }
             }
-            // The state of such a connection is large, and few are.
-            Some(true) => Box::pin(streams(world, way, Ahead::new(guest.client.into_tunnel()))).await,
-            None if guest.client.head_begun() => world.meters.cut(Reason::HeadTimeout),
+            Some(true) => {
+                if let Some(io) = guest.map(|guest| Ahead::new(guest.client.into_tunnel())) {
+                    // The state of such a connection is large, and few are.
+                    Box::pin(streams(Rc::clone(&lines.world), Rc::clone(&lines.way), io)).await;
+                }
+            }
+            None if guest.is_some_and(|guest| guest.client.head_begun()) => {
+                lines.world.meters.cut(Reason::HeadTimeout);
+            }
             None => {}
         }
         drop(open);
@@ -52,12 +59,17 @@ pub(crate) fn greet<S: Socket + 'static>(
 /// Which protocol the client speaks; `None` when it does not say so in time.
 fn speaks_h2<S: Socket>(
     world: &World,
-    guest: &mut Guest<h1::Server<S>>,
+    guest: &mut Option<Box<Guest<h1::Server<S>>>>,
 ) -> impl Future<Output = Option<bool>> {
-    guest.idle.reset(world.clock.now() + world.limits.head.duration());
-    poll_fn(move |cx| match guest.client.poll_preface(cx) {
-        Poll::Ready(speaks) => Poll::Ready(Some(speaks)),
-        Poll::Pending => Pin::new(&mut guest.idle).poll(cx).map(|()| None),
+    if let Some(guest) = guest {
+        guest.idle.reset(world.clock.now() + world.limits.head.duration());
+    }
+    poll_fn(move |cx| {
+        let Some(guest) = guest else { return Poll::Ready(None) };
+        match guest.client.poll_preface(cx) {
+            Poll::Ready(speaks) => Poll::Ready(Some(speaks)),
+            Poll::Pending => Pin::new(&mut guest.idle).poll(cx).map(|()| None),
+        }
     })
 }
 
@@ -86,6 +98,7 @@ async fn streams<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: Ahead<
     let idle = world.limits.idle.duration();
     let now = world.clock.now();
     let timer = world.wheel.at(now + idle);
+    let lines = lines(&world, &way);
     let mut host = Host { world, calls, connection, timer, used: now, quiet: now + idle, leaving: false };
     loop {
         match poll_fn(|cx| host.poll(cx)).await {
@@ -96,7 +109,7 @@ async fn streams<S: Socket + 'static>(world: Rc<World>, way: Rc<Way>, io: Ahead<
                 }
                 if !host.calls.is_over(stream) && !host.calls.assign(stream) {
                     let stream = ServerStream::new(stream, Rc::clone(&host.calls));
-                    spawn_local(serve(Rc::clone(&host.world), Rc::clone(&way), stream));
+                    spawn_local(serve(stream, Rc::clone(&lines)));
                 }
             }
             Woken::Cut(reason) => return host.cut(reason).await,

@@ -35,8 +35,7 @@ fn speaks_h2(read: &[u8]) -> Option<bool> {
 #[derive(Debug)]
 pub struct Server<S> {
     io: S,
-    /// Boxed: a connection's futures each keep room for what is moved through them.
-    machine: Box<Serving>,
+    machine: Serving,
     shut: bool,
     /// The answer was left unfinished: closing in order would make it look whole.
     aborted: bool,
@@ -46,7 +45,7 @@ pub struct Server<S> {
 impl<S: Socket> Server<S> {
     /// A connection that was just accepted.
     pub fn new(io: S) -> Self {
-        Self { io, machine: Box::default(), shut: false, aborted: false, lingered: 0 }
+        Self { io, machine: Serving::default(), shut: false, aborted: false, lingered: 0 }
     }
 
     /// What carries the connection.

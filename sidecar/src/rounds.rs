@@ -1,0 +1,91 @@
+//! Who is woken together: a round is what a worker runs between two sleeps.
+//!
+//! Where many are ready, whoever has read a request lets the others read theirs before anybody writes to an endpoint:
+//! the endpoints are then woken once for several requests and find the next ones there. Each wake-up saved is an
+//! interrupt to another core.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::Poll;
+
+/// From so many turns of clients in the last round on, this one is taken for as crowded: below it there are too few to be
+/// served together, and each would only be put off.
+const CROWD: u32 = 4;
+
+/// How often the worker's thread went to sleep. Only that thread counts it.
+pub(crate) type Sleeps = Arc<AtomicU32>;
+
+/// The rounds of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    sleeps: Sleeps,
+    /// The sleep that the running round follows.
+    round: Cell<u32>,
+    /// Turns in it so far, and in the one before.
+    turns: Cell<u32>,
+    before: Cell<u32>,
+}
+
+impl Rounds {
+    /// Rounds that are told apart by `sleeps`.
+    pub(crate) fn new(sleeps: Sleeps) -> Self {
+        Self { sleeps, ..Self::default() }
+    }
+
+    /// A client's task has its turn.
+    pub(crate) fn turn(&self) {
+        let round = self.sleeps.load(Relaxed);
+        if self.round.replace(round) != round {
+            self.before.set(self.turns.take());
+        }
+        self.turns.set(self.turns.get() + 1);
+    }
+
+    /// Ready once whoever was woken together with the asker had its turn, where they are many.
+    pub(crate) fn others_first(&self) -> impl Future<Output = ()> {
+        let mut steps_back = self.before.get() >= CROWD;
+        poll_fn(move |cx| {
+            if std::mem::take(&mut steps_back) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Whether somebody steps back in a round that follows one of so many turns.
+    fn check(turns: u32, wanted: bool) {
+        let sleeps = Sleeps::default();
+        let rounds = Rounds::new(Arc::clone(&sleeps));
+        (0..turns).for_each(|_| rounds.turn());
+        sleeps.fetch_add(1, Relaxed);
+        rounds.turn();
+        let (mut others, mut cx) = (pin!(rounds.others_first()), Context::from_waker(Waker::noop()));
+        assert_eq!(others.as_mut().poll(&mut cx).is_pending(), wanted, "after {turns}");
+        assert!(!wanted || others.as_mut().poll(&mut cx).is_ready(), "once is enough");
+        // Rounds of one turn each: whoever was alone is put off no more.
+        for _ in 0..2 {
+            sleeps.fetch_add(1, Relaxed);
+            rounds.turn();
+        }
+        assert!(pin!(rounds.others_first()).poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn only_who_is_one_of_many_lets_others_go_first() {
+        check(1, false);
+        check(CROWD - 1, false);
+        check(CROWD, true);
+        check(64, true);
+    }
+}
