@@ -46,6 +46,19 @@ def stop(process):
             continue
 
 
+class Direct:
+    """No proxy: callers meet a host that never fails and never has them wait, so that what their answers take longer
+    than its work is what the bench itself adds."""
+
+    def instead(self, scenario):
+        host = {**scenario["hosts"][0], "slots": 10000, "turns": [], "joins_ms": 0}
+        hosts = [{**host, "port": port} for port in sorted({caller["port"] for caller in scenario["callers"]})]
+        return {**scenario, "hosts": hosts}
+
+    def start(self, _place):
+        return []
+
+
 class Ours:
     """The sidecar on its defaults; `policy` only where a row asks for less than them."""
 

@@ -2,7 +2,7 @@
 from dataclasses import dataclass, field
 from typing import Callable
 
-from arms import Fleet, Ours
+from arms import Direct, Fleet, Ours
 
 
 @dataclass
@@ -37,10 +37,21 @@ class Row:
     simulated: bool = True  # told to the simulator too
     deeds: list = field(default_factory=list)  # (seconds, verb, words...): what is done to an arm meanwhile, `arm.verb(place, started, words...)`
 
+    def measures(self):
+        """The peers that a goal is held against."""
+        return {goal.bound.arm for goal in self.goals if isinstance(goal.bound, Against)}
+
+    def work(self):
+        """How many milliseconds every answer takes where chance has no part in it; else none."""
+        hosts = self.scenario()["hosts"]
+        steady = all(not host["exponential"] and not any("slow" in turn for turn in host["turns"]) for host in hosts)
+        return hosts[0]["work_ms"] if steady else None
+
     def arms(self, workers):
         own = {f"ours ×{n}": Fleet(n, inbound=False) if self.listed else Ours(n, self.policy) for n in workers}
         ways = {f"ours ⇄ ×{n}": Fleet(n) for n in workers if self.providers}
-        return {**own, **ways, **self.peers}
+        floor = {"direct": Direct()} if self.work() else {}
+        return {**own, **ways, **self.peers, **floor}
 
 
 def flat(number):
@@ -48,9 +59,19 @@ def flat(number):
     return lambda _: number
 
 
-def against(arm, times):
+@dataclass
+class Against:
     """A bound that is a peer's median of the same figure, times something; none when that peer was left out."""
-    return lambda peers: peers[arm] * times if arm in peers else None
+
+    arm: str
+    times: float
+
+    def __call__(self, peers):
+        return peers[self.arm] * self.times if self.arm in peers else None
+
+
+def against(arm, times):
+    return Against(arm, times)
 
 
 def hosts(count, slots, work, exponential=False, turns=None):

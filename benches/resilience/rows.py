@@ -81,7 +81,21 @@ def slow_host():
 
 
 def many_callers():
+    """2 of 20 hosts three times slower, 71 % load: a request that waits where nobody else would send it costs most."""
+    slow = [{"at_ms": 0, "slow": 3.0}]
+    return run(30, 330, hosts(20, 1, 40, True, {0: slow, 1: slow}), callers=6)
+
+
+def many_callers_equal():
     return run(20, 750, hosts(20, 2, 40, True), callers=6)
+
+
+def many_callers_row(name, about, scenario):
+    return Row(
+        name, about, scenario,
+        [Goal("p50, ms", lambda s: s.percentile(0.5), against("haproxy leastconn", 0.8), digits=0),
+         Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.6), digits=0)],
+        {"envoy P2C": P2C, "haproxy leastconn": LEASTCONN}, providers=True)
 
 
 def brownout(slow):
@@ -140,10 +154,8 @@ ROWS = [
     Row("slow-host", "1 of 10 three times slower, 75 % load", slow_host,
         [Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.88), digits=0)],
         {"envoy round robin": ROUND, "envoy P2C": P2C, "envoy full scan": Envoy(FULL_SCAN), "haproxy leastconn": LEASTCONN}),
-    Row("many-callers", "6 sidecars call 20 hosts, each a little, 75 % load together", many_callers,
-        [Goal("p50, ms", lambda s: s.percentile(0.5), against("haproxy leastconn", 0.8), digits=0),
-         Goal("p99, ms", lambda s: s.percentile(0.99), against("haproxy leastconn", 0.6), digits=0)],
-        {"envoy P2C": P2C, "haproxy leastconn": LEASTCONN}, providers=True),
+    many_callers_row("many-callers", "6 sidecars call 20 hosts, 2 of them three times slower; each a little, 71 % load together", many_callers),
+    many_callers_row("many-callers-equal", "6 sidecars call 20 hosts that are alike, 75 % load together", many_callers_equal),
     Row("zones", "hosts 4/4/2 in three zones, callers 1/1/4; then half of the first zone dies", zones,
         [Goal("local, %", lambda s: s.local(15, 30), flat(52), least=True), Goal("busiest × mean", lambda s: s.busiest(15, 30), flat(1.15), digits=2),
          Goal("err % once half a zone died", lambda s: s.error_share(30), flat(0.05), digits=2)],

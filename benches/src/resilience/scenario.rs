@@ -23,6 +23,10 @@ pub struct Scenario {
     /// Simulated only: the policy of every sidecar; none for the defaults.
     #[serde(default)]
     pub policy: String,
+    /// Simulated only: for how many microseconds in the mean an answer waits for its worker to have the processor, which
+    /// it shares with other workers.
+    #[serde(default)]
+    pub lag_us: f64,
     /// Simulated only: sidecars stand before the hosts and say how much is in flight there.
     #[serde(default)]
     pub reports: bool,

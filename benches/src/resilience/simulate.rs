@@ -49,6 +49,8 @@ enum Event {
     Reach { request: u64, attempt: u8, host: usize },
     /// A host answers an attempt.
     Answer { job: Job, host: usize, status: u16 },
+    /// The worker whose request it was has the answer before it.
+    Heard { job: Job, host: usize, status: u16, in_flight: Option<u32> },
     /// An answer is late: another attempt may be begun beside it.
     Late { request: u64, attempt: u8 },
     /// An attempt's time is over.
@@ -57,6 +59,10 @@ enum Event {
     Leave { request: u64 },
     /// Who waits in a sidecar looks whether there is room.
     Look { sidecar: usize },
+    /// A sidecar asks a host's sidecar for its load.
+    Probe { sidecar: usize, host: usize },
+    /// The answer to that.
+    Probed { sidecar: usize, host: usize, in_flight: u32 },
     /// A host's mood changes.
     Turn { host: usize },
     /// Hosts join the list.
@@ -138,12 +144,22 @@ impl<'a> World<'a> {
             Event::Ask { request } => self.ask(request),
             Event::Reach { request, attempt, host } => self.reach(request, attempt, host),
             Event::Answer { job, host, status } => self.answer(job, host, status),
+            Event::Heard { job, host, status, in_flight } => self.heard(job, (status, host), in_flight),
             Event::Late { request, attempt } => self.beside(request, attempt),
             Event::Over { request, attempt } => {
                 self.lost((request, attempt), FaultKind::AttemptTimeout, outcome::Sent::All)
             }
             Event::Leave { request } => self.leave(request),
             Event::Look { sidecar } => self.look(sidecar),
+            Event::Probe { sidecar, host } => {
+                let in_flight = self.rooms[host].in_flight() as u32;
+                self.after(HOP, Event::Probed { sidecar, host, in_flight });
+            }
+            Event::Probed { sidecar, host, in_flight } => {
+                let (now, dice) = (self.moment(), dice::next(&mut self.dice));
+                let port = self.scenario.hosts[host].port;
+                self.sidecars[sidecar].heard(port, Report { in_flight, micros: None }, now, dice);
+            }
             Event::Turn { host } => {
                 let mood = self.scenario.hosts[host].mood(self.passed());
                 if mood.dead {
@@ -234,7 +250,10 @@ impl<'a> World<'a> {
             return;
         }
         let place = self.scenario.sidecar_of(request.origin.caller);
-        match self.sidecars[place].ask(number, request, now, dice) {
+        let asked = self.sidecars[place].ask(number, request, now, dice);
+        let probes = self.sidecars[place].probes(request);
+        self.probe(place, &probes);
+        match asked {
             Asked::Sent(sent) => self.sent(number, &sent),
             Asked::Wait(until) => {
                 self.at(self.until(until), Event::Ask { request: number });
@@ -278,8 +297,20 @@ impl<'a> World<'a> {
         }
         let Some(request) = self.requests.get_mut(&number) else { return };
         let place = self.scenario.sidecar_of(request.origin.caller);
-        if let Some(sent) = self.sidecars[place].beside(request, now, dice) {
+        let sent = self.sidecars[place].beside(request, now, dice);
+        let probes = self.sidecars[place].probes(request);
+        self.probe(place, &probes);
+        if let Some(sent) = sent {
             self.sent(number, &sent);
+        }
+    }
+
+    /// Asks the hosts on `ports` for their load; nothing comes from those that have no sidecar.
+    fn probe(&mut self, sidecar: usize, ports: &[u16]) {
+        for port in ports {
+            if let Some(host) = self.scenario.hosts.iter().position(|host| host.port == *port) {
+                self.after(HOP, Event::Probe { sidecar, host });
+            }
         }
     }
 
@@ -332,15 +363,21 @@ impl<'a> World<'a> {
             self.rooms[host].leave();
             self.begin(host);
         }
-        if !self.waits(job.request, job.attempt) {
-            return;
+        let in_flight = self.scenario.reports.then(|| self.rooms[host].in_flight() as u32);
+        let lag = match self.scenario.lag_us {
+            0.0 => Duration::ZERO,
+            mean => Duration::from_secs_f64(mean / 1e6 * exponential(&mut self.dice)),
+        };
+        self.after(lag, Event::Heard { job, host, status, in_flight });
+    }
+
+    /// The sidecar's worker has the answer before it.
+    fn heard(&mut self, job: Job, (status, host): (u16, usize), in_flight: Option<u32>) {
+        if self.waits(job.request, job.attempt) {
+            let load = in_flight.map(|in_flight| Report { in_flight, micros: None });
+            let outcome = Outcome::Answer(Answer { status, load, ..Answer::default() });
+            self.outcome((job.request, job.attempt), &outcome, (status, host as i32));
         }
-        let load = self
-            .scenario
-            .reports
-            .then(|| Report { in_flight: self.rooms[host].in_flight() as u32, micros: None });
-        let outcome = Outcome::Answer(Answer { status, load, ..Answer::default() });
-        self.outcome((job.request, job.attempt), &outcome, (status, host as i32));
     }
 
     /// A host's process ends: who waits for its answer finds the connection broken.

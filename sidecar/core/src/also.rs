@@ -12,6 +12,7 @@ use crate::attempt::Attempt;
 use crate::choose::{Call, choose};
 use crate::classify;
 use crate::endpoint::Endpoint;
+use crate::ewma::Memory;
 use crate::exchange::Exchange;
 use crate::fate::Fate;
 use crate::judge;
@@ -48,8 +49,6 @@ pub fn begin(
     dice: u64,
 ) -> Option<Attempt> {
     let (settings, budget) = (call.admission.settings(), &call.admission.route().cell().budget);
-    let memory = call.admission.base().balance.memory.duration();
-    first.endpoint().cell.ewma.tell_at_least(now, now.since(first.given()), memory);
     let pace = call.admission.route().latencies().map_or(1.0, |latencies| latencies.pace(now));
     let may = body == Body::Whole
         && pace <= AT_PACE
@@ -116,7 +115,7 @@ pub fn is_taken(
 
 /// The other attempt's answer was taken: this one goes, and what it kept us waiting is remembered.
 pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, now: Moment, dice: u64) {
-    let memory = call.admission.base().balance.memory.duration();
+    let memory = Memory::of(call.admission.base());
     let waited = now.since(attempt.given());
     attempt.endpoint().cell.ewma.tell_in_vain(now, waited, memory);
     if let Some(latencies) = call.admission.route().latencies() {

@@ -73,8 +73,10 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
             }
         }
     });
-    if by == Choosing::Prequal {
-        probe::follow_up(call, scratch, &pool, now, dice);
+    match by {
+        Choosing::Prequal => probe::follow_up(call, scratch, &pool, now, dice),
+        Choosing::LeastLoaded => probe::refresh(call, scratch, now, dice),
+        _ => {}
     }
     (scratch.pool, scratch.by) = (pool, by);
     match taken {

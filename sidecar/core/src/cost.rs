@@ -1,7 +1,7 @@
 //! What one more request to an endpoint would cost, and how much of its traffic its failures leave it.
 //!
 //! ```text
-//! cost = (in flight ÷ weight + 1) × peak EWMA of good answers, told apart from its peers'
+//! cost = (in flight ÷ weight + 1) × average time to good answers, told apart from its peers'
 //! traffic = what cost and weight give it, at most what they give its peers × success^6
 //! ```
 //!
@@ -34,9 +34,11 @@ const DOUBT: f32 = 4.0;
 const LUCK: f32 = 2.5;
 /// Of so many hosts that answered a median is taken; of fewer, and not all, nothing is known of the peers.
 const KNOWN: usize = 3;
-/// Hosts whose averages differ by less than this factor are alike: with requests of different size and a queue now and
-/// then, so do equal ones. Their order would be the same for every caller, and all would send to the first.
-const ALIKE: f32 = 1.3;
+/// Hosts whose averages differ by fewer microseconds are alike: timers, the network and a busy processor make as much of nothing. Their order
+/// would be the same for every caller, and all would send to the first.
+const NOISE: f32 = 2_000.0;
+/// And by less than this part of what the peers take, however fast those are.
+const ALIKE: f32 = 0.3;
 /// A host that never answered and has requests in flight is left alone while others have a history: it is
 /// probed by one request at a time (Finagle's `PeakEwma`).
 const UNKNOWN: f32 = 1e3;
@@ -67,12 +69,12 @@ pub fn favour(success: f32) -> f32 {
 }
 
 /// What is in flight to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     /// From this host.
     pub own: u32,
-    /// As known here: its sidecar may have said that there is more.
-    pub known: u32,
+    /// As expected: its sidecar may have said what others have there.
+    pub known: f32,
 }
 
 /// The cost of one more request beside `load`; `latency` is the endpoint's own average, where it has one.
@@ -87,10 +89,10 @@ pub fn cost(load: Load, weight: f32, latency: Option<f32>, medians: Medians) -> 
     active(load, weight, 1.0) * time
 }
 
-/// What an endpoint's time is taken for beside its peers': within [`ALIKE`] of them it is theirs, beyond that by what
-/// it is beyond.
+/// What an endpoint's time is taken for beside its peers': alike it is theirs, beyond that by what it is beyond.
 fn told_apart(own: f32, peers: f32) -> f32 {
-    if own > peers { (own / ALIKE).max(peers) } else { (own * ALIKE).min(peers) }
+    let alike = (peers * ALIKE).min(NOISE);
+    if own > peers { (own - alike).max(peers) } else { (own + alike).min(peers) }
 }
 
 /// The cost where only how fast it works is looked at: `latency` as its sidecar said or as it was seen.
@@ -100,7 +102,7 @@ pub fn time(latency: Option<f32>, medians: Medians) -> f32 {
 
 /// The cost where only what is in flight is looked at.
 pub fn active(load: Load, weight: f32, success: f32) -> f32 {
-    (load.known as f32 / weight.max(f32::MIN_POSITIVE) + 1.0) / favour(success)
+    (load.known / weight.max(f32::MIN_POSITIVE) + 1.0) / favour(success)
 }
 
 /// An endpoint's counts within the policy's window.
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn a_host_without_history_is_probed_by_one_request() {
         let medians = Medians { latency: Some(10.0), success: 1.0, best: 1.0 };
-        let load = |own| Load { own, known: 2 };
+        let load = |own| Load { own, known: 2.0 };
         let cost = |own, latency, medians| super::cost(load(own), 1.0, latency, medians);
         assert_eq!(cost(0, None, medians), 30.0);
         assert!(cost(1, None, medians) > cost(1, Some(100.0), medians));
@@ -185,11 +187,13 @@ mod tests {
 
     #[test]
     fn hosts_that_differ_by_little_are_alike_and_others_by_what_they_differ_beyond_that() {
-        let medians = Medians { latency: Some(10.0), ..Medians::default() };
-        let cost = |own| super::cost(Load { own: 0, known: 0 }, 1.0, Some(own), medians);
-        assert_eq!([cost(8.0), cost(10.0), cost(12.9)], [10.0; 3]);
-        assert!((cost(26.0) - 20.0).abs() < 0.01, "{}", cost(26.0));
-        assert!((cost(5.0) - 6.5).abs() < 0.01, "{}", cost(5.0));
+        let cost = |own, peers| {
+            let medians = Medians { latency: Some(peers), ..Medians::default() };
+            super::cost(Load { own: 0, known: 0.0 }, 1.0, Some(own), medians)
+        };
+        assert_eq!([8.0, 10.0, 12.9].map(|own| cost(own, 10.0)), [10.0; 3]);
+        assert_eq!([26.0, 5.0].map(|own| cost(own, 10.0)), [23.0, 8.0]);
+        assert_eq!([41_900.0, 44_000.0].map(|own| cost(own, 40_000.0)), [40_000.0, 42_000.0]);
     }
 
     #[test]

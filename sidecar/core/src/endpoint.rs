@@ -24,8 +24,10 @@ use crate::report::Report;
 use crate::turn::Turn;
 use crate::window::Window;
 
-/// A load report says something for this long: a few round trips, well under the time a queue needs to build.
+/// A load report says something for so many milliseconds: a few round trips, well under the time a queue needs to build.
 const REPORT_FOR: u32 = 1_000;
+/// And what it says is worth a third after so many: about as long as a queue of a few requests stays.
+const REPORT_FADES: f32 = 200.0;
 
 /// Who leaves before this many times what an answer takes changed its mind; later, it was the answer that was late.
 const LATE: u32 = 2;
@@ -35,8 +37,8 @@ const LATE: u32 = 2;
 #[repr(align(128))]
 pub struct EndpointCell {
     in_flight: Gauge,
-    /// Requests in flight as its own sidecar said, above; the millisecond of the report, below.
-    reported: AtomicU64,
+    /// Requests in flight from others as its own sidecar said, above; the millisecond of the report, below.
+    others: AtomicU64,
     /// The latency that its sidecar said, in microseconds; zero for none.
     speed: AtomicU32,
     /// The latency of its good answers.
@@ -139,25 +141,39 @@ impl EndpointCell {
         }
     }
 
-    /// Its load: what is in flight from this host, or what its sidecar said a moment ago if that is more.
+    /// What is in flight to it: from this host, and from others as its sidecar said a moment ago.
     pub fn load(&self, now: Moment) -> u32 {
-        let word = self.reported.load(Relaxed);
+        let others = self.others(now).filter(|(_, age)| *age < REPORT_FOR);
+        self.in_flight().saturating_add(others.map_or(0, |(others, _)| others))
+    }
+
+    /// The same as it is to be expected where all like it have `usual` in flight from others: the older a report is the
+    /// less it says.
+    pub fn expected(&self, now: Moment, usual: f32) -> f32 {
+        let others = match self.others(now) {
+            Some((others, age)) if age < REPORT_FOR => {
+                let left = (-(age as f32) / REPORT_FADES).exp();
+                others as f32 * left + usual * (1.0 - left)
+            }
+            _ => usual,
+        };
+        self.in_flight() as f32 + others
+    }
+
+    /// What its sidecar said of others, and how many milliseconds ago; `None` before it said anything.
+    pub fn others(&self, now: Moment) -> Option<(u32, u32)> {
+        let word = self.others.load(Relaxed);
         let age = (now.as_millis() as u32).wrapping_sub(word as u32);
-        let reported = if age < REPORT_FOR { (word >> 32) as u32 } else { 0 };
-        self.in_flight().max(reported)
+        // Another worker may have heard it later than `now`: then no time has passed.
+        (word > 0).then(|| ((word >> 32) as u32, if age > u32::MAX / 2 { 0 } else { age }))
     }
 
-    /// Its sidecar says this.
-    pub fn tell_load(&self, now: Moment, report: Report) {
+    /// Its sidecar says this, in which `own` of this host's requests are counted. Returns what others have there.
+    pub fn tell_load(&self, now: Moment, report: Report, own: u32) -> u32 {
         self.speed.store(report.micros.unwrap_or(0), Relaxed);
-        let word = u64::from(report.in_flight) << 32 | u64::from(now.as_millis() as u32);
-        self.reported.store(word, Relaxed);
-    }
-
-    /// A request goes there by a report that did not know of it.
-    pub fn tell_sent(&self) {
-        let more = |word: u64| word.checked_add(1 << 32).filter(|_| word > 0);
-        let _none_reported = self.reported.fetch_update(Relaxed, Relaxed, more);
+        let others = report.in_flight.saturating_sub(own);
+        self.others.store(u64::from(others) << 32 | u64::from(now.as_millis() as u32), Relaxed);
+        others
     }
 
     /// The latency in microseconds that its sidecar said last, at the load it had then.
@@ -294,9 +310,20 @@ mod tests {
     #[test]
     fn a_report_counts_while_it_is_fresh() {
         let cell = EndpointCell::default();
-        cell.tell_load(Moment::from_millis(100), Report { in_flight: 7, micros: None });
+        cell.tell_load(Moment::from_millis(100), Report { in_flight: 7, micros: None }, 0);
         assert_eq!(cell.load(Moment::from_millis(1_099)), 7);
         assert_eq!(cell.load(Moment::from_millis(1_100)), 0);
+    }
+
+    #[test]
+    fn what_is_expected_of_others_goes_from_what_was_told_to_what_is_usual() {
+        let cell = EndpointCell::default();
+        let at = Moment::from_millis;
+        assert_eq!(cell.expected(at(100), 2.0), 2.0, "nothing was told of it");
+        assert_eq!(cell.tell_load(at(100), Report { in_flight: 9, micros: None }, 1), 8);
+        let found = [100, 300, 500, 1_100].map(|millis| cell.expected(at(millis), 2.0));
+        assert_eq!((found[0], found[3]), (8.0, 2.0));
+        assert!(found.is_sorted_by(|earlier, later| earlier > later), "{found:?}");
     }
 
     #[test]

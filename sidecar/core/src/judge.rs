@@ -14,6 +14,7 @@ use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::cost;
 use crate::endpoint::Endpoint;
+use crate::ewma::Memory;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::probe;
 use crate::route_breaker;
@@ -136,7 +137,7 @@ pub(crate) fn tell(
     dice: u64,
 ) -> Effects {
     attempt.judged = *outcome != Outcome::Cancelled && judged != Judged::Later;
-    let (cell, memory) = (&attempt.endpoint().cell, call.admission.base().balance.memory.duration());
+    let (cell, memory) = (&attempt.endpoint().cell, Memory::of(call.admission.base()));
     if let Outcome::Answer(Answer { load: Some(report), .. }) = outcome {
         probe::told(call, attempt.endpoint(), *report, now, dice);
     }
@@ -206,7 +207,7 @@ fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment
         Judged::Good { timed } => {
             let took = head.since(attempt.given());
             if timed {
-                let memory = call.admission.base().balance.memory.duration();
+                let memory = Memory::of(call.admission.base());
                 attempt.endpoint().cell.ewma.tell(now, took, memory);
                 attempt.endpoint().cell.tell_answered(head, attempt.sample(head));
                 learn(call, now, took);

@@ -9,10 +9,10 @@ use crate::scratch::{How, Scored, Why};
 use crate::weigh::{self, TRIED};
 use crate::{cost, dice, turn};
 
-/// An endpoint that costs twice as much is drawn 2^8 times more rarely: as good as never, while one that
-/// costs 5 % more, which is within the noise, still takes two thirds of a share. A strict minimum would send a
-/// quiet service's every request to one host.
-const STEEPNESS: i32 = 8;
+/// An endpoint that costs 5 % more is drawn eleven times more rarely, one that costs twice as much never. Who is alike costs
+/// the same, so chance still spreads them; of those who differ each caller soon has its own that serve it best, and
+/// what it has in flight there is most of what there is.
+const STEEPNESS: i32 = 50;
 
 /// The best rank that has anybody who is not out of the question; full ones count, for they can be waited for.
 pub(crate) fn best_rank(pool: &[Scored]) -> Option<u8> {
@@ -90,7 +90,7 @@ impl Scored {
 
     /// What is in flight to it, for its weight.
     fn active(&self) -> f32 {
-        cost::active(cost::Load { own: self.load, known: self.load }, self.weight, 1.0)
+        cost::active(cost::Load { own: self.load, known: self.load as f32 }, self.weight, 1.0)
     }
 
     /// Whether more is in flight to it than to most.

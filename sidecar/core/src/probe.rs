@@ -3,7 +3,8 @@
 //! Prequal (Wydrowski et al., NSDI 2024): requests are sent by reports that were gathered for earlier ones, so no
 //! request waits for a probe. A report is a second old at most, is used a few times, and for each request one
 //! is thrown out, the oldest and the worst in turn, lest the pool fill up with those nobody wants. Every answer
-//! of a sidecar carries a report too, which saves a probe. A probe is no request: it never reaches an app, and
+//! of a sidecar carries a report too, which saves a probe. The default rule weighs all that is told by its age and asks
+//! only while it would change something. A probe is no request: it never reaches an app, and
 //! whether it is answered says nothing of health.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -36,6 +37,10 @@ const GOING: f32 = 1.0;
 const SURPLUS: f32 = 1.0;
 /// A report is used so often at most: with few hosts the formula asks for more, and by then it is history.
 const USES_MAX: f32 = 4.0;
+/// Nobody is asked who told less than so many milliseconds ago: at fifty answers a second they tell enough.
+const STALE: u32 = 20;
+/// By default nobody is asked while hosts have less than this in flight from others: there is little to be told.
+const BUSY: f32 = 0.25;
 /// Who has more in flight than this share of reports say is hot (the paper's 2^-0.25).
 const HOT: f32 = 0.84;
 
@@ -162,16 +167,16 @@ impl Probes {
 
 /// An answer of `endpoint` said this of its load.
 pub(crate) fn told(call: &Call<'_>, endpoint: &Endpoint, report: Report, now: Moment, dice: u64) {
-    match call.admission.settings().balance.by {
-        Choosing::Prequal => {
-            let endpoints = call.list.endpoints.len();
-            heard(endpoint, (call.admission.route().cell(), endpoints), report, now, dice);
-        }
-        _ => endpoint.cell.tell_load(now, report),
+    // The request that is answered is in flight here and not in the report.
+    let own = endpoint.cell.in_flight().saturating_sub(1);
+    let service = call.admission.route().cell();
+    learn(endpoint, service, (report, own), now);
+    if call.admission.settings().balance.by == Choosing::Prequal {
+        keep(endpoint, (service, call.list.endpoints.len()), report, now, dice);
     }
 }
 
-/// A report of `endpoint` came, with an answer or as the answer to a probe.
+/// The answer to a probe of `endpoint` came.
 pub fn heard(
     endpoint: &Endpoint,
     (service, endpoints): (&ServiceCell, usize),
@@ -179,7 +184,23 @@ pub fn heard(
     now: Moment,
     dice: u64,
 ) {
-    endpoint.cell.tell_load(now, report);
+    learn(endpoint, service, (report, endpoint.cell.in_flight()), now);
+    keep(endpoint, (service, endpoints), report, now, dice);
+}
+
+fn learn(endpoint: &Endpoint, service: &ServiceCell, (report, own): (Report, u32), now: Moment) {
+    let others = endpoint.cell.tell_load(now, report, own);
+    service.tell_others(others as f32 / weight(endpoint));
+}
+
+/// Keeps a report for the rule that goes by a pool of them.
+fn keep(
+    endpoint: &Endpoint,
+    (service, endpoints): (&ServiceCell, usize),
+    report: Report,
+    now: Moment,
+    dice: u64,
+) {
     service.probes.tell(now, endpoint.id, endpoints, dice);
     service.probes.tell_load(report.in_flight as f32 / weight(endpoint));
 }
@@ -195,7 +216,6 @@ pub(crate) fn follow_up(call: &Call<'_>, scratch: &mut Scratch, pool: &[Scored],
     if let Some(taken) = pool.iter().find(|scored| scored.why == Why::Chosen) {
         let endpoint = &list.endpoints[taken.at];
         probes.tell_used(endpoint.id);
-        endpoint.cell.tell_sent();
     }
     if probes.ask(now).nth(1).is_some() {
         if probes.turn.fetch_add(1, Relaxed).is_multiple_of(2) {
@@ -205,6 +225,13 @@ pub(crate) fn follow_up(call: &Call<'_>, scratch: &mut Scratch, pool: &[Scored],
         }
     }
     scratch.probes = targets(call, now, &mut dice);
+}
+
+/// What follows a choice by load where hosts' sidecars tell it: some whose reports are old are asked.
+pub(crate) fn refresh(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64) {
+    if call.admission.route().cell().others() >= BUSY {
+        scratch.probes = targets(call, now, &mut dice);
+    }
 }
 
 /// Whom to ask for a report: drawn by weight among those that the request might have met and that can answer.
@@ -218,7 +245,9 @@ fn targets(call: &Call<'_>, now: Moment, dice: &mut u64) -> SmallVec<[u32; PER_R
         let Some(at) = part.all.throw(&call.list.endpoints, dice) else { continue };
         let instance = &call.list.endpoints[at].instance;
         let answers = instance.sidecar && instance.protocol != Protocol::Tcp;
-        let wanted = answers && instance.readiness == Readiness::Ready && !targets.contains(&(at as u32));
+        let stale = call.list.endpoints[at].cell.others(now).is_none_or(|(_, age)| age >= STALE);
+        let new = stale && !targets.contains(&(at as u32));
+        let wanted = answers && new && instance.readiness == Readiness::Ready;
         if wanted && matches!(call.admission.route().cell().probes.bucket.ask(now, flow), Grant::Now { .. }) {
             targets.push(at as u32);
         }

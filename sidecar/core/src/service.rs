@@ -19,6 +19,9 @@ use crate::speed::Speeds;
 /// Medians are worth this long: a request sees the same peers for as long as a host could answer a few.
 const MEDIANS_FOR: Duration = Duration::from_millis(20);
 
+/// How much of the average load one more report is: some rounds of a small list.
+const OTHERS_WEIGHT: f32 = 1.0 / 32.0;
+
 /// What the peers of one service are like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Medians {
@@ -64,6 +67,8 @@ pub struct ServiceCell {
     ramping: AtomicBool,
     /// No trial of an ejected endpoint is due before this moment.
     trial_at: AtomicU64,
+    /// The bits of what an endpoint of ordinary weight has in flight from others, on average.
+    others: AtomicU32,
     /// Reports of its endpoints' load, where they are asked for.
     pub probes: Probes,
     /// How fast it works, where this host stands before it.
@@ -148,6 +153,17 @@ impl ServiceCell {
     /// It is this.
     pub fn tell_weight(&self, weight: u64) {
         self.weight.store(weight, Relaxed);
+    }
+
+    /// What an endpoint of ordinary weight has in flight from others, on average of the last reports; 0 without any.
+    pub fn others(&self) -> f32 {
+        f32::from_bits(self.others.load(Relaxed))
+    }
+
+    /// An endpoint has so many in flight from others for its weight.
+    pub fn tell_others(&self, others: f32) {
+        let known = self.others();
+        self.others.store((known + (others - known) * OTHERS_WEIGHT).to_bits(), Relaxed);
     }
 
     /// Whether any endpoint ramps, as last told.

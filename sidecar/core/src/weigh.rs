@@ -100,12 +100,14 @@ impl View<'_> {
         let weight = f32::from(instance.weight) / f32::from(ORDINARY_WEIGHT);
         let load = cell.load(self.now);
         let success = cost::standing(endpoint, self.now, settings, self.medians.measure());
-        let both = Load { own: cell.in_flight(), known: load };
+        let usual = self.cell.others() * weight;
+        let both = Load { own: cell.in_flight(), known: cell.expected(self.now, usual) };
         let cost = match self.balance.by {
             Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, 1.0),
             Choosing::Ring | Choosing::Maglev => cost::active(both, weight, success),
             by => {
-                let latency = cell.ewma.ask(self.now, settings.balance.memory.duration());
+                let (memory, peers) = (settings.balance.memory.duration(), self.medians.latency);
+                let latency = peers.and_then(|peers| cell.ewma.beside(self.now, memory, peers));
                 match by {
                     Choosing::Prequal => cost::time(cell.speed().or(latency), self.medians),
                     _ => cost::cost(both, weight, latency, self.medians),

@@ -10,13 +10,16 @@ use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::classify::{Next, classify};
 use sidecar_core::directory::Directory;
+use sidecar_core::endpoint::Endpoint;
 use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent, safe};
 use sidecar_core::judge::conclude;
 use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Body, End, Outcome};
 use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
+use sidecar_core::probe;
 use sidecar_core::queue::{Queue, Ticket, Verdict, rank};
+use sidecar_core::report::Report;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 use sidecar_core::service::ServiceCell;
@@ -135,6 +138,23 @@ impl Sidecar {
         let exchange = Exchange { priority: rank(route.settings().priority), ..exchange };
         let scratch = Scratch::default();
         Request { origin, running: Vec::new(), exchange, scratch, route, admission: None, ticket: None }
+    }
+
+    /// Whom to ask for their load because of what `request` asked: their ports.
+    pub(super) fn probes(&self, request: &mut Request) -> Vec<u16> {
+        let list = self.directory.current();
+        let asked = std::mem::take(&mut request.scratch.probes);
+        let port = |at: &u32| Some(list.endpoints.get(*at as usize)?.instance.address.port());
+        asked.iter().filter_map(port).collect()
+    }
+
+    /// The answer to a probe of the host on `port` came.
+    pub(super) fn heard(&self, port: u16, report: Report, now: Moment, dice: u64) {
+        let list = self.directory.current();
+        let there = |endpoint: &&Arc<Endpoint>| endpoint.instance.address.port() == port;
+        if let Some(endpoint) = list.endpoints.iter().find(there) {
+            probe::heard(endpoint, (&self.plan.cell, list.endpoints.len()), report, now, dice);
+        }
     }
 
     /// Whoever of those who wait is first.

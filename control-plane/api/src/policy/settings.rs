@@ -131,10 +131,11 @@ settings! {
         /// How long a latency is remembered (the time constant of its average).
         leaf memory: Span = Span::secs(10), because "Finagle's and Linkerd's value: rides out a pause, forgets an incident";
         /// Up to this many endpoints are all looked at; of more, eight are drawn.
-        leaf scan: u32 = 16, because "a full scan halves p99 on small sets, and eight draws cost the same on any size";
+        leaf scan: u32 = 32, because "a full scan halves p99 on small sets, and eight draws cost the same on any size";
         /// How long a host that joins a warm set takes to its full share.
         leaf slow_start: Span = Span::secs(30), because "caches and compilers warm in about that time";
-        /// Load probes that `prequal` may send to a service from this host; each answer carries a report too.
+        /// Load probes that `prequal` and, while others are busy there, `least-loaded` may send to a service from this host; each
+        /// answer carries a report too.
         leaf probes: Rate = Rate::per_second(100), because "two for each request of a quiet service; a busy one hears enough from its answers";
         /// Which instances a request may meet, by one label. Those of a lane are met only by requests that ask
         /// for it, as long as there are others.

@@ -43,7 +43,11 @@ fn serving(ports: &[u16], serve: &[u16]) -> Directory {
     let mut directory = Directory::new(service(), vec![([10, 0, 0, 1], 99).into()]);
     directory.replace(Moment::ZERO, list(ports));
     for endpoint in directory.current().endpoints.iter().filter(|e| serve.contains(&e.instance.key.port)) {
-        endpoint.cell.ewma.tell(Moment::ZERO, Duration::from_millis(5), Duration::from_secs(10));
+        endpoint.cell.ewma.tell(
+            Moment::ZERO,
+            Duration::from_millis(5),
+            crate::ewma::Memory::of(&Settings::default()),
+        );
     }
     directory
 }

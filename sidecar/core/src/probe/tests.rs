@@ -12,11 +12,15 @@ use crate::queue::Verdict;
 use crate::scratch::How;
 
 fn bench(n: u16, more: &str) -> Bench {
+    bench_by("prequal", n, more)
+}
+
+fn bench_by(rule: &str, n: u16, more: &str) -> Bench {
     let at = |port: u16| Instance {
         sidecar: true,
         ..Instance::at(bench::service(), ([10, 0, 0, 1], port).into())
     };
-    Bench::of((1..=n).map(at).collect(), &format!("balance: {{ by: prequal }}\n{more}"))
+    Bench::of((1..=n).map(at).collect(), &format!("balance: {{ by: {rule} }}\n{more}"))
 }
 
 /// The endpoint at `at` says so.
@@ -102,6 +106,36 @@ fn probes_are_for_those_that_can_answer_and_never_more_than_the_limit() {
 }
 
 #[test]
+fn by_default_those_are_asked_that_are_busy_with_others_and_told_nothing_lately() {
+    let asked = |others: u32, millis: u64| {
+        let mut bench = bench_by("least-loaded", 20, "");
+        for _ in 0..3 {
+            (0..20).for_each(|at| report(&mut bench, at, others, 10));
+        }
+        bench.after(millis);
+        taken(&mut bench);
+        bench.scratch.probes.len()
+    };
+    assert_eq!([asked(0, 500), asked(4, 19)], [0, 0]);
+    assert!((1..=PER_REQUEST).contains(&asked(4, 500)));
+    let mut silent = bench_by("least-loaded", 20, "");
+    taken(&mut silent);
+    assert!(silent.scratch.probes.is_empty(), "nobody told anything");
+}
+
+#[test]
+fn by_default_who_is_busy_with_others_is_left_alone_while_that_is_news() {
+    let share = |millis| {
+        let mut bench = bench_by("least-loaded", 4, "");
+        (0..400).for_each(|n| report(&mut bench, n % 4, if n % 4 == 0 { 6 } else { 1 }, 10));
+        bench.after(millis);
+        (0..400).filter(|_| taken(&mut bench).0 == 0).count()
+    };
+    assert_eq!(share(0), 0);
+    assert!((60..140).contains(&share(5_000)), "{} of 400 once it is old", share(5_000));
+}
+
+#[test]
 fn a_sinkhole_that_says_it_is_idle_and_fast_gets_next_to_nothing() {
     let mut bench = bench(20, "health: { consecutive: 1000000, minimum: 1000000 }");
     let mut hits = 0;
@@ -120,7 +154,11 @@ fn a_newcomer_gets_its_part_of_the_ramp_and_not_what_its_idleness_would_win() {
     for n in [11, 60] {
         let mut bench = bench(n, "");
         bench.cell(0).join(bench.now);
-        bench.cell(0).ewma.tell(bench.now, Duration::from_millis(10), Duration::from_secs(10));
+        bench.cell(0).ewma.tell(
+            bench.now,
+            Duration::from_millis(10),
+            crate::ewma::Memory::of(bench.plan.base()),
+        );
         bench.after(15_000);
         let mut hits = 0;
         for _ in 0..20_000 {
