@@ -165,7 +165,8 @@ impl EndpointCell {
         let word = self.others.load(Relaxed);
         let age = (now.as_millis() as u32).wrapping_sub(word as u32);
         // Another worker may have heard it later than `now`: then no time has passed.
-        (word > 0).then(|| ((word >> 32) as u32, if age > u32::MAX / 2 { 0 } else { age }))
+        let age = if age > u32::MAX / 2 { 0 } else { age };
+        (word > 0).then_some(((word >> 32) as u32, age))
     }
 
     /// Its sidecar says this, in which `own` of this host's requests are counted. Returns what others have there.
