@@ -1,6 +1,4 @@
 //! What the control client trusts: the one authority its file names.
-//!
-//! The provider is passed explicitly, so that no other part of the process can change it behind our back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +6,8 @@ use std::sync::Arc;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+
+use crate::tls::provider;
 
 /// A configuration that trusts the certificates in `ca_file`.
 ///
@@ -24,8 +24,7 @@ pub(crate) fn trusting(ca_file: &Path) -> Result<Arc<ClientConfig>, String> {
     if roots.is_empty() {
         return Err(format!("{shown} holds no certificate"));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|why| why.to_string())?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))

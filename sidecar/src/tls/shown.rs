@@ -55,6 +55,8 @@ impl Shown {
             .map_err(|why| why.to_string())?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        // Most clients name what is slow here first, and mean nothing by it.
+        config.ignore_client_order = true;
         config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|why| why.to_string())?;
         // One ticket a handshake, as most servers send: clients keep few, and each costs a write.
