@@ -77,8 +77,8 @@ class Fleet:
     """A control plane and the callers' sidecars on their defaults; hosts register through sidecars of their own, which
     stand before them, or without `inbound` through one that speaks for all of a zone."""
 
-    def __init__(self, workers=1, inbound=True):
-        self.workers, self.inbound = workers, inbound
+    def __init__(self, workers=1, inbound=True, policy=None):
+        self.workers, self.inbound, self.policy = workers, inbound, policy
 
     def config(self, place, name, text):
         text += f'node: {name}\nstate: {place.folder / name}.state\ncontrol: {{ urls: ["http://127.0.0.1:{place.control}"] }}\n'
@@ -119,6 +119,9 @@ class Fleet:
             if not listed(port + 1, wanted):
                 [stop(process) for process in started]
                 raise RuntimeError(f"a sidecar does not know its {wanted} hosts")
+        if self.policy:
+            words = [BINARY, "apply", "-f", write(place, "policy.yaml", self.policy), "--control", f"http://127.0.0.1:{place.control + 1}"]
+            subprocess.run(list(map(str, words)), check=True, timeout=30, stdout=subprocess.DEVNULL)
         return started
 
     def join(self, place, started, number):

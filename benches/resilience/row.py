@@ -48,8 +48,8 @@ class Row:
         return hosts[0]["work_ms"] if steady else None
 
     def arms(self, workers):
-        own = {f"ours ×{n}": Fleet(n, inbound=False) if self.listed else Ours(n, self.policy) for n in workers}
-        ways = {f"ours ⇄ ×{n}": Fleet(n) for n in workers if self.providers}
+        own = {f"ours ×{n}": Fleet(n, inbound=False, policy=self.policy) if self.listed else Ours(n, self.policy) for n in workers}
+        ways = {f"ours ⇄ ×{n}": Fleet(n, policy=self.policy) for n in workers if self.providers}
         floor = {"direct": Direct()} if self.work() else {}
         return {**own, **ways, **self.peers, **floor}
 

@@ -38,7 +38,7 @@ def metastable_row(name, about, honours, served):
         [Goal("s to recover", recovery, flat(0.5)),
          Goal("ok % meanwhile", lambda s: 100 - s.error_share(CALM, CALM + TRIGGER), flat(served), least=True),
          Goal("failed % before", lambda s: s.error_share(1, CALM), flat(0.1), digits=2)],
-        {**PEERS, "haproxy slots by hand": QUEUE}, policy=AUTO, providers=True)
+        {**PEERS, "haproxy slots by hand": QUEUE}, providers=True)
 
 
 def step(exponential=False):
@@ -59,9 +59,7 @@ def settled(story, slots, begin, end, step=0.5):
     return (late[-1] + 1) * step if late else 0.0
 
 
-# What is not the default yet: see docs/resilience.md.
-AUTO = "kind: Policy\nname: auto\nmatch: { service: app }\nconcurrency: { per_endpoint: auto }\n"
-CLASSES = AUTO + "routes: [{ name: critical, match: { header: { x-class: critical } }, priority: critical }]\n"
+CLASSES = "kind: Policy\nname: classes\nmatch: { service: app }\nroutes: [{ name: critical, match: { header: { x-class: critical } }, priority: critical }]\n"
 
 
 def priority():
@@ -83,13 +81,13 @@ ROWS = [
          Goal("critical p99, ms", lambda s: 1e3 * sorted(r[1] for r in critical(s))[int(len(critical(s)) * 0.99)],
               against("haproxy slots by hand", 0.7), digits=0)],
         {**PEERS, "haproxy slots by hand": HAProxy(["balance leastconn", "timeout queue 100ms",
-            "http-request set-priority-class int(-1) if { req.hdr(x-class) critical }"], "maxconn 2")}, policy=CLASSES),
+            "http-request set-priority-class int(-1) if { req.hdr(x-class) critical }"], "maxconn 2")}, policy=CLASSES, providers=True),
     Row("adaptive-limit", "one host's capacity 8, 4, 8 slots at 150 requests of 40 ms a second", step,
         [Goal("s to settle", lambda s: settled(s, 4, 10, 20), flat(2)),
          Goal("in flight × right", lambda s: in_flight(s, 12, 20) / 4, flat(1.5), digits=2),
          Goal("goodput, of 100 a second", lambda s: sum(r[2] == 200 and 12 <= r[0] + r[1] < 20 for r in s.requests) / 8, flat(95), least=True),
          Goal("false shed %", lambda s: max(s.error_share(1, 10), s.error_share(22, 30)), flat(0.5), digits=2)],
-        PEERS, policy=AUTO, providers=True),
+        PEERS, providers=True),
     *[Row(f"steady-{load}", f"10 hosts at {load} % load: nothing is shed", lambda load=load: run(20, 5 * load, hosts(10, 2, 40, True)),
           [Goal("failed %", lambda s: s.error_share(), flat(0.1), digits=2)], {}) for load in (10, 75)],
 ]

@@ -28,7 +28,7 @@ struct Room {
 impl Room {
     fn queue(&mut self, on: WaitOn) -> Option<&mut Queue<Rc<Seat>>> {
         match on {
-            WaitOn::Service | WaitOn::Endpoint => Some(&mut self.any),
+            WaitOn::Service | WaitOn::Endpoint | WaitOn::Guard => Some(&mut self.any),
             WaitOn::Bulkhead(id) => self.bulkheads.get_mut(&id),
         }
     }
@@ -57,7 +57,7 @@ impl Rooms {
         let mut queues = self.queues.borrow_mut();
         let room = queues.entry(exchange.service.clone()).or_default();
         let queue = match on {
-            WaitOn::Service | WaitOn::Endpoint => &mut room.any,
+            WaitOn::Service | WaitOn::Endpoint | WaitOn::Guard => &mut room.any,
             WaitOn::Bulkhead(id) => room.bulkheads.entry(id).or_default(),
         };
         let ticket = queue.join(exchange.priority, until, Rc::clone(&seat));

@@ -102,6 +102,10 @@ reasons! {
         "Every endpoint was full for longer than `concurrency.longest_wait`: at the cap written in the policy, or at the one \
          that was found because more in flight only waited.",
         "Add instances; waiting longer only moves the queue. `outrigger_endpoint_cap` and `explain` show the caps.";
+    Overloaded = "overloaded", 503, 14, "destination_unavailable", "the service is overloaded",
+        "The service's guard holds requests back: most were waited for in vain, at nearly every instance. It lets in what \
+         instances finish, and more as answers come in time.",
+        "Find what made the service slow, or add instances; it reopens by itself. `outrigger top` shows what it does.";
     BreakerOpen = "breaker_open", 503, 14, "destination_unavailable", "breaker open",
         "The breaker of the route is open, or that of every endpoint.", "Look at the failures before it opened; it tries again by itself.";
     Degraded = "degraded", 503, 14, "http_request_denied", "degraded by command",

@@ -2,7 +2,7 @@
 //!
 //! A hedge (Dean and Barroso, *The Tail at Scale*, CACM 2013) is load that we add: it is made where the request may
 //! run beside itself and its body is whole in hand, where an endpoint is left that it has not tried, and within both its
-//! own share and the load budget; and only while answers come at their usual [pace](crate::pace). The first good answer is taken; who was overtaken is told how long it kept us waiting,
+//! own share and the load budget; only while answers come at their usual [pace](crate::pace), and only to an endpoint that has no more to do than usual. The first good answer is taken; who was overtaken is told how long it kept us waiting,
 //! and is neither good nor bad by it. At most one hedge a request.
 
 use api::policy::StrategyKind;
@@ -15,6 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::ewma::Memory;
 use crate::exchange::Exchange;
 use crate::fate::Fate;
+use crate::guard::Guard;
 use crate::judge;
 use crate::limit::Admission;
 use crate::outcome::{Body, Outcome};
@@ -52,6 +53,7 @@ pub fn begin(
     let pace = call.admission.route().latencies().map_or(1.0, |latencies| latencies.pace(now));
     let may = body == Body::Whole
         && pace <= AT_PACE
+        && call.admission.guard().is_none_or(Guard::is_calm)
         && scratch.counted() < settings.retry.attempts
         && call.admission.deadline().allows(now)
         && call.list.endpoints.iter().any(|endpoint| is_open(call, scratch, endpoint, now));
@@ -69,7 +71,8 @@ pub fn begin(
         note.how = How::Beside;
     }
     // Of a large list two draws may miss whoever is left.
-    second.judged = second.endpoint().id == first.endpoint().id;
+    let other = second.endpoint().id != first.endpoint().id;
+    second.judged = !other || !second.endpoint().cell.has_spare(now, 1);
     (!second.judged).then_some(second)
 }
 
@@ -83,6 +86,7 @@ fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment)
         && !cell.health.ask().is_out()
         && !cell.check_fails()
         && cell.breaker.would_pass(now, &base.breaker)
+        && cell.has_spare(now, 0)
         && !cell.is_full(now, base.concurrency.per_endpoint)
         && !call.admission.route().terms().of_endpoints.iter().any(|own| own.shuts_out(&endpoint.instance))
         && limit.is_none_or(|limit| limit.would_pass(cell, now, call.admission.cost()))
@@ -117,6 +121,9 @@ pub fn is_taken(
 pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, now: Moment, dice: u64) {
     let memory = Memory::of(call.admission.base());
     let waited = now.since(attempt.given());
+    if attempt.connected.is_some() {
+        attempt.endpoint().cell.tell_overtaken(now, attempt.sample(now));
+    }
     attempt.endpoint().cell.ewma.tell_in_vain(now, waited, memory);
     if let Some(latencies) = call.admission.route().latencies() {
         latencies.tell(now, waited);

@@ -51,6 +51,7 @@ pub fn classify(
     dice: u64,
 ) -> Next {
     let settings = call.admission.settings();
+    call.admission.answered();
     let judged = judge::of(outcome, attempt.endpoint(), settings);
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
     let wanted = matches!(outcome, Outcome::Fault(_)) || wants_another(call, attempt, outcome, judged, now);

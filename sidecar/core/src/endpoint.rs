@@ -32,6 +32,10 @@ const REPORT_FADES: f32 = 200.0;
 /// Who leaves before this many times what an answer takes changed its mind; later, it was the answer that was late.
 const LATE: u32 = 2;
 
+/// Up to so many times what is usually in flight to it an endpoint has room for a second attempt: where requests pile up
+/// everywhere, a late answer is no host's fault, and one more attempt is what makes a burst an outage.
+const SPARE: f32 = 1.2;
+
 /// What is learned of one endpoint. Padded to two cache lines, so that endpoints do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -131,14 +135,25 @@ impl EndpointCell {
         self.knee.tell_good(now, sample, self.occupied(now));
     }
 
-    /// Nobody waits for `sample` any more, which was sent; its host may not know. `late` when it was waited for longer
-    /// than an answer takes.
-    pub(crate) fn tell_abandoned(&self, now: Moment, sample: Sample) {
+    /// Nobody waits for `sample` any more, which was sent; its host may not know. Whether it was waited for much longer than
+    /// an answer takes.
+    pub(crate) fn tell_abandoned(&self, now: Moment, sample: Sample) -> bool {
         self.abandoned.tell(now, sample.sent, self.knee.drains());
         let late = self.knee.unqueued().is_none_or(|unqueued| sample.took > unqueued * LATE);
         if late {
             self.knee.tell_lost(now, sample, self.occupied(now));
         }
+        late
+    }
+
+    /// Nobody waits for `sample` any more, because another attempt answered first; its host may work on it.
+    pub(crate) fn tell_overtaken(&self, now: Moment, sample: Sample) {
+        self.abandoned.tell(now, sample.sent, self.knee.drains());
+    }
+
+    /// Whether it has about as much to do as usual, or less; `held` of that aside.
+    pub(crate) fn has_spare(&self, now: Moment, held: u32) -> bool {
+        self.occupied(now).saturating_sub(held) as f32 <= (self.knee.usual() * SPARE).max(1.0)
     }
 
     /// What is in flight to it: from this host, and from others as its sidecar said a moment ago.

@@ -15,6 +15,7 @@ use crate::choose::Call;
 use crate::cost;
 use crate::endpoint::Endpoint;
 use crate::ewma::Memory;
+use crate::guard::Fact;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::probe;
 use crate::route_breaker;
@@ -68,7 +69,8 @@ pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged
                 | Reason::NoSocket
                 | Reason::ConcurrencyLimited
                 | Reason::BulkheadFull
-                | Reason::QueueTimeout,
+                | Reason::QueueTimeout
+                | Reason::Overloaded,
             ) => Judged::Full,
             _ if answer.later => Judged::Later,
             _ => of_answer(answer, settings),
@@ -102,7 +104,7 @@ fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
 pub fn never_reached(reason: Reason) -> bool {
     use Reason::{
         BreakerOpen, BulkheadFull, ConcurrencyLimited, ConnectFailed, ConnectRefused, ConnectTimeout,
-        Draining, HostFull, NoEndpoint, NoSocket, QueueTimeout,
+        Draining, HostFull, NoEndpoint, NoSocket, Overloaded, QueueTimeout,
     };
     matches!(
         reason,
@@ -116,6 +118,7 @@ pub fn never_reached(reason: Reason) -> bool {
             | HostFull
             | NoEndpoint
             | NoSocket
+            | Overloaded
             | QueueTimeout
     )
 }
@@ -152,11 +155,15 @@ pub(crate) fn tell(
             good(call, attempt, timed.then_some(took), now, dice)
         }
         Judged::Bad { failing, hard } => {
+            let mut fact = Fact::Failed;
             if matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::AttemptTimeout, .. })) {
                 cell.ewma.tell_in_vain(now, took, memory);
-                cell.tell_abandoned(now, attempt.sample(now));
+                if cell.tell_abandoned(now, attempt.sample(now)) {
+                    fact = Fact::Lost;
+                }
                 learn(call, now, took);
             }
+            tell_guard(call, attempt, fact, now);
             suspect::bad(call, attempt, (failing, hard), now, dice)
         }
         Judged::Later => {
@@ -172,8 +179,11 @@ pub(crate) fn tell(
             suspect::no_proof(call, attempt, now, dice)
         }
         Judged::Neutral => {
-            if *outcome == Outcome::Cancelled && attempt.connected.is_some() {
-                cell.tell_abandoned(now, attempt.sample(now));
+            if *outcome == Outcome::Cancelled
+                && attempt.connected.is_some()
+                && cell.tell_abandoned(now, attempt.sample(now))
+            {
+                tell_guard(call, attempt, Fact::Lost, now);
             }
             Effects::default()
         }
@@ -214,9 +224,19 @@ fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment
             }
             good(call, attempt, timed.then_some(took), now, dice)
         }
-        Judged::Bad { failing, hard } => suspect::bad(call, attempt, (failing, hard), now, dice),
+        Judged::Bad { failing, hard } => {
+            tell_guard(call, attempt, Fact::Failed, now);
+            suspect::bad(call, attempt, (failing, hard), now, dice)
+        }
         Judged::Neutral => suspect::no_proof(call, attempt, now, dice),
         Judged::Elsewhere | Judged::Full | Judged::Later => Effects::default(),
+    }
+}
+
+/// The guard of the service hears how the attempt ended, where the policy wants one.
+fn tell_guard(call: &Call<'_>, attempt: &Attempt, fact: Fact, now: Moment) {
+    if call.admission.guard().is_some() {
+        call.admission.route().cell().tell_guard(now, fact, attempt.endpoint());
     }
 }
 
@@ -236,6 +256,7 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
         return suspect::no_proof(call, attempt, now, dice);
     }
     service.tell_attempt(now, true);
+    tell_guard(call, attempt, Fact::Good(took.unwrap_or_default()), now);
     let mut effects = Effects::default();
     let trial = attempt.trial.take();
     let cell = &attempt.endpoint().cell;

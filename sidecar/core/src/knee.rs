@@ -35,7 +35,7 @@ const ROUND: (u32, u32) = (16, 32);
 /// So many lost ones, half of a round at least, end it.
 const LOST: u32 = 4;
 /// How slowly the usual number in flight follows: over about so many answers.
-const USUAL: f32 = 128.0;
+const USUAL: u32 = 128;
 /// An answer shows the unqueued latency where at most this part of the usual number was in flight.
 const FEW: f32 = 0.9;
 /// And where there is a cap, at most this part of the places below it.
@@ -44,9 +44,11 @@ const FEW_PLACES: f32 = 0.5;
 const TARDY: f32 = 3.0;
 /// How fast the latency of the last few answers follows: over about so many.
 const LATELY: f32 = 4.0;
-/// While answers are late and no cap is found yet, so many may be in flight, and so many times what usually is: a host
+/// Of so many answers it is known what is usual: of fewer, a host that is met first by a burst would be late for good.
+const KNOWN: u32 = 24;
+/// While answers are late and no cap is found yet, so many may be in flight, or so many times what usually is: a host
 /// that slows down is not sent everything meanwhile.
-const MEANWHILE: (f32, f32) = (4.0, 3.0);
+const MEANWHILE: (f32, f32) = (4.0, 2.5);
 
 /// The knee of one endpoint, shared by all workers.
 #[derive(Debug, Default)]
@@ -65,6 +67,8 @@ pub struct Knee {
     lately: AtomicU32,
     /// How many are usually in flight.
     usual: AtomicU32,
+    /// How many answers that is known from, up to [`USUAL`].
+    told: AtomicU32,
     /// When the last cut was made, in nanoseconds.
     cut_at: AtomicU64,
     round: Sums,
@@ -89,8 +93,13 @@ impl Knee {
         if cap > 0.0 {
             return Some(cap.round().max(1.0) as u32);
         }
-        let late = get(&self.lately) > get(&self.unqueued) * TARDY;
-        late.then(|| (MEANWHILE.0 + MEANWHILE.1 * get(&self.usual)) as u32)
+        let (least, times) = MEANWHILE;
+        self.is_late().then(|| least.max(times * get(&self.usual)).round() as u32)
+    }
+
+    /// Whether the last few answers took far longer than one takes where nobody waits.
+    fn is_late(&self) -> bool {
+        self.told.load(Relaxed) >= KNOWN && get(&self.lately) > get(&self.unqueued) * TARDY
     }
 
     /// How long an answer takes where nobody waits, as found; `None` before there was one.
@@ -108,6 +117,11 @@ impl Knee {
         1e6 * if before.0 > 0.0 { drains.min(before.0 / before.1) } else { drains }
     }
 
+    /// How many are usually in flight.
+    pub fn usual(&self) -> f32 {
+        get(&self.usual)
+    }
+
     /// A request has to wait because this endpoint is full, and all others are.
     pub fn tell_met(&self) {
         self.round.tell_met();
@@ -117,7 +131,10 @@ impl Knee {
     pub fn tell_good(&self, now: Moment, sample: Sample, in_flight: u32) {
         let (beside, micros) = (sample.beside as f32, sample.took.as_micros() as f32);
         let (usual, lately) = (get(&self.usual), get(&self.lately));
-        let usual = if usual > 0.0 { usual + (beside - usual) / USUAL } else { beside };
+        let told = (self.told.load(Relaxed) + 1).min(USUAL);
+        self.told.store(told, Relaxed);
+        // What is in flight while answers are late is not what is usual.
+        let usual = if self.is_late() { usual } else { usual + (beside - usual) / told as f32 };
         set(&self.usual, usual);
         set(&self.lately, lately + (micros - lately) / LATELY);
         if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {

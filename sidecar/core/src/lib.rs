@@ -52,6 +52,7 @@ pub mod exchange;
 pub mod fate;
 pub mod flight;
 pub mod grant;
+pub mod guard;
 pub mod hash;
 pub mod head;
 pub mod health;

@@ -12,6 +12,7 @@ use crate::bulkhead::{self, Place, Places};
 use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::flight::Held;
+use crate::guard::{self, Guard};
 use crate::limits::Asker;
 use crate::orders;
 use crate::queue::{self, Verdict, WaitOn};
@@ -31,6 +32,8 @@ pub struct Admission {
     turn: Option<Moment>,
     met: RefCell<Met>,
     places: Places,
+    /// Its place among those that the guard lets in, until the head of its answer.
+    pub(crate) awaited: RefCell<Option<Held<Guard>>>,
     _in_flight: Held<ServiceCell>,
     _shadow: Option<ShadowPlace>,
 }
@@ -99,6 +102,10 @@ pub fn limit<'h>(
     if let Err(refusal) = orders::look(route).and_then(|()| route_breaker::look(route, now)) {
         return Verdict::Refuse(refusal);
     }
+    let awaited = match guard::enter(route, deadline, &mut scratch.patience, now) {
+        Ok(awaited) => awaited,
+        Err(verdict) => return verdict,
+    };
     let longest = queue::longest(settings);
     let Some(in_flight) = Held::enter(route.cell(), settings.concurrency.per_service.on()) else {
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
@@ -125,6 +132,7 @@ pub fn limit<'h>(
         turn,
         met: RefCell::default(),
         places,
+        awaited: RefCell::new(awaited),
         _in_flight: in_flight,
         _shadow: shadow,
     })

@@ -40,6 +40,8 @@ pub enum WaitOn {
     Endpoint,
     /// A place in the bulkhead of this number.
     Bulkhead(u64),
+    /// A place among those that the service's guard lets in.
+    Guard,
 }
 
 /// What `limit` and `choose` answer.

@@ -68,6 +68,9 @@ pub(crate) fn decide(
     if failfast || (scratch.counted() >= settings.retry.attempts && !ours) {
         return Then::NoAttemptLeft;
     }
+    if call.admission.guard().is_some_and(|guard| !guard.is_calm()) {
+        return Then::Guarded;
+    }
     let yes = budget.ask(now, &settings.retry);
     scratch.balance = Some(budget.balance(now, &settings.retry));
     if yes { Then::Again } else { Then::NoBudget }

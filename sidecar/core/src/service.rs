@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ord
 use std::time::Duration;
 
 use api::Moment;
+use api::instance::ORDINARY_WEIGHT;
 
 use crate::budget::Budget;
+use crate::endpoint::Endpoint;
 use crate::flight::{Counted, Gauge};
+use crate::guard::{Fact, Guard};
 use crate::health::Tally;
 use crate::probe::Probes;
 use crate::report::Report;
@@ -73,6 +76,8 @@ pub struct ServiceCell {
     pub probes: Probes,
     /// How fast it works, where this host stands before it.
     pub speeds: Option<Box<Speeds>>,
+    /// Whether it is overloaded as a whole.
+    pub guard: Arc<Guard>,
     ejecting: AtomicBool,
     cancelled: AtomicU64,
 }
@@ -138,6 +143,13 @@ impl ServiceCell {
         self.budget.tell_attempt(now, good);
         let one = Tally::one(good);
         Tally(self.told.fetch_add(one, Relaxed).wrapping_add(one))
+    }
+
+    /// The guard hears how an attempt at `endpoint` ended.
+    pub(crate) fn tell_guard(&self, now: Moment, fact: Fact, endpoint: &Endpoint) {
+        let hosts = self.weight().div_ceil(ORDINARY_WEIGHT.into());
+        let usual = endpoint.cell.knee.unqueued().unwrap_or_default();
+        self.guard.tell(now, fact, (endpoint.id, usual), u32::try_from(hosts).unwrap_or(u32::MAX));
     }
 
     /// What all have answered.

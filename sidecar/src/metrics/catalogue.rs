@@ -69,6 +69,8 @@ families! {
         "Bytes of answer bodies written to callers.";
     ACTIVE_REQUESTS = "outrigger_active_requests", Gauge, "", [],
         "Requests in flight on this host.";
+    IN_FLIGHT = "outrigger_requests_in_flight", Gauge, "", ["service"],
+        "Requests in flight to a service, until their answers' bodies end.";
     ARRIVED = "outrigger_requests_arrived_total", Counter, "", [],
         "Requests whose head was read; those that have not ended are in flight.";
     MALFORMED = "outrigger_malformed_requests_total", Counter, "", ["reason"],
@@ -131,6 +133,17 @@ families! {
         "Times that certificate files changed; failed ones left the old certificate in use.";
     TLS_UNTIL = "outrigger_tls_certificate_expiry_timestamp_seconds", Gauge, "seconds", ["way"],
         "When the certificate of a way in expires, as a Unix time.";
+    // The guard of a whole service.
+    GUARD = "outrigger_guard", Gauge, "", ["service", "state"],
+        "1 for the state that a service's guard is in: calm, draining (most was waited for in vain, at nearly every endpoint) or reopening.";
+    GUARD_LASTED = "outrigger_guard_state_seconds", Gauge, "seconds", ["service"],
+        "For how long a guard that is not calm has been in its state.";
+    GUARD_BOUND = "outrigger_guard_bound", Gauge, "", ["service"],
+        "Requests that may await an answer; only while the guard is not calm.";
+    GUARD_WINDOW = "outrigger_guard_window", Gauge, "", ["service", "what"],
+        "What the guard saw in the window that it judged last: requests offered, attempts answered well in time (good), attempts waited for in vain (lost).";
+    GUARD_ACTED = "outrigger_guard_acted_total", Counter, "", ["service"],
+        "Times that a service's guard began to drain.";
     // Limits.
     LIMIT = "outrigger_limit", Gauge, "", ["limit"],
         "What a limit is set to, in its own unit; see the list of limits.";

@@ -67,6 +67,7 @@ impl WorkerMeters {
         match attempt.then {
             Then::Again => route.retry(attempt.reason),
             Then::AgainFree => route.free_resend(),
+            Then::Guarded => self.limit_hit(Limit::Guard),
             Then::NoBudget => {
                 route.budget_refused();
                 self.limit_hit(Limit::Budget);

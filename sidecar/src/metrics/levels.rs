@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::{Label, Moment, Readiness};
 use sidecar_core::endpoint::Endpoint;
 use sidecar_core::fate::Fate;
+use sidecar_core::guard::{Shown, State};
 
 use super::catalogue as c;
 use super::sheet::Sheet;
@@ -61,6 +62,8 @@ impl<'a> Levels<'a> {
             let ratio = balance.spent as f64 / balance.allowed.max(1) as f64;
             sheet.set(&c::BUDGET_RATIO, &[service], ratio);
         }
+        sheet.set(&c::IN_FLIGHT, &[service], f64::from(view.plan.cell.in_flight()));
+        self.collect_guard(now, sheet);
         self.collect_limits(now, sheet);
         self.collect_bulkheads(sheet);
         self.collect_breakers(sheet);
@@ -75,6 +78,23 @@ impl<'a> Levels<'a> {
             sheet.raise(&c::BULKHEAD_TAKEN, labels, most as f64 / f64::from(bulkhead.words.in_flight));
             sheet.add(&c::BULKHEAD_REFUSALS, labels, bulkhead.refused() as f64);
         }
+    }
+
+    fn collect_guard(&self, now: Moment, sheet: &mut Sheet) {
+        let Self { service, view, .. } = self;
+        let (guard, account) = (&view.plan.cell.guard, view.plan.cell.guard.account(now));
+        for state in State::ALL {
+            sheet.set(&c::GUARD, &[service, state.as_str()], f64::from(u8::from(*state == account.state)));
+        }
+        let Shown { offered, good, lost } = account.shown;
+        for (what, count) in [("offered", offered), ("good", good), ("lost", lost)] {
+            sheet.set(&c::GUARD_WINDOW, &[service, what], f64::from(count));
+        }
+        if account.state != State::Calm {
+            sheet.set(&c::GUARD_LASTED, &[service], account.lasted.as_secs_f64());
+            sheet.set(&c::GUARD_BOUND, &[service], f64::from(account.bound));
+        }
+        sheet.add(&c::GUARD_ACTED, &[service], guard.acted() as f64);
     }
 
     fn collect_breakers(&self, sheet: &mut Sheet) {

@@ -35,6 +35,8 @@ choice! {
         Bulkhead = "bulkhead",
         /// `concurrency.longest_wait`: how long a request waits for room.
         Queue = "queue",
+        /// `concurrency.guard`: requests that are awaited while a service's guard acts, and resends then.
+        Guard = "guard",
         /// `limits` of policies: requests over time.
         Bucket = "bucket",
         /// Callers, or values of a header or a label, that a limit or a bulkhead counts apart.
@@ -84,6 +86,7 @@ impl Limit {
             Reason::ConcurrencyLimited => Some(Self::Concurrency),
             Reason::BulkheadFull => Some(Self::Bulkhead),
             Reason::QueueTimeout => Some(Self::Queue),
+            Reason::Overloaded => Some(Self::Guard),
             Reason::RateLimited => Some(Self::Bucket),
             Reason::ProbeLimited => Some(Self::ProbesAnswered),
             _ => None,
@@ -98,6 +101,7 @@ pub(super) const SHED: &[Reason] = &[
     Reason::ConcurrencyLimited,
     Reason::BulkheadFull,
     Reason::QueueTimeout,
+    Reason::Overloaded,
     Reason::BreakerOpen,
     Reason::Degraded,
     Reason::Draining,

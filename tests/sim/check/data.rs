@@ -199,6 +199,7 @@ impl World {
                 | Reason::RateLimited
                 | Reason::ConcurrencyLimited
                 | Reason::QueueTimeout
+                | Reason::Overloaded
                 | Reason::HostFull,
             ) => true,
             Some(_) => false,

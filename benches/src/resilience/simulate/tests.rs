@@ -37,9 +37,13 @@ fn every_request_ends_once_and_every_attempt_is_noted() {
 /// One slot of 10 ms does 100 of the 200 a second.
 const HALF: &str = r#""hosts": [{ "port": 1, "slots": 1, "work_ms": 10 }]"#;
 
+/// What would stand in the way of an outage is off.
+const OPEN: &str =
+    r#""policy": "name: open\nmatch: { service: app }\nconcurrency: { per_endpoint: off, guard: false }\n""#;
+
 #[test]
 fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
-    let story = run(&scenario(1, HALF)).unwrap();
+    let story = run(&scenario(1, &format!("{HALF}, {OPEN}"))).unwrap();
     let left = story.requests.iter().filter(|request| request.2 == 0).count();
     assert!(left > 0);
     assert!(story.requests.iter().all(|request| request.1 <= 5_000_000), "nobody waits longer than it would");
@@ -47,10 +51,36 @@ fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
 
 #[test]
 fn with_a_found_cap_it_answers_what_it_can_soon_and_refuses_the_rest() {
-    let policy = r#""policy": "name: auto\nmatch: { service: app }\nconcurrency: { per_endpoint: auto }\n""#;
-    let story = run(&scenario(1, &format!("{HALF}, {policy}"))).unwrap();
+    let story = run(&scenario(1, HALF)).unwrap();
     let later = || story.requests.iter().filter(|request| request.0 > 1_000_000);
     let good = later().filter(|request| request.2 == 200).count();
     assert!(good > 850, "{good} of the 900 that it can do in 9 s");
     assert!(later().all(|request| request.1 < 60_000), "no answer and no refusal takes longer than 60 ms");
+}
+
+/// Four hosts at 85 % load work four times slower for two seconds; callers give up after 300 ms and try three times more.
+const TRIGGER: &str = r#"{ "seed": 1, "millis": 20000, "patience_ms": 1200,
+    "callers": [{ "port": 1, "rate": 170, "tries": 4, "try_ms": 300 }], "hosts": [HOSTS], "policy": "POLICY" }"#;
+
+/// The share that is answered in the last five seconds, ten after the trigger has ended.
+fn served_at_last(policy: &str) -> f64 {
+    let host = |port| {
+        format!(
+            r#"{{ "port": {port}, "slots": 2, "work_ms": 40, "turns": [{{ "at_ms": 3000, "slow": 4 }}, {{ "at_ms": 5000, "slow": 1 }}] }}"#
+        )
+    };
+    let hosts: Vec<String> = (1..=4).map(host).collect();
+    let words = format!(r"name: open\nmatch: {{ service: app }}\nconcurrency: {{ {policy} }}\n");
+    let told = TRIGGER.replace("HOSTS", &hosts.join(",")).replace("POLICY", &words);
+    let story = run(&serde_json::from_str(&told).unwrap()).unwrap();
+    let last = || story.requests.iter().filter(|request| request.0 > 15_000_000);
+    last().filter(|request| request.2 == 200).count() as f64 / last().count() as f64
+}
+
+#[test]
+fn an_outage_that_callers_keep_up_ends_by_the_guard_alone_and_by_the_cap_alone() {
+    assert!(served_at_last("per_endpoint: off, guard: false") < 0.5, "it goes on for ever");
+    assert!(served_at_last("per_endpoint: off") > 0.99, "the guard ends it");
+    assert!(served_at_last("guard: false") > 0.99, "caps do");
+    assert!(served_at_last("") > 0.99, "and both");
 }

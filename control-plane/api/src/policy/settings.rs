@@ -276,12 +276,15 @@ settings! {
     /// How many requests may be in flight.
     pub struct Concurrency, ConcurrencyWords {
         /// In flight to one endpoint from this host.
-        leaf per_endpoint: Cap = Cap::Off, because "a cap found at run time (`auto`) is young: beside hedged requests it let hosts that recover be asked too little, in one simulated run of five";
+        leaf per_endpoint: Cap = Cap::Auto, because "nobody knows how much a host works on at a time, and without a bound a queue grows before it that outlives whatever began it";
         /// In flight to the whole service from this host.
         leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
         /// Caps by name on a part of them: of some routes together, of each route, each caller, each value of a header, or each
         /// value of a label of the endpoints. A list written at a narrower scope replaces a wider one.
         leaf bulkheads: Vec<Bulkhead> = Vec::new(), because "only the service's owner knows which of its requests may hold up the others";
+        /// Whether requests are held back where most are waited for in vain at nearly every endpoint, until answers come
+        /// in time again; for a whole service.
+        leaf guard: bool = true, because "an outage that callers' own retries keep up does not end by itself";
         /// How long a request may wait for room.
         leaf longest_wait: Span = Span::millis(20), because "DAGOR's threshold: a longer queue is overload, not a burst";
     }

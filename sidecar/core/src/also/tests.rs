@@ -90,6 +90,20 @@ fn where_all_answers_take_longer_none_is_hedged() {
     assert!(late(&mut bench, true, Body::Whole).1, "that is usual by now");
 }
 
+#[test]
+fn no_late_answer_is_hedged_where_every_other_host_has_more_to_do_than_usual() {
+    let mut bench = warm(3, "");
+    let (exchange, mut held) = (bench.exchange(true), Vec::new());
+    let admission = bench.admission(&exchange);
+    for _ in 0..6 {
+        let Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        held.push(attempt);
+    }
+    assert!(!late(&mut bench, true, Body::Whole).1, "two at each, where one is usual");
+    held.clear();
+    assert!(late(&mut bench, true, Body::Whole).1);
+}
+
 /// Two attempts run; the one at `place` of them ends with `outcome`. Whether it is taken, and how each is noted.
 fn race(place: usize, outcome: &Outcome) -> (bool, Vec<Then>, Bench) {
     let mut bench = warm(3, HEDGED);
@@ -97,7 +111,8 @@ fn race(place: usize, outcome: &Outcome) -> (bool, Vec<Then>, Bench) {
     let admission = bench.admission(&exchange);
     let mut both = Vec::new();
     for _ in 0..2 {
-        let Verdict::Now(attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        let Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        attempt.connected(bench.now, true);
         both.push(attempt);
         bench.after(30);
     }
@@ -161,4 +176,15 @@ fn a_trial_that_is_overtaken_has_failed() {
     overtaken(&call, &mut bench.scratch, &mut attempt, bench.now, 0);
     assert_eq!(bench.cell(0).health.ask().trial_at(), Some(bench.now + Duration::from_secs(4)));
     assert_eq!(bench.scratch.attempts[0].then, Then::Overtaken);
+}
+
+#[test]
+fn what_was_overtaken_still_keeps_its_host_busy() {
+    let (taken, _, bench) = race(1, &answer(200));
+    assert!(taken);
+    let sum = |of: fn(&crate::endpoint::EndpointCell, Moment) -> u32| -> u32 {
+        bench.list.endpoints.iter().map(|endpoint| of(&endpoint.cell, bench.now)).sum()
+    };
+    assert_eq!(sum(|cell, _| cell.in_flight()), 0);
+    assert_eq!(sum(|cell, now| cell.occupied(now)), 1);
 }

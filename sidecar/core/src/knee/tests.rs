@@ -102,6 +102,15 @@ fn a_constant_time_out_is_not_taken_for_a_stable_latency() {
 }
 
 #[test]
+fn nothing_is_pinned_on_a_timer_while_there_is_room() {
+    let knee = Knee::default();
+    for second in 1..=120 {
+        host(8, 40, 6).run(&knee, second * 1_000, 1_000);
+        assert_eq!(knee.cap(), None, "second {second}");
+    }
+}
+
+#[test]
 fn a_cap_goes_when_nobody_meets_it() {
     let knee = Knee::default();
     host(4, 40, 3).run(&knee, 1_000, 5_000);

@@ -147,6 +147,7 @@ fn next(then: Then) -> &'static str {
         Then::BodyGone => "not tried again: the body is over what is kept",
         Then::NoAttemptLeft => "not tried again: no attempt left",
         Then::NoBudget => "not tried again: the load budget is spent",
+        Then::Guarded => "not tried again: the service's guard lets no load be added",
         Then::NoTime => "not tried again: no time left",
         Then::PushedBack => "not tried again: the service asked not to be",
         Then::Beside => "left to the attempt beside it",

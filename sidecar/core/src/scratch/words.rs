@@ -99,6 +99,8 @@ choice! {
         NoAttemptLeft = "no-attempt-left",
         /// Not tried again: the load budget is spent.
         NoBudget = "no-budget",
+        /// Not tried again: the service's guard lets no load be added.
+        Guarded = "guarded",
         /// Not tried again: no time is left, or less than the service asked to be left alone for.
         NoTime = "no-time",
         /// Not tried again: the service asked not to be.
