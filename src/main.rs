@@ -8,6 +8,7 @@ mod documents;
 mod failed;
 mod pages;
 mod peer;
+mod scrape;
 
 use std::process::ExitCode;
 

@@ -127,7 +127,7 @@ fn shadows(views: Vec<ShadowView>) -> Vec<Vec<String>> {
 }
 
 /// Columns as wide as their widest cell; empty cells are a dash.
-fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

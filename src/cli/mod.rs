@@ -27,6 +27,7 @@ mod rollout;
 mod schema;
 mod sidecar;
 mod token;
+mod top;
 mod upgrade;
 mod whitelist;
 
@@ -52,6 +53,7 @@ enum Verb {
     ControlPlane(control_plane::ControlPlane),
     Check(check::Check),
     Explain(explain::Explain),
+    Top(top::Top),
     Get(get::Get),
     Diff(diff::Diff),
     Apply(apply::Apply),
@@ -86,6 +88,7 @@ impl Cli {
             Verb::ControlPlane(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),
+            Verb::Top(verb) => verb.run(),
             Verb::Get(verb) => verb.run(),
             Verb::Diff(verb) => verb.run(),
             Verb::Apply(verb) => verb.run(),
