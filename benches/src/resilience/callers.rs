@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ pub async fn connect(scenario: &Scenario, run: &Rc<Run>) -> std::io::Result<Vec<
 pub async fn call(scenario: &Scenario, lines: &[Rc<Line>], start: Instant) {
     let mut calls = JoinSet::new();
     for (number, (line, caller)) in lines.iter().zip(&scenario.callers).enumerate() {
-        let (span, dice) = (Duration::from_millis(scenario.millis), seed(scenario, number));
+        let (span, dice) = (scenario.span(number), seed(scenario, number));
         calls.spawn_local(arrivals(line.clone(), caller.rate, start, span, dice));
     }
     calls.join_all().await;
@@ -59,11 +60,11 @@ pub async fn call(scenario: &Scenario, lines: &[Rc<Line>], start: Instant) {
     line.run.story.borrow_mut().late_p99 = late.get(late.len() * 99 / 100).copied().unwrap_or(0);
 }
 
-async fn arrivals(line: Rc<Line>, rate: f64, start: Instant, span: Duration, mut dice: u64) {
-    let mut at = Duration::ZERO;
+async fn arrivals(line: Rc<Line>, rate: f64, start: Instant, span: Range<Duration>, mut dice: u64) {
+    let mut at = span.start;
     loop {
         at += Duration::from_secs_f64(exponential(&mut dice) / rate);
-        if at >= span {
+        if at >= span.end {
             return;
         }
         let due = start + at;

@@ -1,6 +1,7 @@
 //! What happens in a run: who serves, who calls, and what goes wrong when. Times are milliseconds from the first
 //! request.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -99,6 +100,12 @@ pub struct Caller {
     /// How often each request is tried by the caller itself, at once after a failure.
     #[serde(default = "once")]
     pub tries: u8,
+    /// When its first request may come.
+    #[serde(default)]
+    pub from_ms: u64,
+    /// When its last one does; at the end of the run, without.
+    #[serde(default)]
+    pub until_ms: Option<u64>,
     /// How long one of its tries is waited for; as long as the caller's patience, without.
     #[serde(default)]
     pub try_ms: Option<u64>,
@@ -155,6 +162,12 @@ impl Scenario {
             }
         }
         ports
+    }
+
+    /// Between which moments `caller` sends.
+    pub fn span(&self, caller: usize) -> Range<Duration> {
+        let Caller { from_ms, until_ms, .. } = self.callers[caller];
+        Duration::from_millis(from_ms)..Duration::from_millis(until_ms.unwrap_or(u64::MAX).min(self.millis))
     }
 
     /// How long one try of `caller` is waited for that begins `after` its request was due.

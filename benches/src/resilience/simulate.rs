@@ -133,7 +133,7 @@ impl<'a> World<'a> {
             }
         }
         for caller in 0..scenario.callers.len() {
-            world.arrival(caller, BEGIN);
+            world.arrival(caller, BEGIN + scenario.span(caller).start);
         }
         Ok(world)
     }
@@ -222,7 +222,7 @@ impl<'a> World<'a> {
     fn arrival(&mut self, caller: usize, last: Duration) {
         let gap = exponential(&mut self.dice) / self.scenario.callers[caller].rate;
         let at = last + Duration::from_secs_f64(gap);
-        if at < BEGIN + Duration::from_millis(self.scenario.millis) {
+        if at < BEGIN + self.scenario.span(caller).end {
             self.at(at, Event::Due { caller });
         }
     }
