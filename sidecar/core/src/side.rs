@@ -5,7 +5,7 @@
 //! business and travels with its request.
 
 use api::Span;
-use api::policy::{LimitScope, ServiceSettings, Settings, StrategyKind};
+use api::policy::{Cap, LimitScope, ServiceSettings, Settings, StrategyKind};
 
 /// An hour: as good as for ever, and still an end.
 const INBOUND_TOTAL: Span = Span::secs(3600);
@@ -26,6 +26,8 @@ pub fn inbound(settings: ServiceSettings) -> ServiceSettings {
         let mut own = Settings { limits, priority, ..Settings::default() };
         own.limits.retain(|limit| limit.scope == LimitScope::Instance);
         own.strategy.kind = StrategyKind::Failfast;
+        // What is refused here goes nowhere else: callers bound what they send, and see all instances.
+        (own.concurrency.per_endpoint, own.concurrency.guard) = (Cap::Off, false);
         (own.timeout.total, own.timeout.idle) = (INBOUND_TOTAL, settings.timeout.idle);
         *settings = own;
     })
@@ -63,6 +65,7 @@ mod tests {
         );
         assert_eq!((names(&own), own.strategy.kind), (vec!["all".into()], StrategyKind::Failfast));
         assert_eq!([out.priority, own.priority], [Class::Critical; 2]);
+        assert_eq!([out, own.clone()].map(|side| side.concurrency.per_endpoint), [Cap::Auto, Cap::Off]);
         assert_eq!((own.timeout.total, own.timeout.idle), (INBOUND_TOTAL, Span::secs(9)));
     }
 }
