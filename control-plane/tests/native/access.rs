@@ -54,7 +54,8 @@ async fn the_first_token_closes_the_door_and_each_opens_it_for_its_own() {
     // Tokens outlive the process, and their secrets are nowhere on its disk.
     let (directory, config) = plane.stop().await;
     for file in std::fs::read_dir(directory.path()).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        // The store's own passing files may go meanwhile, and what is gone says nothing.
+        let Ok(bytes) = std::fs::read(file.unwrap().path()) else { continue };
         assert!(!bytes.windows(root.len()).any(|window| window == root.as_bytes()));
     }
     let plane = Plane::over(directory, config).await;
