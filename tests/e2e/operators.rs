@@ -1,6 +1,6 @@
 //! What operators say by command line: whitelists, overrides, planned drains, notify shares, config values.
 
-use outrigger_tests::{ControlPlane, Fleet, TestApp, free_port, get, until};
+use outrigger_tests::{ControlPlane, Fleet, Process, TestApp, free_port, get, until};
 
 use crate::fleet;
 
@@ -122,6 +122,13 @@ fn config_values_are_put_by_label_and_read_by_who_has_it() {
     told(&["config", "put", "greeting", "hallo", "--gray", "lane=blue"], 0);
     assert_eq!(told(&["config", "get", "greeting"], 0), "hello");
     assert_eq!(told(&["config", "get", "greeting", "--label", "lane=blue"], 0), "hallo");
+    let mut watch = fleet.outrigger();
+    watch.args(["config", "watch", "greeting", "--label", "lane=blue"]);
+    watch.args(["--control", &format!("http://{}", control.admin)]);
+    let watching = Process::start("watching", &mut watch, fleet.dir());
+    until("the value is told", || (watching.log() == "hallo\n").then_some(()));
+    told(&["config", "put", "greeting", "hello again"], 0);
     told(&["config", "put", "greeting", "hi", "--drop-gray"], 0);
     assert_eq!(told(&["config", "get", "greeting", "--label", "lane=blue"], 0), "hi");
+    until("what others get is not told, what it gets is", || (watching.log() == "hallo\nhi\n").then_some(()));
 }
