@@ -5,8 +5,8 @@
 //! HotOS '21; Huang et al., OSDI '22). Caps bound the queue before each endpoint; the guard looks at the service: in
 //! windows, what was answered in time (goodput) against what was offered.
 //!
-//! - *Calm*: nothing is asked of it. It leaves that state when, in two windows in a row, most of what ended was waited for
-//!   in vain, much longer than an answer takes, at nearly every host that was asked.
+//! - *Calm*: nothing is asked of it. It leaves that state when answers came in time and then, in two windows in a row, most
+//!   of what ended was waited for in vain, much longer than an answer takes, at nearly every host that was asked.
 //! - *Draining*: no retry and no hedge; at most as many requests are awaited as hosts finish in the time that an answer
 //!   takes (Little's law), but one for each host: whether it works shows in an answer. Who would be late anyway is not
 //!   kept waiting.

@@ -48,7 +48,7 @@ const LATELY: f32 = 4.0;
 const KNOWN: u32 = 24;
 /// While answers are late and no cap is found yet, so many may be in flight, or so many times what usually is: a host
 /// that slows down is not sent everything meanwhile.
-const MEANWHILE: (f32, f32) = (4.0, 2.5);
+const MEANWHILE: (f32, f32) = (5.0, 2.5);
 
 /// The knee of one endpoint, shared by all workers.
 #[derive(Debug, Default)]

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_limit_counts_on_one_side_and_the_rest_of_a_policy_is_the_callers() {
-        let text = "name: a\nmatch: { service: s }\npriority: critical\nretry: { attempts: 5 }\ntimeout: { total: 2s, idle: 9s }\n\
+        let text = "name: a\nmatch: { service: s }\nconcurrency: { per_endpoint: auto }\npriority: critical\nretry: { attempts: 5 }\ntimeout: { total: 2s, idle: 9s }\n\
                     limits: [{ name: each, rate: 1/s }, { name: all, rate: 2/s, scope: instance }]\n";
         let set = PolicySet::new(api::yaml::read_all::<Policy>(text).unwrap()).unwrap();
         let settled = set.settle(&"s".parse().unwrap());

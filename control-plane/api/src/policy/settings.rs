@@ -276,7 +276,7 @@ settings! {
     /// How many requests may be in flight.
     pub struct Concurrency, ConcurrencyWords {
         /// In flight to one endpoint from this host.
-        leaf per_endpoint: Cap = Cap::Auto, because "nobody knows how much a host works on at a time, and without a bound a queue grows before it that outlives whatever began it";
+        leaf per_endpoint: Cap = Cap::Off, because "slow uploads and readers and long streams hold an endpoint as a queue does: what cannot tell them apart is asked for";
         /// In flight to the whole service from this host.
         leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
         /// Caps by name on a part of them: of some routes together, of each route, each caller, each value of a header, or each

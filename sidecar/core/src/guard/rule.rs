@@ -29,6 +29,9 @@ pub(super) struct Stand {
     pub(super) row: u8,
     /// How many requests may be awaited; zero while it is calm.
     pub(super) bound: u32,
+    /// Answers came in time before: without that there is nothing to collapse, as where callers hold long polls open and
+    /// leave most of them.
+    pub(super) worked: bool,
 }
 
 /// What a window showed.
@@ -91,15 +94,18 @@ impl Stand {
 
     /// Where it stands after a window.
     pub(super) fn after(self, seen: Seen) -> Self {
-        let draining = Self { state: State::Draining, row: 0, bound: seen.drains() };
+        let draining = Self { state: State::Draining, row: 0, bound: seen.drains(), ..self };
         match self.state {
-            State::Calm if seen.ended() >= ENOUGH && seen.collapsed() => {
+            State::Calm if seen.ended() >= ENOUGH && seen.collapsed() && self.worked => {
                 let row = self.row + 1;
                 if row >= IN_A_ROW { draining } else { Self { row, ..self } }
             }
-            State::Calm => Self::default(),
+            State::Calm => {
+                let worked = self.worked || (seen.ended() >= ENOUGH && seen.in_time(IN_TIME));
+                Self { worked, ..Self::default() }
+            }
             State::Draining if seen.in_time(IN_TIME) => {
-                Self { state: State::Reopening, row: 0, bound: self.bound.saturating_mul(2) }
+                Self { state: State::Reopening, row: 0, bound: self.bound.saturating_mul(2), ..self }
             }
             State::Draining => draining,
             State::Reopening if !seen.in_time(REOPENS) => draining,
@@ -109,17 +115,18 @@ impl Stand {
             State::Reopening if seen.met * MET > seen.shown.offered => {
                 Self { row: 0, bound: self.bound.saturating_mul(2), ..self }
             }
-            State::Reopening if self.row + 1 >= IN_A_ROW => Self::default(),
+            State::Reopening if self.row + 1 >= IN_A_ROW => Self { worked: true, ..Self::default() },
             State::Reopening => Self { row: self.row + 1, ..self },
         }
     }
 
     pub(super) fn pack(self) -> u64 {
-        (self.state as u64) << 40 | u64::from(self.row) << 32 | u64::from(self.bound)
+        let state = (self.state as u64) << 40 | u64::from(self.row) << 32 | u64::from(self.bound);
+        u64::from(self.worked) << 48 | state
     }
 
     pub(super) fn unpack(word: u64) -> Self {
-        let state = State::ALL.get((word >> 40) as usize).copied().unwrap_or_default();
-        Self { state, row: (word >> 32) as u8, bound: word as u32 }
+        let state = State::ALL.get((word >> 40) as u8 as usize).copied().unwrap_or_default();
+        Self { state, row: (word >> 32) as u8, bound: word as u32, worked: word >> 48 != 0 }
     }
 }
