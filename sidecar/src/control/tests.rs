@@ -261,7 +261,8 @@ async fn a_restart_without_a_control_plane_serves_from_the_snapshot() {
     fake.policy(1, "3s");
     let mut sidecar = Sidecar::start(&state, Some(fake.address), "");
     sidecar.ask("checkout");
-    sidecar.view(|view| ports(view) == [1, 2]).await;
+    // A list waits for its policies for a moment only.
+    sidecar.view(|view| ports(view) == [1, 2] && total(view) == Span::secs(3)).await;
     sidecar.handle.drain().start();
     assert_eq!(sidecar.handle.ended().await, Ended::Drained { forced: false });
     let address = fake.address;
