@@ -111,10 +111,11 @@ impl World {
             Ask::Open(open, apps) => core.open_session(open, now).map(|opened| Reply::Opened(opened, apps)),
             Ask::Beat(session, beat) => core.beat(&session, beat, now).map(Reply::Heard),
             Ask::Register(session, instance, app) => {
-                core.register(&session, instance, now).map(|_| Reply::Said(app, true))
+                let weight = instance.weight;
+                core.register(&session, instance, now).map(|_| Reply::Said(app, Some(weight)))
             }
             Ask::Deregister(session, out, app) => {
-                core.deregister(&session, &out, now).map(|()| Reply::Said(app, false))
+                core.deregister(&session, &out, now).map(|()| Reply::Said(app, None))
             }
             Ask::Digests(check) => core.digests(&check, now).map(Reply::Digests),
             Ask::Watch(watch) => core.subscribe(&watch, now).map(|(id, news)| {

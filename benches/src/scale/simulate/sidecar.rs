@@ -197,11 +197,12 @@ impl World {
             }
             (_, Reply::Said(app, there)) => {
                 match there {
-                    true => sidecar.said.insert(app),
-                    false => sidecar.said.remove(&app),
+                    Some(_) => sidecar.said.insert(app),
+                    None => sidecar.said.remove(&app),
                 };
                 // What changed meanwhile is still to be said.
-                if there == self.fleet.apps[app].wanted {
+                let own = &self.fleet.apps[app];
+                if there == own.wanted.then_some(own.instance.weight) {
                     sidecar.unsaid.remove(&app);
                 }
             }

@@ -47,8 +47,8 @@ pub(super) enum Ask {
 pub(super) enum Reply {
     Opened(SessionOpened, Vec<usize>),
     Heard(BeatHeard),
-    /// Of this app the control plane knows that it is there, or not.
-    Said(usize, bool),
+    /// Of this app the control plane knows that it is there with this weight, or not there.
+    Said(usize, Option<u16>),
     Watching(u64),
     Digests(Digests),
     Refused(Refusal),
