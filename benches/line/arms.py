@@ -261,5 +261,10 @@ def floor(at):
 
 ARMS = {"outrigger": outrigger, "haproxy": haproxy, "nginx": nginx, "envoy": envoy, "floor": floor}
 # Debian's nginx carries raw TCP only with a module of its own, which is not installed, and speaks no HTTP/2 to endpoints.
-# The floor passes HTTP/1.1 on in clear and does nothing else.
-CANNOT = {"nginx": {"tcp", "h2up"}, "floor": {"tls", "mtls", "h2c", "h2up", "tcp"}}
+# The floor passes HTTP/1.1 on in clear over connections that stay, and does nothing else. A way or a row's letter each.
+CANNOT = {"nginx": {"tcp", "h2up"}, "floor": {"tls", "mtls", "h2c", "h2up", "tcp", "f"}}
+
+
+def can(name, row, letter):
+    """Whether an arm can be measured in a row."""
+    return not CANNOT.get(name, set()) & {row.way, letter}

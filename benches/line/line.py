@@ -12,7 +12,7 @@ import time
 import tomllib
 
 import counts
-from arms import ARMS, CANNOT
+from arms import ARMS, can
 from bench import Bench, cpu
 from changes import changes
 from first_byte import first_byte
@@ -72,7 +72,7 @@ def table(bench, said):
     missed = rows = 0
     for letter in said.rows:
         row, cost = ROWS[letter], {arm.name: [] for arm in arms}
-        able = [arm for arm in arms if row.way not in CANNOT.get(arm.name, ())]
+        able = [arm for arm in arms if can(arm.name, row, letter)]
         for turn in range(said.rounds):
             for arm in able[:: 1 if turn % 2 == 0 else -1]:
                 cost[arm.name].append(measure(bench, letter, arm, said.seconds))
@@ -132,7 +132,7 @@ def main():
 def each(said, count):
     for letter in said.rows:
         for name in said.only:
-            if ROWS[letter].way not in CANNOT.get(name, ()):
+            if can(name, ROWS[letter], letter):
                 print(f"{letter} {ROWS[letter].what}, {name}: {count(name, letter)} per request", flush=True)
 
 
