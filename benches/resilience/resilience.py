@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -202,6 +203,8 @@ def main():
     ask.add_argument("--grid", action="store_true", help="which triggers at what load leave an outage behind, with and without guard and cap, in the simulator; draws docs/metastable.svg")
     ask.add_argument("--quick", action="store_true", help="one seed, one worker")
     said = ask.parse_args()
+    # Whoever ends the bench ends what it started, once the runs under way are over.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows, workers = said.row.split(","), [int(n) for n in said.workers.split(",")]
     if unknown := [name for name in rows if name not in ROWS]:
         ask.error(f"unknown: {', '.join(unknown)}")
