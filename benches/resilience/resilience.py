@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from arms import TOOLS, Direct, answers, stop
+from arms import STARTED, TOOLS, Direct, answers, end_all, stop
 from figures import Story, median
 from grid import grid
 from vary import vary
@@ -87,6 +87,7 @@ def measure(row, arm, seed, number, folder):
     (folder / "world.json").write_text(json.dumps(scenario))
     words = ["taskset", "-c", "1", str(WORLD), str(folder / "world.json")]
     app = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    STARTED.append(app)
     started = []
     try:
         started = arm.start(place)
@@ -203,8 +204,8 @@ def main():
     ask.add_argument("--grid", action="store_true", help="which triggers at what load leave an outage behind, with and without guard and cap, in the simulator; draws docs/metastable.svg")
     ask.add_argument("--quick", action="store_true", help="one seed, one worker")
     said = ask.parse_args()
-    # Whoever ends the bench ends what it started, once the runs under way are over.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Whoever ends the bench ends what it started.
+    signal.signal(signal.SIGTERM, end_all)
     rows, workers = said.row.split(","), [int(n) for n in said.workers.split(",")]
     if unknown := [name for name in rows if name not in ROWS]:
         ask.error(f"unknown: {', '.join(unknown)}")
