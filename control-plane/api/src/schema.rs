@@ -56,6 +56,13 @@ pub struct Field {
     pub schema: Schema,
 }
 
+impl Field {
+    /// A field of a record that is written by hand; its default needs no reason of its own.
+    pub fn new(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Self {
+        Self { name, doc: doc.into(), default, why: "", schema }
+    }
+}
+
 /// Something people write.
 pub trait Shape: Sized {
     /// What may be written.

@@ -22,23 +22,19 @@ pub enum Check {
     Exec(Vec<String>),
 }
 
-fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
-    Field { name, doc: doc.into(), default, why: "", schema }
-}
-
 impl Shape for Check {
     fn schema() -> Schema {
         Schema::Record(vec![
-            field("http", "`GET` of this path answers 200 to 399.", String::schema(), None),
-            field("tcp", "The port takes a connection.", bool::schema(), Some(true.into())),
-            field(
+            Field::new("http", "`GET` of this path answers 200 to 399.", String::schema(), None),
+            Field::new("tcp", "The port takes a connection.", bool::schema(), Some(true.into())),
+            Field::new(
                 "process",
                 "The process with the id in this file runs, and the port is open.",
                 PathBuf::schema(),
                 None,
             ),
-            field("grpc", "`grpc.health.v1.Health/Check` answers SERVING.", bool::schema(), None),
-            field(
+            Field::new("grpc", "`grpc.health.v1.Health/Check` answers SERVING.", bool::schema(), None),
+            Field::new(
                 "exec",
                 "This command, with its arguments, ends with status 0.",
                 Vec::<String>::schema(),

@@ -50,21 +50,17 @@ impl BulkheadKey {
     pub const WORDS: [&'static str; 5] = ["together", "route", "caller", "header", "label"];
 }
 
-fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
-    Field { name, doc: doc.into(), default, why: "", schema }
-}
-
 impl Shape for BulkheadKey {
     fn schema() -> Schema {
         let words = Schema::Choice(vec!["together", "route", "caller"]);
         let named = Schema::Record(vec![
-            field(
+            Field::new(
                 "header",
                 "Each value of this header; requests without it together.",
                 String::schema(),
                 None,
             ),
-            field(
+            Field::new(
                 "label",
                 "Each value of this label of the endpoints; `zone` and `lane` stand for an instance's own.",
                 String::schema(),
@@ -115,14 +111,14 @@ impl Shape for BulkheadKey {
 impl Shape for Bulkhead {
     fn schema() -> Schema {
         Schema::Record(vec![
-            field(
+            Field::new(
                 "name",
                 "Its name, in answers and metrics; routes that name the same one share it. Must be written.",
                 Label::schema(),
                 None,
             ),
-            field("by", "What it counts apart.", BulkheadKey::schema(), Some("together".into())),
-            field(
+            Field::new("by", "What it counts apart.", BulkheadKey::schema(), Some("together".into())),
+            Field::new(
                 "in_flight",
                 "So many may be in flight at a time from this host, of each that is counted apart; must be written.",
                 u32::schema(),

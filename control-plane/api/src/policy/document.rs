@@ -275,15 +275,16 @@ fn join(path: &str, key: &str) -> String {
     crate::schema::join(path, key)
 }
 
-fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
-    Field { name, doc: doc.into(), default, why: "", schema }
-}
-
 impl Shape for Target {
     fn schema() -> Schema {
         Schema::Record(vec![
-            field("service", "One service; the whole namespace when left out.", ServiceName::schema(), None),
-            field("caller", "One caller, or * for everyone.", CallerPattern::schema(), Some("*".into())),
+            Field::new(
+                "service",
+                "One service; the whole namespace when left out.",
+                ServiceName::schema(),
+                None,
+            ),
+            Field::new("caller", "One caller, or * for everyone.", CallerPattern::schema(), Some("*".into())),
         ])
     }
 
@@ -312,8 +313,8 @@ impl Shape for Target {
 impl Shape for Route {
     fn schema() -> Schema {
         let mut fields = vec![
-            field("name", "Its name, in metrics and `explain`; must be written.", Label::schema(), None),
-            field("match", "What belongs to it.", Matching::schema(), None),
+            Field::new("name", "Its name, in metrics and `explain`; must be written.", Label::schema(), None),
+            Field::new("match", "What belongs to it.", Matching::schema(), None),
         ];
         fields.extend(SettingsWords::fields());
         Schema::Record(fields)
@@ -341,15 +342,15 @@ impl Shape for Policy {
     fn schema() -> Schema {
         let kind = Schema::Choice(vec!["Policy"]);
         let mut fields = vec![
-            field("kind", "What the document is.", kind, Some("Policy".into())),
-            field("namespace", "Its namespace.", Namespace::schema(), Some("default".into())),
-            field("name", "Its name within the namespace; must be written.", Label::schema(), None),
-            field("match", "For whom it speaks.", Target::schema(), None),
-            field("mode", "Whether it acts.", Mode::schema(), Some("enforce".into())),
+            Field::new("kind", "What the document is.", kind, Some("Policy".into())),
+            Field::new("namespace", "Its namespace.", Namespace::schema(), Some("default".into())),
+            Field::new("name", "Its name within the namespace; must be written.", Label::schema(), None),
+            Field::new("match", "For whom it speaks.", Target::schema(), None),
+            Field::new("mode", "Whether it acts.", Mode::schema(), Some("enforce".into())),
         ];
         fields.extend(SettingsWords::fields());
         let routes = "Parts of the service with settings of their own; the first that matches is taken.";
-        fields.push(field("routes", routes, Schema::List(Box::new(Route::schema())), None));
+        fields.push(Field::new("routes", routes, Schema::List(Box::new(Route::schema())), None));
         Schema::Record(fields)
     }
 

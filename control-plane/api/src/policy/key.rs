@@ -22,7 +22,7 @@ pub enum HashKey {
 
 impl Shape for HashKey {
     fn schema() -> Schema {
-        let field = |name, doc: &str, schema| Field { name, doc: doc.into(), default: None, why: "", schema };
+        let field = |name, doc: &str, schema| Field::new(name, doc, schema, None);
         Schema::Record(vec![
             field("path", "Its path, without the query: write true.", bool::schema()),
             field(

@@ -186,14 +186,10 @@ impl Limit {
     }
 }
 
-fn field(name: &'static str, doc: &str, schema: Schema, default: Option<Value>) -> Field {
-    Field { name, doc: doc.into(), default, why: "", schema }
-}
-
 impl Shape for LimitKey {
     fn schema() -> Schema {
         let words = Schema::Choice(vec!["service", "route", "endpoint", "caller"]);
-        let header = field(
+        let header = Field::new(
             "header",
             "Each value of this header; requests without it together.",
             String::schema(),
@@ -237,24 +233,29 @@ impl Shape for LimitKey {
 impl Shape for Limit {
     fn schema() -> Schema {
         Schema::Record(vec![
-            field("name", "Its name, in answers and metrics; must be written.", Label::schema(), None),
-            field("kind", "How it counts.", LimitKind::schema(), Some("token-bucket".into())),
-            field("key", "What it counts apart.", LimitKey::schema(), Some("service".into())),
-            field("scope", "Whose requests it counts together.", LimitScope::schema(), Some("host".into())),
-            field("rate", "The long-run rate; must be written.", Rate::schema(), None),
-            field(
+            Field::new("name", "Its name, in answers and metrics; must be written.", Label::schema(), None),
+            Field::new("kind", "How it counts.", LimitKind::schema(), Some("token-bucket".into())),
+            Field::new("key", "What it counts apart.", LimitKey::schema(), Some("service".into())),
+            Field::new(
+                "scope",
+                "Whose requests it counts together.",
+                LimitScope::schema(),
+                Some("host".into()),
+            ),
+            Field::new("rate", "The long-run rate; must be written.", Rate::schema(), None),
+            Field::new(
                 "burst",
                 "`token-bucket`: how many may come at once; one second's worth by default.",
                 u32::schema(),
                 None,
             ),
-            field(
+            Field::new(
                 "longest_wait",
                 "`leaky-bucket`: how long a request may wait for its turn.",
                 Span::schema(),
                 Some("20ms".into()),
             ),
-            field(
+            Field::new(
                 "window",
                 "`fixed-window` and `sliding-window`: its length; must be written there.",
                 Span::schema(),
@@ -349,13 +350,18 @@ impl Cost {
 impl Shape for Cost {
     fn schema() -> Schema {
         let by_header = Schema::Record(vec![
-            field(
+            Field::new(
                 "header",
                 "What this header says; 1 without it. Only where callers are trusted with it.",
                 String::schema(),
                 None,
             ),
-            field("at_most", "Never more than this, whatever it says; must be written.", u32::schema(), None),
+            Field::new(
+                "at_most",
+                "Never more than this, whatever it says; must be written.",
+                u32::schema(),
+                None,
+            ),
         ]);
         Schema::Either(Box::new(u32::schema()), Box::new(by_header))
     }

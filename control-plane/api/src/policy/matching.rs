@@ -147,7 +147,7 @@ impl Matching {
 
 impl Shape for Matching {
     fn schema() -> Schema {
-        let field = |name, doc: &str, schema| Field { name, doc: doc.into(), default: None, why: "", schema };
+        let field = |name, doc: &str, schema| Field::new(name, doc, schema, None);
         Schema::Record(vec![
             field("method", "One of these methods; all when left out.", Vec::<MethodName>::schema()),
             field("path", "This path.", PathPattern::schema()),

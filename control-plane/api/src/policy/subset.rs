@@ -50,12 +50,8 @@ crate::schema::choice_shape!(Outside);
 
 impl Shape for Subset {
     fn schema() -> Schema {
-        let field = |name, doc: &str, default: Option<&str>, schema| Field {
-            name,
-            doc: doc.into(),
-            default: default.map(Value::from),
-            why: "",
-            schema,
+        let field = |name, doc: &str, default: Option<&str>, schema| {
+            Field::new(name, doc, schema, default.map(Value::from))
         };
         Schema::Record(vec![
             field("label", "The label; `lane` stands for an instance's lane.", Some(LANE), String::schema()),
