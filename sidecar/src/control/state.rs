@@ -490,6 +490,12 @@ fn parts_of(zones: &BTreeMap<String, u64>) -> BTreeMap<String, f32> {
     zones.iter().map(|(zone, asked)| (zone.clone(), part(*asked))).collect()
 }
 
+/// Whom the workers were told of `before` and hear of in `now` no longer, where there is anybody.
+fn gone(before: Option<Arc<EndpointList>>, now: &EndpointList) -> Option<Update> {
+    let gone = left(&*before?, now);
+    (!gone.is_empty()).then(|| Update::Gone(gone.into()))
+}
+
 /// A change is of another list than the one held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resync;
@@ -525,8 +531,7 @@ impl Known {
     fn news(&mut self, orders: &Orders) -> Vec<Update> {
         let view = self.view(orders);
         let before = self.published.replace(view.list.clone());
-        let gone = before.map(|before| left(&before, &view.list)).unwrap_or_default();
-        let gone = (!gone.is_empty()).then(|| Update::Gone(gone.into()));
+        let gone = gone(before, &view.list);
         [Update::Service(view)].into_iter().chain(gone).collect()
     }
 
@@ -563,9 +568,7 @@ impl Known {
         if self.missing.replace(reason) == Some(reason) {
             return Vec::new();
         }
-        let nobody = EndpointList::empty(service.clone());
-        let gone = self.published.take().map(|before| left(&before, &nobody)).unwrap_or_default();
-        let gone = (!gone.is_empty()).then(|| Update::Gone(gone.into()));
+        let gone = gone(self.published.take(), &EndpointList::empty(service.clone()));
         [Update::Missing { service: service.clone(), reason }].into_iter().chain(gone).collect()
     }
 
