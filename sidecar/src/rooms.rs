@@ -14,6 +14,8 @@ use sidecar_core::queue::{Queue, Ticket, WaitOn};
 #[derive(Default)]
 pub struct Rooms {
     queues: RefCell<HashMap<ServiceKey, Room>>,
+    /// How many wait: mostly nobody does, and then nobody need be looked for.
+    waiting: Cell<usize>,
 }
 
 /// Those who wait for one service.
@@ -54,6 +56,7 @@ impl Rooms {
     /// that nobody frees, and the caller asks again when its time has come.
     pub fn enter(&self, exchange: &Exchange, on: WaitOn, until: Moment) -> Place<'_> {
         let seat = Rc::new(Seat::default());
+        self.waiting.set(self.waiting.get() + 1);
         let mut queues = self.queues.borrow_mut();
         let room = queues.entry(exchange.service.clone()).or_default();
         let queue = match on {
@@ -66,6 +69,9 @@ impl Rooms {
 
     /// A place of `service` was freed for those who wait for `on`: wakes whoever is first.
     pub fn freed(&self, service: &ServiceKey, on: WaitOn, now: Moment) {
+        if self.waiting.get() == 0 {
+            return;
+        }
         let mut queues = self.queues.borrow_mut();
         let Some(queue) = queues.get_mut(service).and_then(|room| room.queue(on)) else { return };
         if let Some(seat) = queue.find(now, |seat| !seat.freed.get()) {
@@ -108,6 +114,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        self.rooms.waiting.set(self.rooms.waiting.get() - 1);
         let mut queues = self.rooms.queues.borrow_mut();
         let Some(room) = queues.get_mut(&self.service) else { return };
         if let (Some(ticket), Some(queue)) = (self.ticket.take(), room.queue(self.on)) {

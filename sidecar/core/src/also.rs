@@ -121,8 +121,8 @@ pub fn is_taken(
 pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, now: Moment, dice: u64) {
     let memory = Memory::of(call.admission.base());
     let waited = now.since(attempt.given());
-    if attempt.connected.is_some() {
-        attempt.endpoint().cell.tell_overtaken(now, attempt.sample(now));
+    if let Some(sample) = attempt.answered(now) {
+        attempt.endpoint().cell.tell_overtaken(now, sample);
     }
     attempt.endpoint().cell.ewma.tell_in_vain(now, waited, memory);
     if let Some(latencies) = call.admission.route().latencies() {

@@ -12,12 +12,12 @@ use crate::breaker::{Breaker, Ending, Pass, Permit};
 use crate::bulkhead::{self, Place, Places};
 use crate::endpoint::{Endpoint, EndpointCell};
 use crate::fate::Fate;
-use crate::flight::Held;
 use crate::health::TrialPermit;
 use crate::knee::Sample;
 use crate::limit::Admission;
 use crate::scratch::{How, Why};
 use crate::service::ServiceCell;
+use crate::stay::Stay;
 
 /// An attempt.
 #[derive(Debug)]
@@ -37,14 +37,12 @@ pub struct Attempt {
     counted: bool,
     /// The run of failures that the good head of its answer ended: a cut body takes that back.
     pub(crate) run: u32,
-    /// When the head of an answer came whose verdict falls with its trailers.
-    pub(crate) later: Option<Moment>,
+    /// When the head of an answer came whose verdict falls with its trailers, and what the knee will hear of it.
+    pub(crate) later: Option<(Moment, Option<Sample>)>,
     /// The gRPC status that those said.
     pub(crate) said: Option<u8>,
-    /// What was in flight to the endpoint when it began, with it.
-    beside: u32,
     places: Places,
-    _in_flight: Held<EndpointCell>,
+    stay: Stay,
 }
 
 impl Attempt {
@@ -62,8 +60,7 @@ impl Attempt {
     ) -> Result<Self, Why> {
         let settings = admission.settings();
         let base = admission.base();
-        let room = endpoint.cell.room(now, base.concurrency.per_endpoint);
-        let in_flight = Held::enter(&endpoint.cell, room).ok_or(Why::Full)?;
+        let stay = Stay::begin(&endpoint.cell, base.concurrency.per_endpoint, now).ok_or(Why::Full)?;
         let labels = &admission.route().terms().of_endpoints;
         let places = bulkhead::enter_at(labels, &endpoint.instance).ok_or(Why::BulkheadFull)?;
         let limit = admission.route().plan().per_endpoint.as_ref();
@@ -95,9 +92,8 @@ impl Attempt {
             run: 0,
             later: None,
             said: None,
-            beside: endpoint.cell.in_flight(),
             places,
-            _in_flight: in_flight,
+            stay,
         })
     }
 
@@ -172,9 +168,25 @@ impl Attempt {
         }
     }
 
-    /// What its endpoint's knee hears of it when it ends at `now`.
-    pub(crate) fn sample(&self, now: Moment) -> Sample {
-        Sample { sent: self.began, beside: self.beside, took: now.since(self.given()) }
+    /// Whether its endpoint has the request whole, or the client still owes some of it.
+    pub fn sent(&mut self, is_whole: bool, now: impl FnOnce() -> Moment) {
+        if is_whole == self.stay.is_awaited() {
+            return;
+        }
+        if is_whole { self.stay.await_from(now()) } else { self.stay.await_no_longer() }
+    }
+
+    /// Whether an answer is what it waits for.
+    pub fn is_awaited(&self) -> bool {
+        self.stay.is_awaited()
+    }
+
+    /// It is awaited no longer. What its endpoint's knee hears of it; `None` where the endpoint had not got it whole.
+    pub(crate) fn answered(&mut self, now: Moment) -> Option<Sample> {
+        let had_it = self.stay.is_awaited() && self.connected.is_some();
+        self.stay.await_no_longer();
+        let (sent, beside) = self.stay.whole();
+        had_it.then(|| Sample { sent, beside, took: now.since(self.given().max(sent)) })
     }
 
     /// Since when the endpoint has had the request: connecting is not its latency.

@@ -14,7 +14,7 @@ use crate::abandoned::Abandoned;
 use crate::breaker::{Breaker, Breaks};
 use crate::ewma::Ewma;
 use crate::fate::Fates;
-use crate::flight::{Counted, Gauge};
+use crate::flight::Gauge;
 use crate::health::{self, Health};
 use crate::idle::IdleLimit;
 use crate::knee::{Knee, Sample};
@@ -40,7 +40,9 @@ const SPARE: f32 = 1.2;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct EndpointCell {
-    in_flight: Gauge,
+    pub(crate) in_flight: Gauge,
+    /// Of these the ones that it has whole and has not begun to answer.
+    pub(crate) awaited: Gauge,
     /// Requests in flight from others as its own sidecar said, above; the millisecond of the report, below.
     others: AtomicU64,
     /// The latency that its sidecar said, in microseconds; zero for none.
@@ -103,16 +105,22 @@ impl EndpointCell {
         self.in_flight.get()
     }
 
-    /// What is in flight from this host, with what it may still work on although nobody waits for it.
+    /// Requests of this host that it has whole and has not begun to answer.
+    pub fn awaited(&self) -> u32 {
+        self.awaited.get()
+    }
+
+    /// What is awaited from it, with what it may still work on although nobody waits for it.
     pub fn occupied(&self, now: Moment) -> u32 {
-        self.in_flight().saturating_add(self.abandoned(now))
+        self.awaited().saturating_add(self.abandoned(now))
     }
 
     fn abandoned(&self, now: Moment) -> u32 {
         self.abandoned.ask(now, || self.knee.drains())
     }
 
-    /// How many requests of this host may be in flight to it at `now`, abandoned ones aside; `None` without a cap.
+    /// How many requests of this host may be in flight to it at `now`, or where the cap is found, may be awaited, abandoned
+    /// ones aside; `None` without a cap.
     pub fn room(&self, now: Moment, cap: Cap) -> Option<u32> {
         match cap {
             Cap::Off => None,
@@ -124,9 +132,14 @@ impl EndpointCell {
         }
     }
 
-    /// Whether as many are in flight as may be.
+    /// How many it has of what `cap` bounds.
+    pub(crate) fn taken(&self, cap: Cap) -> u32 {
+        if cap == Cap::Auto { self.awaited() } else { self.in_flight() }
+    }
+
+    /// Whether it has as many as it may.
     pub fn is_full(&self, now: Moment, cap: Cap) -> bool {
-        self.room(now, cap).is_some_and(|room| self.in_flight() >= room)
+        self.room(now, cap).is_some_and(|room| self.taken(cap) >= room)
     }
 
     /// A good answer to `sample` came.
@@ -231,12 +244,6 @@ impl EndpointCell {
 impl Breaks for EndpointCell {
     fn breaker(&self) -> &Breaker {
         &self.breaker
-    }
-}
-
-impl Counted for EndpointCell {
-    fn gauge(&self) -> &Gauge {
-        &self.in_flight
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests in flight: counted on this host, for a service and for an endpoint, given back by dropping.
+//! Requests in flight: counted on this host and for a service, given back by dropping; for an endpoint in `stay.rs`.
 //!
 //! A count is never set, only entered and left, so what is in flight is always what is held.
 
@@ -15,12 +15,12 @@ impl Gauge {
         self.0.load(Relaxed)
     }
 
-    fn enter(&self, cap: Option<u32>) -> bool {
+    pub(crate) fn enter(&self, cap: Option<u32>) -> bool {
         let next = |count: u32| (count < cap.unwrap_or(u32::MAX)).then(|| count + 1);
         self.0.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 
-    fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -16,6 +16,7 @@ use crate::cost;
 use crate::endpoint::Endpoint;
 use crate::ewma::Memory;
 use crate::guard::Fact;
+use crate::knee::Sample;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::probe;
 use crate::route_breaker;
@@ -140,6 +141,7 @@ pub(crate) fn tell(
     dice: u64,
 ) -> Effects {
     attempt.judged = *outcome != Outcome::Cancelled && judged != Judged::Later;
+    let sample = attempt.answered(now);
     let (cell, memory) = (&attempt.endpoint().cell, Memory::of(call.admission.base()));
     if let Outcome::Answer(Answer { load: Some(report), .. }) = outcome {
         probe::told(call, attempt.endpoint(), *report, now, dice);
@@ -149,7 +151,7 @@ pub(crate) fn tell(
         Judged::Good { timed } => {
             if timed {
                 cell.ewma.tell(now, took, memory);
-                cell.tell_answered(now, attempt.sample(now));
+                sample.iter().for_each(|sample| cell.tell_answered(now, *sample));
                 learn(call, now, took);
             }
             good(call, attempt, timed.then_some(took), now, dice)
@@ -158,7 +160,7 @@ pub(crate) fn tell(
             let mut fact = Fact::Failed;
             if matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::AttemptTimeout, .. })) {
                 cell.ewma.tell_in_vain(now, took, memory);
-                if cell.tell_abandoned(now, attempt.sample(now)) {
+                if sample.is_some_and(|sample| cell.tell_abandoned(now, sample)) {
                     fact = Fact::Lost;
                 }
                 learn(call, now, took);
@@ -167,7 +169,7 @@ pub(crate) fn tell(
             suspect::bad(call, attempt, (failing, hard), now, dice)
         }
         Judged::Later => {
-            attempt.later = Some(now);
+            attempt.later = Some((now, sample));
             Effects::default()
         }
         Judged::Elsewhere => {
@@ -179,9 +181,7 @@ pub(crate) fn tell(
             suspect::no_proof(call, attempt, now, dice)
         }
         Judged::Neutral => {
-            if *outcome == Outcome::Cancelled
-                && attempt.connected.is_some()
-                && cell.tell_abandoned(now, attempt.sample(now))
+            if *outcome == Outcome::Cancelled && sample.is_some_and(|sample| cell.tell_abandoned(now, sample))
             {
                 tell_guard(call, attempt, Fact::Lost, now);
             }
@@ -207,7 +207,13 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
 
 /// Judges an answer whose head came at `head` by what its trailers said. Without a status it is UNKNOWN, as it
 /// is to whoever called (gRPC over HTTP/2, "Responses").
-fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment, dice: u64) -> Effects {
+fn by_trailers(
+    call: &Call<'_>,
+    attempt: &mut Attempt,
+    (head, sample): (Moment, Option<Sample>),
+    now: Moment,
+    dice: u64,
+) -> Effects {
     let grpc_status = Some(attempt.said.unwrap_or(GRPC_UNKNOWN));
     let answer = Answer { status: 200, grpc_status, ..Answer::default() };
     attempt.judged = true;
@@ -219,7 +225,7 @@ fn by_trailers(call: &Call<'_>, attempt: &mut Attempt, head: Moment, now: Moment
             if timed {
                 let memory = Memory::of(call.admission.base());
                 attempt.endpoint().cell.ewma.tell(now, took, memory);
-                attempt.endpoint().cell.tell_answered(head, attempt.sample(head));
+                sample.iter().for_each(|sample| attempt.endpoint().cell.tell_answered(head, *sample));
                 learn(call, now, took);
             }
             good(call, attempt, timed.then_some(took), now, dice)

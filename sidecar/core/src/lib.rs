@@ -88,6 +88,7 @@ pub mod shadow;
 pub mod share;
 pub mod side;
 pub mod speed;
+mod stay;
 mod suspect;
 pub mod traffic;
 mod trial;

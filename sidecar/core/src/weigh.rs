@@ -83,12 +83,13 @@ impl View<'_> {
             Readiness::Ready if suspect::waits(cell, self.cell, &settings.health) => (TRIED, Why::Suspected),
             Readiness::Ready => (USABLE, Why::NotDrawn),
         };
-        let room = cell.room(self.now, settings.concurrency.per_endpoint);
+        let cap = settings.concurrency.per_endpoint;
+        let room = cell.room(self.now, cap);
         let why = if instance.weight == 0 {
             Why::WeightZero
         } else if !Breaker::would_pass(&cell.breaker, self.now, &settings.breaker) {
             Why::BreakerOpen
-        } else if room.is_some_and(|room| cell.in_flight() >= room) {
+        } else if room.is_some_and(|room| cell.taken(cap) >= room) {
             Why::Full
         } else if self.bulkheads.iter().any(|bulkhead| bulkhead.shuts_out(instance)) {
             Why::BulkheadFull

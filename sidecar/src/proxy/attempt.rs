@@ -27,7 +27,7 @@ pub(super) async fn run<D: Downstream>(
     };
     let late = late_at(&ongoing.exchange, admission, &attempt, world.clock.now());
     let mut forward = Forward::begin(ongoing, (admission, &attempt), &mut conn, late);
-    match forward.wait(world, ongoing, &attempt, &mut conn).await {
+    match forward.wait(world, ongoing, &mut attempt, &mut conn).await {
         Came::Head(Ok(head)) if ongoing.exchange.may_repeat(admission.settings()) => {
             let whole = whole(world, ongoing, &mut conn).await;
             (attempt, whole.map(|()| (head, conn)))

@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use api::Moment;
 use sidecar_core::also::{self, is_taken, overtaken};
@@ -54,7 +54,7 @@ pub(super) async fn beside<D: Downstream>(
     let want = Want { service: &service, only_once: false, fresh: false };
     let mut running = Box::pin(forward(world, want, &mut second, (head, body), whole));
     let ended = poll_fn(|cx| {
-        if let Poll::Ready(Came::Head(answer)) = first.forward.poll(cx, world, ongoing, &mut first.conn) {
+        if let Poll::Ready(Came::Head(answer)) = first.poll(cx, world, ongoing) {
             return Poll::Ready(Ended::First(answer.map(|head| (head, ()))));
         }
         running.as_mut().poll(cx).map(|answer| Ended::Second(Box::new(answer)))
@@ -88,6 +88,15 @@ pub(super) async fn beside<D: Downstream>(
 }
 
 impl Late {
+    fn poll<D: Downstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        world: &World,
+        ongoing: &mut Ongoing<'_, D>,
+    ) -> Poll<Came> {
+        self.forward.poll(cx, world, ongoing, (&mut self.attempt, &mut self.conn))
+    }
+
     /// It is waited for with nothing beside it.
     async fn alone<D: Downstream>(
         mut self,
@@ -95,7 +104,7 @@ impl Late {
         ongoing: &mut Ongoing<'_, D>,
     ) -> (Attempt, Answer) {
         loop {
-            let came = self.forward.wait(world, ongoing, &self.attempt, &mut self.conn).await;
+            let came = self.forward.wait(world, ongoing, &mut self.attempt, &mut self.conn).await;
             if let Came::Head(answer) = came {
                 return (self.attempt, answer.map(|head| (head, self.conn)));
             }

@@ -61,10 +61,10 @@ impl Forward {
         &mut self,
         world: &World,
         ongoing: &mut Ongoing<'_, D>,
-        attempt: &Attempt,
+        attempt: &mut Attempt,
         conn: &mut Conn,
     ) -> Came {
-        let came = poll_fn(|cx| self.poll(cx, world, ongoing, conn)).await;
+        let came = poll_fn(|cx| self.poll(cx, world, ongoing, (attempt, conn))).await;
         if let Came::Head(answer) = &came {
             ongoing.timer.rest();
             learn(world, attempt, conn, answer);
@@ -78,11 +78,12 @@ impl Forward {
         cx: &mut Context<'_>,
         world: &World,
         ongoing: &mut Ongoing<'_, D>,
-        conn: &mut Conn,
+        (attempt, conn): (&mut Attempt, &mut Conn),
     ) -> Poll<Came> {
         if let Poll::Ready(answer) = poll_answer(cx, ongoing, conn, self.lets_go) {
             return Poll::Ready(Came::Head(answer));
         }
+        attempt.sent(ongoing.upload.is_through(), || world.clock.now());
         self.stall.watch(world, ongoing, conn);
         if Pin::new(&mut *ongoing.timer).poll(cx).is_pending() {
             return Poll::Pending;

@@ -150,6 +150,8 @@ async fn line<D: Downstream>(
         let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
         match (next, answer) {
             (Next::Done, Ok((head, conn))) => {
+                // Its answer begins: the next request may be there before its body has ended.
+                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 let said = outcome::said(&outcome);
                 return Ok(Answered { head, said, conn, attempt, admission, view, room });
             }

@@ -125,7 +125,10 @@ async fn reach<S: Socket>(
         let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
         let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
         match (classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice), conn) {
-            (Next::Done, Some(conn)) => return Ok(Reached { conn, attempt, admission, room }),
+            (Next::Done, Some(conn)) => {
+                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                return Ok(Reached { conn, attempt, admission, room });
+            }
             (Next::Done, None) => return Err(Refusal::of(Reason::Internal)),
             (Next::GiveUp(refusal), _) => return Err(refusal),
             (Next::Again { at, .. }, _) => {

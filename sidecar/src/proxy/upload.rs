@@ -117,6 +117,11 @@ impl Upload {
         self.ended
     }
 
+    /// Whether the endpoint has all of it.
+    pub(super) fn is_through(&self) -> bool {
+        self.through
+    }
+
     /// Moves what there is and what there is room for from the client to the endpoint, and on its way. The first
     /// is ready when the attempt was given everything, the second when nothing waits to be written.
     pub(super) fn poll_move<D: Downstream, U: Upstream>(

@@ -229,10 +229,11 @@ impl World {
         };
         let rooms = mine().filter(|request| request.room.is_some()).count();
         let host = differs(&|| "host".into(), node.host.in_flight(), rooms);
-        let mut at_cell: BTreeMap<*const _, (usize, usize)> = BTreeMap::new();
+        let mut at_cell: BTreeMap<*const _, (usize, usize, usize)> = BTreeMap::new();
         for attempt in mine().flat_map(Request::attempts) {
-            let (all, trials) = at_cell.entry(Arc::as_ptr(&attempt.endpoint().cell)).or_default();
+            let (all, awaited, trials) = at_cell.entry(Arc::as_ptr(&attempt.endpoint().cell)).or_default();
             *all += 1;
+            *awaited += usize::from(attempt.is_awaited());
             *trials += usize::from(attempt.how() == How::Trial);
         }
         let services = node.services.iter().enumerate().find_map(|(number, service)| {
@@ -240,7 +241,7 @@ impl World {
             let admitted = mine().filter(admitted).count();
             let endpoints = || {
                 service.directory.current().endpoints.iter().find_map(|endpoint| {
-                    let (held, trials) =
+                    let (held, awaited, trials) =
                         at_cell.get(&Arc::as_ptr(&endpoint.cell)).copied().unwrap_or_default();
                     let cell = &endpoint.cell;
                     let on_trial = matches!(cell.health.ask(), Condition::OnTrial { .. });
@@ -250,6 +251,7 @@ impl World {
                     };
                     let name = |what: &str| format!("{what} at {}", endpoint.instance.address);
                     differs(&|| name("attempts"), cell.in_flight(), held)
+                        .or_else(|| differs(&|| name("awaited"), cell.awaited(), awaited))
                         .or_else(|| (on_trial && trials == 0).then(|| (name("trial permits"), 1, 0)))
                         .or_else(|| {
                             (half_open as usize > held)

@@ -275,8 +275,9 @@ choice! {
 settings! {
     /// How many requests may be in flight.
     pub struct Concurrency, ConcurrencyWords {
-        /// In flight to one endpoint from this host.
-        leaf per_endpoint: Cap = Cap::Off, because "slow uploads and readers and long streams hold an endpoint as a queue does: what cannot tell them apart is asked for";
+        /// In flight to one endpoint from this host; where it is found (`auto`), only what the endpoint has whole and has not begun to
+        /// answer: what comes or is read slowly is no queue.
+        leaf per_endpoint: Cap = Cap::Off, because "work that becomes many times slower looks like a queue until a cut shows that it is none: what refuses meanwhile is asked for";
         /// In flight to the whole service from this host.
         leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
         /// Caps by name on a part of them: of some routes together, of each route, each caller, each value of a header, or each

@@ -387,6 +387,31 @@ fn an_attempt_that_is_dropped_gives_everything_back() {
 }
 
 #[test]
+fn the_time_that_a_client_takes_is_no_news_of_its_endpoint() {
+    let mut bench = Bench::new(1, "");
+    let mut run = |uploads: u64| {
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        attempt.connected(bench.now, true);
+        attempt.sent(uploads == 0, || bench.now);
+        let meanwhile = bench.cell(0).awaited();
+        bench.after(uploads);
+        attempt.sent(true, || bench.now);
+        let whole = bench.cell(0).awaited();
+        bench.after(20);
+        bench.classify(&exchange, &admission, &mut attempt, &answer(200), Body::Whole);
+        let unqueued = bench.cell(0).knee.unqueued().map(|unqueued| unqueued.as_millis());
+        (meanwhile, whole, bench.cell(0).awaited(), bench.cell(0).in_flight(), unqueued)
+    };
+    assert_eq!(run(0), (1, 1, 0, 1, None), "the body of its answer may go on");
+    for _ in 0..100 {
+        run(3_000);
+    }
+    assert_eq!(run(3_000), (0, 1, 0, 1, Some(20)));
+}
+
+#[test]
 fn what_may_be_tried_once_does_not_wait_for_a_host_that_refuses() {
     let mut bench = Bench::of(
         vec![Instance::at(bench::service(), ([10, 0, 0, 1], 1).into())],

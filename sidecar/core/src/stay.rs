@@ -1,0 +1,117 @@
+//! An attempt's stay at its endpoint: in flight until it is dropped, *awaited* while the endpoint has the request whole and
+//! has not begun to answer.
+//!
+//! What is awaited is what a queue is made of. A slow upload, an answer that is read slowly and a stream that stays open are
+//! in flight and wait for nobody's work: a cap that is found counts what is awaited, and so does the knee behind it.
+
+use std::sync::Arc;
+
+use api::Moment;
+use api::policy::Cap;
+
+use crate::endpoint::EndpointCell;
+
+/// One attempt at an endpoint; dropping it gives its places back.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    cell: Arc<EndpointCell>,
+    is_awaited: bool,
+    /// Since when the endpoint has had the request whole.
+    whole: Moment,
+    /// How many were awaited then, with it.
+    beside: u32,
+}
+
+impl Stay {
+    /// Takes a place at `cell`; `None` when there is none within `cap`. It is awaited from the start: most requests are
+    /// whole when they are sent, and those of one moment see each other.
+    pub(crate) fn begin(cell: &Arc<EndpointCell>, cap: Cap, now: Moment) -> Option<Self> {
+        let room = cell.room(now, cap);
+        let (of_flight, of_awaited) = if cap == Cap::Auto { (None, room) } else { (room, None) };
+        if !cell.awaited.enter(of_awaited) {
+            return None;
+        }
+        if !cell.in_flight.enter(of_flight) {
+            cell.awaited.leave();
+            return None;
+        }
+        Some(Self { cell: cell.clone(), is_awaited: true, whole: now, beside: cell.awaited() })
+    }
+
+    /// Whether an answer is what is waited for.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
+    /// The client has yet to send some of the request, or it came to an end.
+    pub(crate) fn await_no_longer(&mut self) {
+        if std::mem::take(&mut self.is_awaited) {
+            self.cell.awaited.leave();
+        }
+    }
+
+    /// The endpoint has the request whole at `now`.
+    pub(crate) fn await_from(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.is_awaited, true) {
+            // Whoever sent all of it is not refused any more.
+            self.cell.awaited.enter(None);
+            (self.whole, self.beside) = (now, self.cell.awaited());
+        }
+    }
+
+    /// Since when the endpoint has had it whole, and how many were awaited then, with it.
+    pub(crate) fn whole(&self) -> (Moment, u32) {
+        (self.whole, self.beside)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.await_no_longer();
+        self.cell.in_flight.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_counted_is_what_is_held(cap in 0_u32..6, moves in prop::collection::vec(any::<(u8, usize)>(), 0..100)) {
+            let cell = EndpointCell::shared();
+            let mut held: Vec<Stay> = Vec::new();
+            for (deed, which) in moves {
+                let at = which % held.len().max(1);
+                match (deed % 4, held.get_mut(at)) {
+                    (0, _) => {
+                        let stay = Stay::begin(&cell, Cap::At(cap), Moment::ZERO);
+                        prop_assert_eq!(stay.is_some(), held.len() < cap as usize);
+                        held.extend(stay);
+                    }
+                    (1, Some(_)) => drop(held.swap_remove(at)),
+                    (2, Some(stay)) => stay.await_no_longer(),
+                    (_, Some(stay)) => stay.await_from(Moment::ZERO),
+                    (_, None) => {}
+                }
+                prop_assert_eq!(cell.in_flight() as usize, held.len());
+                let awaited = held.iter().filter(|stay| stay.is_awaited()).count();
+                prop_assert_eq!(cell.awaited() as usize, awaited);
+            }
+        }
+    }
+
+    #[test]
+    fn who_owes_bytes_waits_for_nobody_and_counts_once_it_is_whole() {
+        let (cell, at) = (EndpointCell::shared(), Moment::from_millis);
+        let mut slow = Stay::begin(&cell, Cap::Auto, at(1)).unwrap();
+        slow.await_no_longer();
+        let _other = Stay::begin(&cell, Cap::Auto, at(2)).unwrap();
+        assert_eq!((cell.in_flight(), cell.awaited()), (2, 1));
+        slow.await_from(at(500));
+        assert_eq!((slow.whole(), cell.awaited()), ((at(500), 2), 2));
+    }
+}
