@@ -14,16 +14,17 @@ use std::time::Duration;
 
 use api::config::LimitsConfig;
 use api::{Caller, Reason, ServiceKey, Span};
+use rustls::ProtocolVersion;
 use sidecar_core::bucket::Bucket;
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::task::{spawn_local, yield_now};
-use tokio_rustls::server::TlsStream;
 
 use crate::accept::{ACCEPT_REST, Door, Listening, Way};
 use crate::admin::records::WorkerAsk;
@@ -41,7 +42,7 @@ use crate::rounds::{Rounds, Sleeps};
 use crate::shared::{SharedConns, Times};
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
-use crate::wire::h1;
+use crate::wire::{Flight, Secured, h1};
 
 /// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
 const FAILURES_KEPT: usize = 4096;
@@ -425,11 +426,11 @@ async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
 struct DoorLines<P, T, U>
 where
     P: Work<h1::Server<TcpStream>>,
-    T: Work<h1::Server<Box<TlsStream<TcpStream>>>>,
+    T: Work<h1::Server<Box<Secured>>>,
     U: Work<h1::Server<UnixStream>>,
 {
     plain: Rc<Lines<h1::Server<TcpStream>, P>>,
-    tls: Rc<Lines<h1::Server<Box<TlsStream<TcpStream>>>, T>>,
+    tls: Rc<Lines<h1::Server<Box<Secured>>, T>>,
     unix: Rc<Lines<h1::Server<UnixStream>, U>>,
 }
 
@@ -447,7 +448,7 @@ impl Opened {
         (shown, raw): (Option<&Arc<Shown>>, bool),
         lines: &DoorLines<
             impl Work<h1::Server<TcpStream>> + 'static,
-            impl Work<h1::Server<Box<TlsStream<TcpStream>>>> + 'static,
+            impl Work<h1::Server<Box<Secured>>> + 'static,
             impl Work<h1::Server<UnixStream>> + 'static,
         >,
     ) -> io::Result<()> {
@@ -463,7 +464,7 @@ impl Opened {
                     (Some(shown), raw) => {
                         let lines = Rc::clone(&lines.tls);
                         spawn_local(async move {
-                            match secured(&world, &way, &shown, stream).await {
+                            match secured(&world, &way, (&shown, raw), stream).await {
                                 Some(stream) if raw => {
                                     _ = spawn_local(proxy::carry(world, way, stream, open))
                                 }
@@ -489,10 +490,10 @@ impl Opened {
 async fn secured(
     world: &World,
     way: &Way,
-    shown: &Shown,
+    (shown, raw): (&Shown, bool),
     stream: TcpStream,
-) -> Option<Box<TlsStream<TcpStream>>> {
-    let mut handshake = pin!(shown.acceptor().accept(stream));
+) -> Option<Box<Secured>> {
+    let mut handshake = pin!(shake_hands(shown, raw, stream));
     let mut timer = pin!(world.wheel.at(world.clock.now() + world.limits.head.duration()));
     let ended = poll_fn(|cx| match handshake.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready(ended),
@@ -501,6 +502,27 @@ async fn secured(
     let ended = ended.await;
     world.tls.accepted(ended.is_ok());
     ended.map(Box::new).inspect_err(|error| tracing::info!(%way, %error, "a TLS handshake failed")).ok()
+}
+
+/// A handshake, to its end. What it says last is held for the first answer where nobody waits for it: only tickets are
+/// said then, since TLS 1.3. Raw bytes have no first answer.
+async fn shake_hands(shown: &Shown, raw: bool, stream: TcpStream) -> io::Result<Secured> {
+    match shown.acceptor().accept(Flight::new(stream)).into_fallible().await {
+        Ok(mut stream) => {
+            let (flight, session) = stream.get_mut();
+            flight.flows();
+            if raw || session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+                stream.flush().await?;
+            }
+            Ok(stream)
+        }
+        Err((error, mut flight)) => {
+            // The alert that says why; whoever broke the handshake may not hear it.
+            flight.flows();
+            _ = flight.flush().await;
+            Err(error)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -531,6 +553,6 @@ mod tests {
     #[test]
     fn a_silent_connection_is_a_small_task() {
         assert!(size(greet::<TcpStream>) <= SMALL, "{}", size(greet::<TcpStream>));
-        assert!(size(greet::<Box<TlsStream<TcpStream>>>) <= SMALL);
+        assert!(size(greet::<Box<Secured>>) <= SMALL);
     }
 }

@@ -4,6 +4,7 @@
 //! broke. Everything is polled and sending is queued, so one future pumps both directions. Nothing here owns
 //! time: the line's deadlines decide how long a poll may stay pending. No task is spawned.
 
+mod flight;
 pub mod h1;
 pub mod h2;
 mod link;
@@ -12,7 +13,8 @@ mod seam;
 mod socket;
 mod upstream;
 
+pub use flight::Flight;
 pub use link::Link;
 pub use seam::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Trailers, Upstream};
-pub use socket::Socket;
+pub use socket::{Secured, Socket};
 pub use upstream::{UpstreamConn, UpstreamIo};

@@ -3,13 +3,20 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
+
+use super::Flight;
+
+/// A client's connection under TLS.
+pub type Secured = server::TlsStream<Flight<TcpStream>>;
 
 /// A connected byte stream.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
@@ -34,6 +41,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// only a read tells.
     fn heard(&self) -> Option<bool> {
         None
+    }
+
+    /// Writes what is the last to be said here. Whoever does shuts the stream down as soon as all of it was taken, and only
+    /// then is it sure to leave: in one segment with the end, where the stream can.
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, last)
     }
 
     /// Who is at the other end; `None` where ends have no addresses. One system call.
@@ -65,6 +78,17 @@ impl Socket for TcpStream {
         Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
     }
 
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+            match self.try_io(Interest::WRITABLE, || Ok(send(&*self, last, flags)?)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         // The same host on a listener of either family is one peer. A connection that is gone has none.
         self.peer_addr().ok().map(|address| address.ip().to_canonical())
@@ -72,18 +96,23 @@ impl Socket for TcpStream {
 }
 
 /// A reset skips the closing alert, and quiet means that nothing deciphered waits either.
-impl Socket for server::TlsStream<TcpStream> {
+impl Socket for Secured {
     fn reset(&self) {
-        self.get_ref().0.reset();
+        self.get_ref().0.io().reset();
     }
 
     fn quiet(&self) -> bool {
-        let (socket, session) = self.get_ref();
-        session.wants_read() && socket.quiet()
+        let (flight, session) = self.get_ref();
+        session.wants_read() && flight.io().quiet()
+    }
+
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().0.ends();
+        Pin::new(self).poll_write(cx, last)
     }
 
     fn peer(&self) -> Option<IpAddr> {
-        self.get_ref().0.peer()
+        self.get_ref().0.io().peer()
     }
 }
 
@@ -140,6 +169,10 @@ impl<S: Socket + ?Sized> Socket for &mut S {
         (**self).heard()
     }
 
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write_last(cx, last)
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         (**self).peer()
     }
@@ -164,6 +197,10 @@ impl<S: Socket + ?Sized> Socket for Box<S> {
 
     fn heard(&self) -> Option<bool> {
         (**self).heard()
+    }
+
+    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write_last(cx, last)
     }
 
     fn peer(&self) -> Option<IpAddr> {

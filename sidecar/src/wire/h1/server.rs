@@ -1,11 +1,13 @@
 //! [`Serving`] on a socket.
 
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use sidecar_core::head::{RequestHead, ResponseHead};
+use tokio::io::AsyncWrite;
 
 use super::poll_fill;
 use super::serving::{Next, Serving};
@@ -60,9 +62,30 @@ impl<S: Socket> Server<S> {
                 return Poll::Ready(speaks);
             }
             // An end or an error shows again where a head is read.
-            if self.machine.inbound.ended() || ready!(self.poll_fill(cx)).is_err() {
+            if self.machine.inbound.ended() {
                 return Poll::Ready(false);
             }
+            let filled = self.poll_fill(cx);
+            if filled.is_pending() {
+                // The end of a handshake waits for an answer, but not for a client that has not asked. What goes wrong
+                // shows where a head is read.
+                _ = Pin::new(&mut self.io).poll_flush(cx);
+            }
+            if ready!(filled).is_err() {
+                return Poll::Ready(false);
+            }
+        }
+    }
+
+    /// Writes what is queued, and with it the end of our half.
+    fn poll_say_the_last(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.machine.out.poll_flush(&mut Last(&mut self.io), cx))?;
+        let shut = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+        self.shut = true;
+        match shut {
+            // It took what was said, and has gone since.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            shut => Poll::Ready(Ok(shut?)),
         }
     }
 
@@ -122,6 +145,9 @@ impl<S: Socket> Downstream for Server<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.machine.says_the_last() && !self.shut {
+            return self.poll_say_the_last(cx);
+        }
         self.machine.out.poll_flush(&mut self.io, cx)
     }
 
@@ -156,14 +182,14 @@ impl<S: Socket> Downstream for Server<S> {
         }
         if !self.shut {
             let flushed = ready!(self.poll_flush(cx)).is_ok();
-            if flushed && self.machine.asked_to_end() && self.io.ends_by_drop() {
-                return Poll::Ready(());
-            }
-            let shut = flushed && ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_ok();
+            let shut = flushed && (self.shut || ready!(Pin::new(&mut self.io).poll_shutdown(cx)).is_ok());
             self.shut = true;
             if !shut {
                 return Poll::Ready(());
             }
+        }
+        if self.machine.asked_to_end() && self.io.ends_by_drop() {
+            return Poll::Ready(());
         }
         while !self.machine.inbound.ended() && self.lingered <= MAX_LINGER {
             self.lingered += self.machine.inbound.discard();
@@ -183,5 +209,30 @@ impl<S: Socket> Downstream for Server<S> {
 
     fn into_tunnel(self) -> (S, Bytes) {
         (self.io, self.machine.inbound.into_rest())
+    }
+}
+
+/// A socket whose end follows what is written: text waits for it.
+struct Last<'s, S>(&'s mut S);
+
+impl<S: Socket> AsyncWrite for Last<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, text: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write_last(cx, text)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, parts)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
     }
 }

@@ -37,6 +37,8 @@ pub struct Serving {
     waits_for_continue: bool,
     /// The client said that the current exchange is its last, and nothing follows its head.
     asked_to_end: bool,
+    /// The answer was queued to its end.
+    answered: bool,
     discarded: u64,
 }
 
@@ -51,6 +53,7 @@ impl Default for Serving {
             keeps: true,
             waits_for_continue: false,
             asked_to_end: false,
+            answered: false,
             discarded: 0,
         }
     }
@@ -164,6 +167,7 @@ impl Serving {
     /// Queues the answer's end.
     pub fn end(&mut self, trailers: Option<Trailers>) {
         self.out.end(trailers);
+        self.answered = self.out.encoder() == Encoder::Done;
     }
 
     /// Lets this exchange be the last.
@@ -182,6 +186,11 @@ impl Serving {
         self.asked_to_end && self.inbound.waiting() == 0
     }
 
+    /// Whether what is queued is the last that this connection says: an answer, whole, to whoever wants no other.
+    pub fn says_the_last(&self) -> bool {
+        self.answered && self.asked_to_end()
+    }
+
     fn read_head(&mut self) -> Result<Option<RequestHead>, Broken> {
         let Some(head) = self.inbound.request()? else { return Ok(None) };
         let body = framing::request_body(&head)?;
@@ -193,6 +202,7 @@ impl Serving {
         self.waits_for_continue =
             head.expects_continue() && !matches!(body, BodyKind::Empty | BodyKind::Length(0));
         self.discarded = 0;
+        self.answered = false;
         self.inbound.expect_body(body);
         Ok(Some(head))
     }

@@ -328,6 +328,31 @@ async fn an_aborted_answer_ends_in_a_reset_and_an_orderly_one_does_not() {
 }
 
 #[tokio::test]
+async fn the_last_answer_takes_the_end_along_and_hints_before_it_do_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut server = Server::new(listener.accept().await.unwrap().0);
+    near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    poll_fn(|cx| server.poll_next_head(cx)).await.unwrap();
+    server.send_head(&ResponseHead::build(103), BodyKind::Empty);
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    let mut hints = [0; 12];
+    near.read_exact(&mut hints).await.unwrap();
+    assert_eq!(&hints, b"HTTP/1.1 103");
+    server.send_head(&ResponseHead::build(200), BodyKind::Length(4));
+    server.send(Bytes::from_static(b"la"));
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    server.send(Bytes::from_static(b"st"));
+    server.end(None);
+    poll_fn(|cx| server.poll_flush(cx)).await.unwrap();
+    // Nobody closed yet.
+    let mut rest = String::new();
+    near.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.ends_with("\r\n\r\nlast"), "{rest}");
+    poll_fn(|cx| server.poll_close(cx)).await;
+}
+
+#[tokio::test]
 async fn who_did_not_ask_for_the_end_is_listened_to_until_it_closes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
