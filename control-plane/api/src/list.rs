@@ -99,39 +99,58 @@ impl Delta {
     /// Applies this change to `list`, which must say what `base` says or be replaced whole; an incomplete
     /// change only adds and fits any list. Returns the new list, or `None` when this change is for another
     /// list and the receiver must ask for everything.
-    ///
-    /// Only what changes is digested: `list` is taken to say what its digest says. The result holds whatever the change says; holding on to hosts that still serve is the receiver's
-    /// decision, not this function's.
     pub fn apply(&self, list: &List) -> Option<List> {
+        let mut changed = list.clone();
+        self.change(&mut changed).then_some(changed)
+    }
+
+    /// The same where `list` stands. Returns whether the change fits; a list that it does not fit is as it was.
+    ///
+    /// Only what changes is digested and copied: `list` is taken to say what its digest says. The result holds whatever
+    /// the change says; holding on to hosts that still serve is the receiver's decision, not this function's.
+    pub fn change(&self, list: &mut List) -> bool {
         let whole = self.base == Digest::EMPTY && self.complete;
         if self.base != list.digest && !whole && self.complete {
-            return None;
+            return false;
         }
-        let (kept, mut digest) =
-            if whole { (&[][..], Digest::EMPTY) } else { (&list.instances[..], list.digest) };
         let remove = self.remove.iter().filter(|_| self.complete);
         let remove = remove.map(|removal| (&removal.key, None));
         let upsert = self.upsert.iter().map(|instance| (&instance.key, Some(instance)));
         let touched: BTreeMap<&InstanceKey, Option<&Instance>> = remove.chain(upsert).collect();
-        // Between two that change the list is copied as it is.
-        let (mut instances, mut from) = (Vec::with_capacity(kept.len() + self.upsert.len()), 0);
-        for (key, told) in touched {
-            let at = from + kept[from..].partition_point(|instance| instance.key < *key);
-            instances.extend_from_slice(&kept[from..at]);
-            from = at;
-            if let Some(known) = kept.get(at).filter(|instance| instance.key == *key) {
-                digest -= known.digest();
-                from += 1;
+        let (kept, mut digest) =
+            if whole { (&[][..], Digest::EMPTY) } else { (&list.instances[..], list.digest) };
+        for (key, told) in &touched {
+            if let Ok(at) = kept.binary_search_by(|instance| instance.key.cmp(key)) {
+                digest -= kept[at].digest();
             }
             if let Some(told) = told {
                 digest += told.digest();
-                instances.push(told.clone());
             }
         }
-        instances.extend_from_slice(&kept[from..]);
-        let list = List { service: self.service.clone(), revision: self.revision, digest, instances };
-        (digest == self.digest || !self.complete).then_some(list)
+        if digest != self.digest && self.complete {
+            return false;
+        }
+        let old = if whole { Vec::new() } else { std::mem::take(&mut list.instances) };
+        list.instances = merged(old, touched);
+        (list.revision, list.digest) = (self.revision, digest);
+        true
     }
+}
+
+/// `old`, in the order of keys, with what is told of those that are touched. The others move as they are.
+fn merged(old: Vec<Instance>, touched: BTreeMap<&InstanceKey, Option<&Instance>>) -> Vec<Instance> {
+    let mut merged = Vec::with_capacity(old.len() + touched.len());
+    let mut old = old.into_iter();
+    for (key, told) in touched {
+        let before = old.as_slice().partition_point(|instance| instance.key < *key);
+        merged.extend(old.by_ref().take(before));
+        if old.as_slice().first().is_some_and(|instance| instance.key == *key) {
+            old.next();
+        }
+        merged.extend(told.cloned());
+    }
+    merged.extend(old);
+    merged
 }
 
 #[cfg(test)]
@@ -173,6 +192,10 @@ mod tests {
     fn a_delta_for_another_list_is_not_applied() {
         let change = delta(&list(&[1]), &list(&[1, 2]));
         assert_eq!(change.apply(&list(&[7])), None);
+        let torn = Delta { upsert: Vec::new(), ..change };
+        let mut held = list(&[1]);
+        assert!(!torn.change(&mut held), "it does not lead to what it says");
+        assert_eq!(held, list(&[1]), "and changed nothing");
     }
 
     #[test]

@@ -127,18 +127,22 @@ impl Directory {
     /// [`Resync`] when it is a change of another list.
     pub fn tell(&mut self, now: Moment, teller: Teller, delta: &Delta) -> Result<Changes, Resync> {
         let causes = delta.remove.iter().map(|removal| (removal.key.clone(), removal.cause)).collect();
-        let nothing = || Arc::new(List::empty(self.listed.service.clone()));
-        let before = self.told.by(teller).cloned().unwrap_or_else(nothing);
-        let list = if delta.complete {
-            delta.apply(&before).ok_or(Resync)?
+        if delta.complete {
+            // Nobody else holds a list while it changes, so it need not be copied.
+            self.listed = Arc::new(List::empty(self.listed.service.clone()));
+            if !self.told.change(teller, delta, &causes) {
+                self.listed = self.told.together();
+                return Err(Resync);
+            }
         } else {
             // A control plane that warms up knows a part: what it adds is true, what it leaves out says nothing.
             let known: BTreeSet<_> = delta.upsert.iter().map(|instance| &instance.key).collect();
-            let others = before.instances.iter().filter(|instance| !known.contains(&instance.key));
+            let before = self.told.by(teller).map(|list| &list.instances[..]).unwrap_or_default();
+            let others = before.iter().filter(|instance| !known.contains(&instance.key));
             let instances = others.chain(&delta.upsert).cloned().collect();
-            List::new(before.service.clone(), delta.revision, instances)
-        };
-        self.told.say(teller, list, &causes);
+            let list = List::new(self.listed.service.clone(), delta.revision, instances);
+            self.told.say(teller, list, &causes);
+        }
         Ok(self.settle(now, &causes))
     }
 

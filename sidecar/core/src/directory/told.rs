@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api::{Cause, Instance, InstanceKey, List, ServiceKey};
+use api::{Cause, Delta, Instance, InstanceKey, List, ServiceKey};
 
 /// One of the clusters that tell lists: its place among those the sidecar's file names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,27 @@ impl Told {
     /// What `teller` said last; nothing was said by others.
     pub(super) fn by(&self, teller: Teller) -> Option<&Arc<List>> {
         self.lists.get(&teller)
+    }
+
+    /// `teller` says `delta` of what it said last, with these `causes`: no copy is made where nobody else said anything.
+    /// False when it is a change of another list; then all is as it was.
+    pub(super) fn change(
+        &mut self,
+        teller: Teller,
+        delta: &Delta,
+        causes: &BTreeMap<InstanceKey, Cause>,
+    ) -> bool {
+        let alone = self.lists.len() == 1;
+        if let Some(list) = self.lists.get_mut(&teller).filter(|_| alone) {
+            return delta.change(Arc::make_mut(list));
+        }
+        let mut list =
+            self.by(teller).map_or_else(|| List::empty(self.service.clone()), |list| List::clone(list));
+        let fits = delta.change(&mut list);
+        if fits {
+            self.say(teller, list, causes);
+        }
+        fits
     }
 
     /// `teller` says `list`, from which instances went for these `causes`.
