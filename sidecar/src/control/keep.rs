@@ -10,7 +10,7 @@ use crate::snapshot::SnapshotFile;
 const APART: Duration = Duration::from_secs(1);
 /// And this many times as far as one takes to be put together: a host that knows a hundred thousand instances would do
 /// little else while they change. What a crash loses meanwhile, the control plane tells again.
-const REST: u32 = 200;
+const REST: u32 = 500;
 
 /// Saves after changes for as long as the process lives. A save that fails is told and tried at the next
 /// change; nothing else suffers.

@@ -10,8 +10,9 @@ use super::status::{InstanceStatus, PolicyStatus, Status, Written};
 const EVERY: Duration = Duration::from_secs(1);
 /// A burst of changes is written once.
 const APART: Duration = Duration::from_millis(50);
-/// And writing takes a four-hundredth of the time at most, however many services there are.
-const REST: u32 = 400;
+/// And writing takes a thousandth of the time at most, however many services there are: the page of a host with many is
+/// late by a part of a second while their lists change.
+const REST: u32 = 1_000;
 
 /// Writes for as long as the process lives.
 pub(crate) async fn run(hub: &Hub) {
