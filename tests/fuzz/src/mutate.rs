@@ -102,7 +102,7 @@ fn end_of_line(bytes: &[u8], from: usize) -> usize {
     bytes[from..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| from + at + 1)
 }
 
-/// Changes a number near `at`: decimal, or hexadecimal as chunks have it.
+/// Changes a number near `at`: decimal, or hexadecimal as chunks have it, or into what careless readers take for the same.
 fn number(bytes: &mut Vec<u8>, at: usize, dice: &mut Dice) {
     let Some(from) = bytes.iter().skip(at).position(u8::is_ascii_digit).map(|found| at + found) else {
         return;
@@ -111,9 +111,13 @@ fn number(bytes: &mut Vec<u8>, at: usize, dice: &mut Dice) {
     let old = std::str::from_utf8(&bytes[from..from + len]).ok().and_then(|text| text.parse::<u64>().ok());
     let near = old.map_or(7, |old| old.wrapping_add(*dice.pick(&[1, 2, u64::MAX, u64::MAX - 1])));
     let new = if dice.once_in(2) { near } else { *dice.pick(&NUMBERS) };
-    let text = match dice.below(4) {
+    let text = match dice.below(7) {
         0 => format!("{new:x}"),
         1 => format!("0{new}"),
+        // The same number, to whoever counts in 64 bits.
+        2 => ((1 << 64) + u128::from(old.unwrap_or(new))).to_string(),
+        3 => format!("1{:016x}", old.unwrap_or(new)),
+        4 => format!("+{}", old.unwrap_or(new)),
         _ => new.to_string(),
     };
     bytes.splice(from..from + len, text.bytes());

@@ -50,6 +50,7 @@ fn exchange(stream: &mut ServerStream, said: &Said, dice: &mut Dice, mut turn: i
         Poll::Ready(Err(broken)) => return format!("{broken:?}"),
         other => panic!("{other:?} of a stream that was accepted"),
     };
+    assert!(!said.speaks_of_connection(), "a message that speaks of its connection is taken");
     let kind = stream.request_body();
     if let Some(protocol) = head.upgrade() {
         // What follows an extended CONNECT is the tunnel's; its head goes on alone.

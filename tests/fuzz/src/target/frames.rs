@@ -33,6 +33,15 @@ impl Said {
         Self { fields: fields(&head), body, trailers: fields(&trailers), ends: !input.ends_with(b"...") }
     }
 
+    /// Whether its head speaks of the connection, which no message of HTTP/2 may (RFC 9113 §8.2.2).
+    pub(super) fn speaks_of_connection(&self) -> bool {
+        self.fields.iter().any(|(name, value)| match &name[..] {
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => true,
+            b"te" => !value.eq_ignore_ascii_case(b"trailers"),
+            _ => false,
+        })
+    }
+
     /// A client's preface, settings, and one stream.
     pub(super) fn frames(&self, dice: &mut Dice) -> Vec<u8> {
         let mut bytes = PREFACE.to_vec();
