@@ -4,6 +4,7 @@
 pub(super) const HTTP: &[&str] = &[
     "GET ", "HEAD ", "POST ", "CONNECT ", "OPTIONS ", "TRACE ", " HTTP/1.1\r\n", " HTTP/1.0\r\n",
     " HTTP/1.2\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 204 No\r\n", "HTTP/1.1 304 No\r\n",
+    "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n",
     "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Hints\r\n\r\n",
     "HTTP/1.1 101 Switch\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.0 200 OK\r\n",
     "Host: a\r\n", "Host: a:80\r\n", "Content-Length: 5\r\n", "Content-Length: 0\r\n",
