@@ -28,7 +28,7 @@ pub const LINES_MAX: usize = 4_096;
 
 /// So long the writer waits for company once there is a line: at load a wake-up then serves many lines, and
 /// nobody who reads a log notices.
-const COMPANY: Duration = Duration::from_millis(10);
+const COMPANY: Duration = Duration::from_millis(50);
 
 enum Message {
     Line(String),
