@@ -13,7 +13,8 @@ use sidecar_core::classify::classify;
 use sidecar_core::dice;
 use sidecar_core::directory::Directory;
 use sidecar_core::endpoint::EndpointList;
-use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId};
+use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::level::Level;
 use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Answer, Body, Outcome};
 use sidecar_core::parts::Standing;
@@ -128,7 +129,11 @@ impl Stages {
         }
         let dice = dice::next(&mut self.dice);
         let endpoint = &self.list.endpoints[dice::below(dice, self.list.endpoints.len())];
-        let report = Report { in_flight: (dice % 8) as u32, micros: Some(900 + (dice % 200) as u32) };
+        let report = Report {
+            in_flight: (dice % 8) as u32,
+            micros: Some(900 + (dice % 200) as u32),
+            ..Report::default()
+        };
         probe::heard(endpoint, (&self.plan.cell, self.list.endpoints.len()), report, self.now, dice);
     }
 
@@ -172,6 +177,6 @@ fn exchange(service: ServiceKey, now: Moment) -> Exchange {
         keyed: false,
         streaming: true,
         patience: None,
-        priority: ORDINARY_PRIORITY,
+        level: Level::ORDINARY,
     }
 }

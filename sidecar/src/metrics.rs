@@ -150,7 +150,9 @@ impl Collector for Scraped {
             Levels::of(&service, view).collect_attempts(&mut sheet);
         }
         for (service, view) in &*lock(&self.cells.inbound) {
-            Levels::of(&service.to_string(), view).collect_attempts(&mut sheet);
+            let service = service.to_string();
+            Levels::of(&service, view).collect_app(self.cells.clock.now(), &mut sheet);
+            Levels::of(&service, view).collect_attempts(&mut sheet);
         }
         process::collect(&mut sheet);
         for source in &*lock(&self.cells.sources) {

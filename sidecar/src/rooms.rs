@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use api::{Moment, ServiceKey};
 use sidecar_core::exchange::Exchange;
-use sidecar_core::queue::{Queue, Ticket, WaitOn};
+use sidecar_core::queue::{Queue, Ticket, WaitOn, rank};
 
 /// The waiting rooms of a worker.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Rooms {
             WaitOn::Service | WaitOn::Endpoint | WaitOn::Guard => &mut room.any,
             WaitOn::Bulkhead(id) => room.bulkheads.entry(id).or_default(),
         };
-        let ticket = queue.join(exchange.priority, until, Rc::clone(&seat));
+        let ticket = queue.join(rank(exchange.level.class()), until, Rc::clone(&seat));
         Place { rooms: self, service: exchange.service.clone(), on, ticket, seat }
     }
 
@@ -132,6 +132,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use api::Caller;
     use sidecar_core::exchange::RequestId;
+    use sidecar_core::level::Level;
 
     use super::*;
 
@@ -149,7 +150,7 @@ mod tests {
             keyed: false,
             streaming: false,
             patience: None,
-            priority: 0,
+            level: Level::LOWEST,
         };
         let place = |on| rooms.enter(&exchange, on, until);
         let (full, other) = (place(WaitOn::Bulkhead(1)), place(WaitOn::Bulkhead(2)));

@@ -57,8 +57,7 @@ impl Top {
 fn rows(before: &Scrape, now: &Scrape, passed: Duration) -> Vec<Vec<String>> {
     let head =
         ["SERVICE", "OFFERED/s", "GOOD/s", "SHED/s", "IN FLIGHT", "CAPS", "OUT", "GUARD"].map(str::to_owned);
-    let services: BTreeSet<&String> =
-        now.each("outrigger_guard", &[]).filter_map(|(labels, _)| labels.get("service")).collect();
+    let (services, apps) = (named(now, "outrigger_guard"), named(now, "outrigger_app_requests_in_flight"));
     let row = |service: &String| {
         let one = ("service", service.as_str());
         let rate = |name: &str, with: &[(&str, &str)]| {
@@ -75,7 +74,40 @@ fn rows(before: &Scrape, now: &Scrape, passed: Duration) -> Vec<Vec<String>> {
         let rest = [format!("{in_flight}"), caps(now, one), out(now, one), guard(now, one)];
         [service.clone()].into_iter().chain(rates).chain(rest).collect()
     };
-    std::iter::once(head.to_vec()).chain(services.into_iter().map(row)).collect()
+    let apps = apps.into_iter().map(|service| app(now, service));
+    std::iter::once(head.to_vec()).chain(services.into_iter().map(row)).chain(apps).collect()
+}
+
+/// The services that `metric` tells of.
+fn named<'s>(now: &'s Scrape, metric: &'s str) -> BTreeSet<&'s String> {
+    now.each(metric, &[]).filter_map(|(labels, _)| labels.get("service")).collect()
+}
+
+/// The line before a local app. Its requests are counted with those to the service elsewhere, where there are such.
+fn app(now: &Scrape, service: &str) -> Vec<String> {
+    let one = ("service", service);
+    let count = |name: &str| now.sum(name, &[one]);
+    let cap = now.each("outrigger_app_cap", &[one]).map(|(_, cap)| cap.to_string()).next();
+    let wait = 1e3 * count("outrigger_app_wait_seconds");
+    let mut waiting =
+        format!("{} wait for a place, {wait:.0} ms each", count("outrigger_app_requests_waiting"));
+    let level = count("outrigger_app_level");
+    if level > 0.0 {
+        waiting += &format!(": only from level {level} on");
+    }
+    let in_flight = count("outrigger_app_requests_in_flight").to_string();
+    let name = format!("{service} (app)");
+    [
+        name,
+        String::new(),
+        String::new(),
+        String::new(),
+        in_flight,
+        cap.unwrap_or_default(),
+        String::new(),
+        waiting,
+    ]
+    .into()
 }
 
 /// Of how many endpoints how many have a cap, and which.
@@ -135,13 +167,31 @@ mod tests {
         outrigger_guard_window{service=\"app\",what=\"offered\"} 90\n\
         outrigger_guard_window{service=\"app\",what=\"good\"} 3\n\
         outrigger_guard_window{service=\"app\",what=\"lost\"} 70\n\
-        outrigger_guard{service=\"db\",state=\"calm\"} 1\n";
+        outrigger_guard{service=\"db\",state=\"calm\"} 1\n\
+        outrigger_app_requests_in_flight{service=\"cart\"} 3\n\
+        outrigger_app_requests_waiting{service=\"cart\"} 2\n\
+        outrigger_app_wait_seconds{service=\"cart\"} 0.012\n\
+        outrigger_app_level{service=\"cart\"} 185\n\
+        outrigger_app_cap{service=\"cart\"} 3\n";
 
     #[test]
     fn a_row_says_what_comes_of_what_is_offered_and_why_it_is_held_back() {
         let shown = rows(&Scrape::read(BEFORE), &Scrape::read(NOW), Duration::from_secs(2));
         let guard = "draining for 1.2 s: of 90 offered 3 in time, 70 in vain; at most 4";
         assert_eq!(shown[1], ["app", "100", "20", "75", "12", "2: 2-5", "1 of 4", guard]);
+        assert_eq!(
+            shown[3],
+            [
+                "cart (app)",
+                "",
+                "",
+                "",
+                "3",
+                "3",
+                "",
+                "2 wait for a place, 12 ms each: only from level 185 on"
+            ]
+        );
         assert_eq!(shown[2], ["db", "0", "0", "0", "0", "", "0 of 0", "calm"]);
     }
 }

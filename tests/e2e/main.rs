@@ -6,6 +6,7 @@
 
 mod alone;
 mod apps;
+mod before_app;
 mod bounds;
 mod bulkheads;
 mod choosing;

@@ -98,7 +98,7 @@ impl App {
 
     /// What its sidecar says of it.
     pub(crate) fn report(&self) -> Report {
-        Report { in_flight: self.in_hand.len() as u32, micros: Some(5_000) }
+        Report { in_flight: self.in_hand.len() as u32, micros: Some(5_000), ..Report::default() }
     }
 
     /// Whether something listens on its port.

@@ -1,7 +1,8 @@
 //! The clients: requests that come whether or not earlier ones were answered, and leave when they like.
 
 use api::Moment;
-use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent, safe};
+use sidecar_core::exchange::{Exchange, RequestId, idempotent, safe};
+use sidecar_core::level::Level;
 use sidecar_core::scratch::Scratch;
 
 use crate::line::{Deed, Request, Upload};
@@ -62,7 +63,7 @@ impl World {
             keyed: method == "POST" && dice.chance(300),
             streaming: dice.chance(10),
             patience: dice.chance(100).then(|| dice.millis(50, 1_000)),
-            priority: ORDINARY_PRIORITY,
+            level: Level::ORDINARY,
         };
         let worker = dice.below(self.scenario.workers);
         Request {

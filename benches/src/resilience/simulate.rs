@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use api::policy::{Policy, PolicySet};
-use api::{Instance, Moment, ServiceKey, yaml};
+use api::{Instance, Moment, Reason, ServiceKey, yaml};
 use sidecar_core::dice;
+use sidecar_core::level::Level;
 use sidecar_core::outcome::{self, Answer, Fault, FaultKind, Outcome};
 use sidecar_core::parts::Standing;
 use sidecar_core::report::Report;
@@ -19,6 +20,7 @@ use super::room::Room;
 use super::scenario::{Host, Scenario, exponential};
 use super::story::Story;
 
+mod before;
 mod sidecar;
 
 use sidecar::{Asked, Origin, Request, Sent, Sidecar, Then};
@@ -38,6 +40,16 @@ struct Job {
     hit: usize,
 }
 
+/// What a host's sidecar says with an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Said {
+    /// What is in flight there; nothing, where no sidecar is.
+    in_flight: Option<u32>,
+    bound: Level,
+    /// Why it answers in its app's place.
+    reason: Option<Reason>,
+}
+
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -50,7 +62,9 @@ enum Event {
     /// A host answers an attempt.
     Answer { job: Job, host: usize, status: u16 },
     /// The worker whose request it was has the answer before it.
-    Heard { job: Job, host: usize, status: u16, in_flight: Option<u32> },
+    Heard { job: Job, host: usize, status: u16, said: Said },
+    /// Who waits before an app asks again.
+    AskBefore { job: Job, host: usize },
     /// An answer is late: another attempt may be begun beside it.
     Late { request: u64, attempt: u8 },
     /// An attempt's time is over.
@@ -62,7 +76,7 @@ enum Event {
     /// A sidecar asks a host's sidecar for its load.
     Probe { sidecar: usize, host: usize },
     /// The answer to that.
-    Probed { sidecar: usize, host: usize, in_flight: u32 },
+    Probed { sidecar: usize, host: usize, said: Said },
     /// A host's mood changes.
     Turn { host: usize },
     /// Hosts join the list.
@@ -78,6 +92,10 @@ struct World<'a> {
     rooms: Vec<Room<Job>>,
     sidecars: Vec<Sidecar>,
     requests: BTreeMap<u64, Request>,
+    /// Those before the hosts, where the policy bounds what is in flight to an app.
+    before: Vec<Option<Sidecar>>,
+    /// The requests in them, by request and attempt, with the host.
+    inside: BTreeMap<(u64, u8), (usize, Request)>,
     /// What hosts are at work on: request, attempt and host.
     at_work: BTreeMap<(u64, u8), usize>,
     /// Whether somebody will look for room, by sidecar.
@@ -108,6 +126,12 @@ impl<'a> World<'a> {
         };
         let policies = PolicySet::new(policies).map_err(|why| format!("{why:?}"))?;
         let sidecars = scenario.sidecars().len();
+        let begin = Moment::from_nanos(BEGIN.as_nanos() as u64);
+        let before = |host: &Host| {
+            let reports =
+                scenario.reports.then(|| Sidecar::before_app(&service, &policies, host.port, begin));
+            reports.flatten()
+        };
         let mut world = Self {
             scenario,
             now: BEGIN,
@@ -117,6 +141,8 @@ impl<'a> World<'a> {
             rooms: scenario.hosts.iter().map(|host| Room::new(host.slots)).collect(),
             sidecars: (0..sidecars).map(|_| Sidecar::new(&service, &policies)).collect(),
             requests: BTreeMap::new(),
+            before: scenario.hosts.iter().map(before).collect(),
+            inside: BTreeMap::new(),
             at_work: BTreeMap::new(),
             looks: vec![false; sidecars],
             next: 0,
@@ -144,7 +170,8 @@ impl<'a> World<'a> {
             Event::Ask { request } => self.ask(request),
             Event::Reach { request, attempt, host } => self.reach(request, attempt, host),
             Event::Answer { job, host, status } => self.answer(job, host, status),
-            Event::Heard { job, host, status, in_flight } => self.heard(job, (status, host), in_flight),
+            Event::Heard { job, host, status, said } => self.heard(job, (status, host), said),
+            Event::AskBefore { job, host } => self.ask_before(job, host),
             Event::Late { request, attempt } => self.beside(request, attempt),
             Event::Over { request, attempt } => {
                 self.lost((request, attempt), FaultKind::AttemptTimeout, outcome::Sent::All)
@@ -152,13 +179,13 @@ impl<'a> World<'a> {
             Event::Leave { request } => self.leave(request),
             Event::Look { sidecar } => self.look(sidecar),
             Event::Probe { sidecar, host } => {
-                let in_flight = self.rooms[host].in_flight() as u32;
-                self.after(HOP, Event::Probed { sidecar, host, in_flight });
+                let said = self.report(host);
+                self.after(HOP, Event::Probed { sidecar, host, said });
             }
-            Event::Probed { sidecar, host, in_flight } => {
+            Event::Probed { sidecar, host, said: Said { in_flight, bound, .. } } => {
                 let (now, dice) = (self.moment(), dice::next(&mut self.dice));
-                let port = self.scenario.hosts[host].port;
-                self.sidecars[sidecar].heard(port, Report { in_flight, micros: None }, now, dice);
+                let (port, in_flight) = (self.scenario.hosts[host].port, in_flight.unwrap_or_default());
+                self.sidecars[sidecar].heard(port, Report { in_flight, bound, micros: None }, now, dice);
             }
             Event::Turn { host } => {
                 let mood = self.scenario.hosts[host].mood(self.passed());
@@ -319,6 +346,12 @@ impl<'a> World<'a> {
         if mood.dead {
             return self.lost((request, attempt), FaultKind::ConnectRefused, outcome::Sent::None);
         }
+        self.enter(Job { request, attempt, hit: 0 }, host);
+    }
+
+    /// An attempt is at the app itself.
+    fn at_app(&mut self, Job { request, attempt, .. }: Job, host: usize) {
+        let mood = self.scenario.hosts[host].mood(self.passed());
         let job = Job { request, attempt, hit: self.story.hits.len() };
         self.story.hits.push((self.passed().as_micros() as u64, host as u16, 0));
         if dice::unit(dice::next(&mut self.dice)) < mood.fail {
@@ -363,19 +396,20 @@ impl<'a> World<'a> {
             self.rooms[host].leave();
             self.begin(host);
         }
-        let in_flight = self.scenario.reports.then(|| self.rooms[host].in_flight() as u32);
+        let said = self.said(job, host, status);
         let lag = match self.scenario.lag_us {
             0.0 => Duration::ZERO,
             mean => Duration::from_secs_f64(mean / 1e6 * exponential(&mut self.dice)),
         };
-        self.after(lag, Event::Heard { job, host, status, in_flight });
+        self.after(lag, Event::Heard { job, host, status, said });
     }
 
     /// The sidecar's worker has the answer before it.
-    fn heard(&mut self, job: Job, (status, host): (u16, usize), in_flight: Option<u32>) {
+    fn heard(&mut self, job: Job, (status, host): (u16, usize), said: Said) {
         if self.waits(job.request, job.attempt) {
-            let load = in_flight.map(|in_flight| Report { in_flight, micros: None });
-            let outcome = Outcome::Answer(Answer { status, load, ..Answer::default() });
+            let Said { in_flight, bound, reason } = said;
+            let load = in_flight.map(|in_flight| Report { in_flight, bound, ..Report::default() });
+            let outcome = Outcome::Answer(Answer { status, load, reason, ..Answer::default() });
             self.outcome((job.request, job.attempt), &outcome, (status, host as i32));
         }
     }
@@ -434,6 +468,7 @@ impl<'a> World<'a> {
 
     /// Nobody waits for an attempt any more: a host that honours cancelling lets go of it.
     fn dropped(&mut self, request: u64, attempt: u8) {
+        self.out_of((request, attempt), &Outcome::Cancelled);
         let honours = |host: &usize| self.scenario.hosts[*host].honours_cancel;
         if let Some(host) = self.at_work.get(&(request, attempt)).copied().filter(honours) {
             self.at_work.remove(&(request, attempt));

@@ -386,9 +386,11 @@ pub mod header {
     pub const REQUEST_ID: &str = "x-request-id";
     /// Names the service where the host cannot.
     pub const SERVICE: &str = "x-outrigger-service";
-    /// Between sidecars, with the request: `deadline=<ms left>;attempt=<n>`.
+    /// Between sidecars, with the request: `attempt=<n>;deadline=<ms left>;level=<class>-<user>`, the level where the route
+    /// has a class or names users.
     pub const CALL: &str = "x-outrigger-call";
-    /// Between sidecars, with the answer: `inflight=<n>;latency=<µs>`.
+    /// Between sidecars, with the answer: `inflight=<n>;latency=<µs>;level=<class>-<user>`, the level while less urgent
+    /// requests are refused.
     pub const LOAD: &str = "x-outrigger-load";
     /// What remains of the caller's patience in milliseconds; relative, so that no clocks must agree.
     pub const TIMEOUT: &str = "x-request-timeout-ms";

@@ -102,6 +102,10 @@ reasons! {
         "Every endpoint was full for longer than `concurrency.longest_wait`: at the cap written in the policy, or at the one \
          that was found because more in flight only waited.",
         "Add instances; waiting longer only moves the queue. `outrigger_endpoint_cap` and `explain` show the caps.";
+    LevelTooLow = "level_too_low", 503, 8, "connection_limit_reached", "others go first",
+        "There is not room for all before the app, and the request's class and user are below what is worth a wait there: \
+         refused by the app's sidecar, or by its caller's, which was told.",
+        "Add instances, or give the route a higher `priority`; `shed_by` says whose requests live or die together.";
     Overloaded = "overloaded", 503, 14, "destination_unavailable", "the service is overloaded",
         "The service's guard holds requests back: most were waited for in vain, at nearly every instance. It lets in what \
          instances finish, and more as answers come in time.",

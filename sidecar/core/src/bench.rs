@@ -13,6 +13,7 @@ use crate::classify::{Next, classify};
 use crate::directory::Directory;
 use crate::endpoint::{EndpointCell, EndpointList};
 use crate::exchange::{Exchange, RequestId};
+use crate::level::Level;
 use crate::limit::{Admission, limit};
 use crate::outcome::{Answer, Body, Outcome};
 use crate::plan::ServicePlan;
@@ -37,7 +38,7 @@ pub(crate) fn exchange(idempotent: bool) -> Exchange {
         keyed: false,
         streaming: false,
         patience: None,
-        priority: 0,
+        level: Level::LOWEST,
     }
 }
 

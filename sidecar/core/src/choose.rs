@@ -16,9 +16,10 @@ use crate::nobody::nobody;
 use crate::queue::Verdict;
 use crate::refusal::Refusal;
 use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
+use crate::shed::Waited;
 use crate::trial;
 use crate::weigh::{Keyed, View};
-use crate::{pick, probe, turn};
+use crate::{pick, probe, told, turn};
 
 /// A request on its way, as `choose` and `classify` see it.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,7 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
         cell.tell_ramping(call.list.endpoints.iter().any(|e| e.cell.ramp(now, call.admission.base()) < 1.0));
         cell.tell_weight(cost::weight(call.list.endpoints.iter()));
+        cell.bound.tell(now, told::least(call.list, now));
     }
     let mut pool = std::mem::take(&mut scratch.pool);
     let (by, asked) = (settings.balance.by, call.admission.route().asked());
@@ -83,6 +85,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         // The route's breaker comes last of all: nothing after it can refuse.
         Some(attempt) => match call.admission.enter(now) {
             Ok(()) => {
+                if let Some(shed) = call.admission.route().plan().shed() {
+                    shed.tell_waited(now, Waited::placed(scratch.patience.waited(now), settings));
+                }
                 scratch.patience.over();
                 Verdict::Now(attempt)
             }

@@ -94,7 +94,9 @@ pub(crate) fn wants_another(
     let settings = call.admission.settings();
     let Outcome::Answer(answer) = outcome else { return false };
     match judged {
-        Judged::Elsewhere | Judged::Full => true,
+        // Whom one of them finds too little urgent the others would: what the budget has left is for those who are.
+        Judged::Full => answer.reason != Some(Reason::LevelTooLow),
+        Judged::Elsewhere => true,
         Judged::Bad { .. } => {
             settings.retry.statuses.contains(&answer.status)
                 || answer.grpc_status == Some(14)

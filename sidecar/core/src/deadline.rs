@@ -9,6 +9,7 @@ use api::Moment;
 use api::policy::Timeout;
 
 use crate::head::Known;
+use crate::level::Level;
 
 /// An attempt with less than this left is not begun: no answer over a network comes sooner, and the caller
 /// has given up by then.
@@ -58,6 +59,12 @@ impl Deadline {
         let own = now + timeout.connect.duration();
         self.at.map_or(own, |at| own.min(at))
     }
+}
+
+/// What another sidecar says of how urgent the request is (`x-outrigger-call`).
+pub fn level<'h>(get: impl Fn(Known) -> Option<&'h [u8]>) -> Option<Level> {
+    let call = std::str::from_utf8(get(Known::OutriggerCall)?).ok()?;
+    call.split(';').find_map(|part| part.trim().strip_prefix("level="))?.parse().ok()
 }
 
 /// What the caller says of its patience: the shortest of `x-request-timeout-ms`, `grpc-timeout` and the

@@ -21,6 +21,7 @@ use crate::knee::{Knee, Sample};
 use crate::parts::{Parts, Standing, Wants};
 use crate::rate::Level;
 use crate::report::Report;
+use crate::told::Told;
 use crate::turn::Turn;
 use crate::window::Window;
 
@@ -47,6 +48,8 @@ pub struct EndpointCell {
     others: AtomicU64,
     /// The latency that its sidecar said, in microseconds; zero for none.
     speed: AtomicU32,
+    /// Whom it would refuse, as its sidecar said.
+    pub(crate) told: Told,
     /// The latency of its good answers.
     pub ewma: Ewma,
     /// Whether traffic finds it ill.
@@ -200,6 +203,7 @@ impl EndpointCell {
     /// Its sidecar says this, in which `own` of this host's requests are counted. Returns what others have there.
     pub fn tell_load(&self, now: Moment, report: Report, own: u32) -> u32 {
         self.speed.store(report.micros.unwrap_or(0), Relaxed);
+        self.told.tell(now, report.bound);
         let others = report.in_flight.saturating_sub(own);
         self.others.store(u64::from(others) << 32 | u64::from(now.as_millis() as u32), Relaxed);
         others
@@ -333,7 +337,7 @@ mod tests {
     #[test]
     fn a_report_counts_while_it_is_fresh() {
         let cell = EndpointCell::default();
-        cell.tell_load(Moment::from_millis(100), Report { in_flight: 7, micros: None }, 0);
+        cell.tell_load(Moment::from_millis(100), Report { in_flight: 7, ..Report::default() }, 0);
         assert_eq!(cell.load(Moment::from_millis(1_099)), 7);
         assert_eq!(cell.load(Moment::from_millis(1_100)), 0);
     }
@@ -343,7 +347,7 @@ mod tests {
         let cell = EndpointCell::default();
         let at = Moment::from_millis;
         assert_eq!(cell.expected(at(100), 2.0), 2.0, "nothing was told of it");
-        assert_eq!(cell.tell_load(at(100), Report { in_flight: 9, micros: None }, 1), 8);
+        assert_eq!(cell.tell_load(at(100), Report { in_flight: 9, ..Report::default() }, 1), 8);
         let found = [100, 300, 500, 1_100].map(|millis| cell.expected(at(millis), 2.0));
         assert_eq!((found[0], found[3]), (8.0, 2.0));
         assert!(found.is_sorted_by(|earlier, later| earlier > later), "{found:?}");

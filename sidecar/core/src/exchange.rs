@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use api::policy::{Class, Hedging, Settings};
+use api::policy::{Hedging, Settings};
 use api::{Caller, Moment, ServiceKey};
 
-use crate::queue::rank;
+use crate::level::Level;
 
 /// Names a request in its answer, every log and its record: 128 bits, written as a UUID of version 7
 /// (RFC 9562 §5.7), so that ids sort by time.
@@ -98,9 +98,6 @@ impl serde::Serialize for RequestId {
     }
 }
 
-/// The priority of a request before its route is known.
-pub const ORDINARY_PRIORITY: u8 = rank(Class::Ordinary);
-
 /// A request on its way through the line.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -124,8 +121,8 @@ pub struct Exchange {
     pub streaming: bool,
     /// How long its caller waits; see [`patience`](crate::deadline::patience).
     pub patience: Option<Duration>,
-    /// Its rank among requests; higher goes first when there is not room for all.
-    pub priority: u8,
+    /// How urgent it is among requests; a higher class goes first when there is not room for all.
+    pub level: Level,
 }
 
 impl Exchange {

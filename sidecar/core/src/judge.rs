@@ -71,6 +71,7 @@ pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged
                 | Reason::ConcurrencyLimited
                 | Reason::BulkheadFull
                 | Reason::QueueTimeout
+                | Reason::LevelTooLow
                 | Reason::Overloaded,
             ) => Judged::Full,
             _ if answer.later => Judged::Later,
@@ -105,7 +106,7 @@ fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
 pub fn never_reached(reason: Reason) -> bool {
     use Reason::{
         BreakerOpen, BulkheadFull, ConcurrencyLimited, ConnectFailed, ConnectRefused, ConnectTimeout,
-        Draining, HostFull, NoEndpoint, NoSocket, Overloaded, QueueTimeout,
+        Draining, HostFull, LevelTooLow, NoEndpoint, NoSocket, Overloaded, QueueTimeout,
     };
     matches!(
         reason,
@@ -117,6 +118,7 @@ pub fn never_reached(reason: Reason) -> bool {
             | ConnectTimeout
             | Draining
             | HostFull
+            | LevelTooLow
             | NoEndpoint
             | NoSocket
             | Overloaded

@@ -14,7 +14,6 @@ use crate::exchange::Exchange;
 use crate::flight::Held;
 use crate::guard::{self, Guard};
 use crate::limits::Asker;
-use crate::orders;
 use crate::queue::{self, Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::route::Route;
@@ -22,6 +21,7 @@ use crate::route_breaker::{self, Met};
 use crate::scratch::Scratch;
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlace;
+use crate::{orders, told};
 
 /// Leave to send a request to its service; its place in flight goes back when this is dropped.
 #[derive(Debug)]
@@ -99,7 +99,8 @@ pub fn limit<'h>(
     if !deadline.allows(now) {
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
-    if let Err(refusal) = orders::look(route).and_then(|()| route_breaker::look(route, now)) {
+    let looked = orders::look(route).and_then(|()| route_breaker::look(route, now));
+    if let Err(refusal) = looked.and_then(|()| told::look(route, exchange, &scratch.patience, now)) {
         return Verdict::Refuse(refusal);
     }
     let awaited = match guard::enter(route, deadline, &mut scratch.patience, now) {

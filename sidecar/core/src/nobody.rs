@@ -7,6 +7,8 @@ use crate::choose::Call;
 use crate::queue::{self, Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::scratch::{Scratch, Why};
+use crate::shed::Waited;
+use crate::told;
 
 pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: u64) -> Verdict<Attempt> {
     let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
@@ -17,9 +19,7 @@ pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: 
             let one = full.cycle().nth(dice as usize % scratch.pool.len());
             one.iter().for_each(|scored| call.list.endpoints[scored.at].cell.knee.tell_met());
         }
-        let longest = queue::longest(call.admission.settings());
-        let deadline = call.admission.deadline().at();
-        return scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
+        return full(call, scratch, now);
     }
     let bulkheads = &call.admission.route().terms().of_endpoints;
     let shut = scratch.pool.iter().find(|scored| scored.why == Why::BulkheadFull);
@@ -46,4 +46,21 @@ pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: 
         count(Why::WeightZero)
     );
     Verdict::Refuse(Refusal::of(reason).detail(detail))
+}
+
+/// There is no place: wait for one. Before an app only those wait that are urgent enough to get one.
+fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt> {
+    let settings = call.admission.settings();
+    let shed = call.admission.route().plan().shed();
+    if let Some(bound) = shed.map(|shed| shed.ask(now)).filter(|bound| call.exchange.level < *bound)
+        && scratch.patience.is_fresh()
+    {
+        return Verdict::Refuse(told::refusal(call.exchange.level, bound));
+    }
+    let (longest, deadline) = (queue::longest(settings), call.admission.deadline().at());
+    let verdict = scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
+    if let (Some(shed), Verdict::Refuse(_)) = (shed, &verdict) {
+        shed.tell_waited(now, Waited::in_vain(scratch.patience.waited(now), settings));
+    }
+    verdict
 }

@@ -203,7 +203,7 @@ mod tests {
         head.append(header::LOAD, "inflight=7;latency=900");
         head.append("retry-after", "3");
         let told = Answer::of(&head, true);
-        let load = Report { in_flight: 7, micros: Some(900) };
+        let load = Report { in_flight: 7, micros: Some(900), ..Report::default() };
         assert_eq!((told.reason, told.load), (Some(Reason::ConnectRefused), Some(load)));
         let claimed = Answer::of(&head, false);
         assert_eq!((claimed.reason, claimed.load), (None, None));

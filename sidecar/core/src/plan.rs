@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use api::policy::{
-    HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop, StrategyKind,
+    Cap, HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop, StrategyKind,
 };
 use api::schema::Switch;
 use api::traffic::Traffic;
@@ -19,6 +19,7 @@ use crate::parts::Wants;
 use crate::route_breaker::{self, RouteBreaker};
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlan;
+use crate::shed::Shed;
 use crate::traffic::Tally;
 
 /// What a worker runs for one service; shared as an `Arc`, swapped whole.
@@ -118,6 +119,7 @@ impl ServicePlan {
         let by_source = |terms: &Terms| {
             let balance = &terms.settings.balance;
             balance.by.hashes() && balance.key == HashKey::Source
+                || terms.settings.shed_by == Switch::On(HashKey::Source)
         };
         let needs_peer = routes.iter().flat_map(RoutePlan::terms).any(by_source);
         let per_endpoint = settings.routes.last().and_then(|rest| {
@@ -136,6 +138,11 @@ impl ServicePlan {
     pub fn base(&self) -> &Settings {
         // Settling always ends with the route that matches everything, so there is a last one.
         &self.routes[self.routes.len() - 1].everyone.settings
+    }
+
+    /// Who is worth a wait for a place; only before an app, where the policy bounds what is in flight to it.
+    pub fn shed(&self) -> Option<&Shed> {
+        self.cell.shed.as_deref().filter(|_| self.base().concurrency.per_endpoint != Cap::Off)
     }
 
     /// What was counted of its requests since the process's start, by route and caller.

@@ -63,7 +63,7 @@ pub enum Verdict<T> {
 /// The wait of one request, kept between its questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience {
-    until: Option<Moment>,
+    since: Option<Moment>,
 }
 
 impl Patience {
@@ -78,7 +78,7 @@ impl Patience {
         if longest.is_zero() {
             return Verdict::Refuse(Refusal::of(Reason::ConcurrencyLimited));
         }
-        let until = *self.until.get_or_insert(now + longest);
+        let until = *self.since.get_or_insert(now) + longest;
         let until = deadline.map_or(until, |deadline| until.min(deadline));
         if now < until {
             return Verdict::Wait { until, on };
@@ -90,12 +90,17 @@ impl Patience {
 
     /// Whether the request has not waited yet.
     pub fn is_fresh(&self) -> bool {
-        self.until.is_none()
+        self.since.is_none()
+    }
+
+    /// How long it has waited.
+    pub fn waited(&self, now: Moment) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// There was room.
     pub fn over(&mut self) {
-        self.until = None;
+        self.since = None;
     }
 }
 

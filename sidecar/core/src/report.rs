@@ -1,10 +1,12 @@
 //! What a sidecar says of the app behind it: how much is in flight there, and how fast it works at that.
 //!
-//! It rides on every answer and answers load probes: `inflight=3;latency=1250`, the latency in microseconds.
+//! It rides on every answer and answers load probes: `inflight=3;latency=1250;level=ordinary-57`, the latency in
+//! microseconds, the level only while less urgent requests are refused.
 
 use std::fmt;
 
 use crate::deadline::digits;
+use crate::level::Level;
 
 /// A load report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Report {
     pub in_flight: u32,
     /// The median time to an answer's head near that load, in microseconds; `None` before there were any.
     pub micros: Option<u32>,
+    /// Whoever is below it gets no place; the lowest where there is room for all.
+    pub bound: Level,
 }
 
 impl Report {
@@ -20,8 +24,15 @@ impl Report {
     pub fn read(text: &str) -> Option<Self> {
         let mut parts = text.split(';');
         let in_flight = parts.next()?.strip_prefix("inflight=").and_then(number)?;
-        let micros = parts.find_map(|part| number(part.strip_prefix("latency=")?));
-        Some(Self { in_flight, micros: micros.filter(|micros| *micros > 0) })
+        let mut report = Self { in_flight, ..Self::default() };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("latency", micros)) => report.micros = number(micros).filter(|micros| *micros > 0),
+                Some(("level", level)) => report.bound = level.parse().unwrap_or_default(),
+                _ => {}
+            }
+        }
+        Some(report)
     }
 }
 
@@ -32,24 +43,34 @@ fn number(text: &str) -> Option<u32> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "inflight={}", self.in_flight)?;
-        self.micros.map_or(Ok(()), |micros| write!(f, ";latency={micros}"))
+        self.micros.map_or(Ok(()), |micros| write!(f, ";latency={micros}"))?;
+        if self.bound > Level::LOWEST { write!(f, ";level={}", self.bound) } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use api::policy::Class;
+
     use super::*;
 
     #[test]
     fn a_report_reads_back_and_what_is_none_says_nothing() {
-        for report in [Report { in_flight: 7, micros: None }, Report { in_flight: 0, micros: Some(1_250) }] {
+        let of = |in_flight, micros, bound| Report { in_flight, micros, bound };
+        let level = Level::new(Class::Critical, 5);
+        for report in [
+            of(7, None, Level::LOWEST),
+            of(0, Some(1_250), Level::LOWEST),
+            of(1, None, level),
+            of(1, Some(2), level),
+        ] {
             assert_eq!(Report::read(&report.to_string()), Some(report));
         }
-        let later = Report { in_flight: 1, micros: Some(9) };
-        assert_eq!(Report::read("inflight=1;level=3;latency=9"), Some(later));
+        let later = of(1, Some(9), Level::LOWEST);
+        assert_eq!(Report::read("inflight=1;level=3;news=1;latency=9"), Some(later));
         for wrong in ["", "7", "inflight=", "inflight=-1", "latency=3"] {
             assert_eq!(Report::read(wrong), None, "{wrong}");
         }
-        assert_eq!(Report::read("inflight=1;latency=fast"), Some(Report { in_flight: 1, micros: None }));
+        assert_eq!(Report::read("inflight=1;latency=fast"), Some(of(1, None, Level::LOWEST)));
     }
 }

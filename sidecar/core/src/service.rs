@@ -15,9 +15,12 @@ use crate::endpoint::Endpoint;
 use crate::flight::{Counted, Gauge};
 use crate::guard::{Fact, Guard};
 use crate::health::Tally;
+use crate::level::Level;
 use crate::probe::Probes;
 use crate::report::Report;
+use crate::shed::Shed;
 use crate::speed::Speeds;
+use crate::told::Told;
 
 /// Medians are worth this long: a request sees the same peers for as long as a host could answer a few.
 const MEDIANS_FOR: Duration = Duration::from_millis(20);
@@ -76,6 +79,10 @@ pub struct ServiceCell {
     pub probes: Probes,
     /// How fast it works, where this host stands before it.
     pub speeds: Option<Box<Speeds>>,
+    /// Who of its requests is worth a wait, where this host stands before it.
+    pub shed: Option<Box<Shed>>,
+    /// Whom all its endpoints would refuse, as their sidecars said.
+    pub bound: Told,
     /// Whether it is overloaded as a whole.
     pub guard: Arc<Guard>,
     ejecting: AtomicBool,
@@ -90,21 +97,23 @@ impl ServiceCell {
 
     /// The app of this host.
     pub fn local() -> Arc<Self> {
-        Arc::new(Self { speeds: Some(Box::default()), ..Self::default() })
+        Arc::new(Self { speeds: Some(Box::default()), shed: Some(Box::default()), ..Self::default() })
     }
 
     /// What callers are told of it with an answer: the request that is being answered is not counted.
-    pub fn report(&self) -> Report {
-        self.told(self.in_flight().saturating_sub(1))
+    pub fn report(&self, now: Moment) -> Report {
+        self.reports(now, self.in_flight().saturating_sub(1))
     }
 
     /// What callers are told of it who ask for nothing else.
-    pub fn now(&self) -> Report {
-        self.told(self.in_flight())
+    pub fn now(&self, now: Moment) -> Report {
+        self.reports(now, self.in_flight())
     }
 
-    fn told(&self, in_flight: u32) -> Report {
-        Report { in_flight, micros: self.speeds.as_ref().and_then(|speeds| speeds.ask(in_flight)) }
+    fn reports(&self, now: Moment, in_flight: u32) -> Report {
+        let micros = self.speeds.as_ref().and_then(|speeds| speeds.ask(in_flight));
+        let bound = self.shed.as_ref().map_or(Level::LOWEST, |shed| shed.ask(now));
+        Report { in_flight, micros, bound }
     }
 
     /// How many requests are in flight to it.

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use api::{Moment, Reason};
 use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::level::Level;
 use sidecar_core::record::{Finish, Record, Rings};
 use sidecar_core::scratch::Scratch;
 use tokio::sync::mpsc::unbounded_channel;
@@ -27,7 +28,7 @@ fn record(n: u64) -> Record {
         keyed: false,
         streaming: false,
         patience: None,
-        priority: 0,
+        level: Level::LOWEST,
     };
     let finish = Finish {
         now: Moment::from_millis(12),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use api::config::LogConfig;
 use api::{Moment, Reason};
 use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::level::Level;
 use sidecar_core::record::{Finish, Record};
 use sidecar_core::scratch::Scratch;
 
@@ -44,7 +45,7 @@ fn record(status: u16, reason: Option<Reason>, dice: u128) -> Record {
         keyed: false,
         streaming: false,
         patience: None,
-        priority: 0,
+        level: Level::LOWEST,
     };
     let finish = Finish {
         now: Moment::from_millis(12),

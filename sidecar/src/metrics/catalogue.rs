@@ -71,6 +71,16 @@ families! {
         "Requests in flight on this host.";
     IN_FLIGHT = "outrigger_requests_in_flight", Gauge, "", ["service"],
         "Requests in flight to a service, until their answers' bodies end.";
+    APP_IN_FLIGHT = "outrigger_app_requests_in_flight", Gauge, "", ["service"],
+        "Requests in flight to a local app, from everybody who calls it through its own listener.";
+    APP_WAITING = "outrigger_app_requests_waiting", Gauge, "", ["service"],
+        "Requests that wait for a place at a local app, where `concurrency.before_app` bounds it.";
+    APP_CAP = "outrigger_app_cap", Gauge, "", ["service"],
+        "Requests that may be in flight to a local app; no series where nothing bounds it, or no cap was found yet.";
+    APP_WAIT = "outrigger_app_wait_seconds", Gauge, "seconds", ["service"],
+        "How long requests waited for a place at a local app, in the mean of the last half second or 2,000 requests; only where it is bounded.";
+    APP_LEVEL = "outrigger_app_level", Gauge, "", ["service"],
+        "How urgent a request must be to be worth a wait for a place at a local app: 128 times its class (background 0, ordinary 1, critical 2) and its user's turn; zero where there is room for all.";
     ARRIVED = "outrigger_requests_arrived_total", Counter, "", [],
         "Requests whose head was read; those that have not ended are in flight.";
     MALFORMED = "outrigger_malformed_requests_total", Counter, "", ["reason"],

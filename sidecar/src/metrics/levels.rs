@@ -44,6 +44,22 @@ impl<'a> Levels<'a> {
         }
     }
 
+    /// How busy the local app is, and what bounds it.
+    pub(super) fn collect_app(&self, now: Moment, sheet: &mut Sheet) {
+        let (labels, plan) = (&[self.service][..], &self.view.plan);
+        let Some(app) = self.endpoints.first() else { return };
+        let (here, in_flight) = (plan.cell.in_flight(), app.cell.in_flight());
+        sheet.set(&c::APP_IN_FLIGHT, labels, f64::from(in_flight));
+        sheet.set(&c::APP_WAITING, labels, f64::from(here.saturating_sub(in_flight)));
+        if let Some(cap) = app.cell.room(now, plan.base().concurrency.per_endpoint) {
+            sheet.set(&c::APP_CAP, labels, f64::from(cap));
+        }
+        if let Some(shed) = plan.shed() {
+            sheet.set(&c::APP_WAIT, labels, shed.waits(now).as_secs_f64());
+            sheet.set(&c::APP_LEVEL, labels, shed.ask(now).place() as f64);
+        }
+    }
+
     pub(super) fn collect(&self, now: Moment, sheet: &mut Sheet) {
         let Self { service, view, .. } = self;
         for wanted in STATES {

@@ -9,6 +9,7 @@ use api::{Digest, Instance, Moment};
 use sidecar_core::endpoint::{Endpoint, EndpointCell, EndpointList};
 use sidecar_core::evidence::Sign;
 use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::level::Level;
 use sidecar_core::outcome::Sent;
 use sidecar_core::plan::ServicePlan;
 use sidecar_core::record::{Finish, Record};
@@ -123,7 +124,7 @@ fn record(reason: Option<Reason>, status: u16, notes: &[AttemptNote]) -> Record 
         keyed: false,
         streaming: false,
         patience: None,
-        priority: 0,
+        level: Level::LOWEST,
     };
     let mut scratch = Scratch::default();
     scratch.attempts.extend_from_slice(notes);

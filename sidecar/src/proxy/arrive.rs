@@ -4,9 +4,10 @@
 //! are taken off too, so that none passes that came from the network.
 
 use api::{Caller, Reason};
-use sidecar_core::deadline::patience;
+use sidecar_core::deadline::{level, patience};
 use sidecar_core::exchange::{Exchange, RequestId};
 use sidecar_core::head::{Known, Method, RequestHead, Version};
+use sidecar_core::level::Level;
 use sidecar_core::refusal::Refusal;
 
 use super::upload::Upload;
@@ -55,8 +56,10 @@ pub(super) fn arrive<'c, D: Downstream>(
         keyed: head.has(Known::IdempotencyKey),
         streaming: upgrade.is_some(),
         patience: patience(|known| head.get(known)),
-        priority: sidecar_core::exchange::ORDINARY_PRIORITY,
+        level: Level::ORDINARY,
     };
+    // Only a sidecar says it, and only sidecars call here.
+    let told = if let Way::Inbound(_) = way { level(|known| head.get(known)) } else { None };
     let refused = refuse(&head, is_named);
     let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     head.strip_hop_by_hop();
@@ -84,6 +87,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         head,
         exchange,
         id_line,
+        told,
         route: None,
         upgrade,
         grpc,

@@ -20,7 +20,7 @@ pub(super) async fn run<D: Downstream>(
     (admission, view): (&Admission, &ServiceView),
     mut attempt: Attempt,
 ) -> (Attempt, Answer) {
-    tell_next_hop(&mut ongoing.head, admission, &attempt);
+    tell_next_hop(&mut ongoing.head, &ongoing.exchange, admission, &attempt);
     let mut conn = match connect(world, ongoing, &mut attempt).await {
         Ok(conn) => conn,
         Err(stop) => return (attempt, Err(stop)),

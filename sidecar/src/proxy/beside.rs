@@ -49,7 +49,7 @@ pub(super) async fn beside<D: Downstream>(
         return first.alone(world, ongoing).await;
     };
     let (mut head, body) = (ongoing.head.clone(), ongoing.client.request_body());
-    tell_next_hop(&mut head, asked.0, &second);
+    tell_next_hop(&mut head, &ongoing.exchange, asked.0, &second);
     let service = ongoing.exchange.service.clone();
     let want = Want { service: &service, only_once: false, fresh: false };
     let mut running = Box::pin(forward(world, want, &mut second, (head, body), whole));

@@ -12,6 +12,7 @@ use sidecar_core::scratch::Scratch;
 use smallvec::SmallVec;
 
 use super::{Answered, Ended, Ongoing};
+use crate::accept::Way;
 use crate::pool::Conn;
 use crate::wire::Downstream;
 use crate::worker::World;
@@ -70,11 +71,11 @@ pub(super) type Held = SmallVec<[u64; 2]>;
 
 /// The request is over, and what was held for it went back, places in bulkheads among it: before somebody who waits for
 /// that is woken.
-pub(super) fn leave(world: &World, exchange: &Exchange, held: Held, scratch: Box<Scratch>) {
-    let now = world.clock.now();
-    world.rooms.freed(&exchange.service, WaitOn::Service, now);
+pub(super) fn leave(world: &World, way: &Way, exchange: &Exchange, held: Held, scratch: Box<Scratch>) {
+    let (now, rooms) = (world.clock.now(), world.rooms(way));
+    rooms.freed(&exchange.service, WaitOn::Service, now);
     for bulkhead in held {
-        world.rooms.freed(&exchange.service, WaitOn::Bulkhead(bulkhead), now);
+        rooms.freed(&exchange.service, WaitOn::Bulkhead(bulkhead), now);
     }
     world.give_back(scratch);
 }

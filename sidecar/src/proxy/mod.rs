@@ -43,9 +43,10 @@ use sidecar_core::deadline::{GRPC_TIMEOUT, to_grpc_timeout};
 use sidecar_core::exchange::Exchange;
 use sidecar_core::flight::InFlight;
 use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
+use sidecar_core::level::{Level, Seen, is_told, level};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
-use sidecar_core::queue::{WaitOn, rank};
+use sidecar_core::queue::WaitOn;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
@@ -75,6 +76,8 @@ struct Ongoing<'c, D> {
     /// The line that says the exchange's id, both ways.
     id_line: [u8; 52],
     scratch: Box<Scratch>,
+    /// What its caller's sidecar said of how urgent it is; believed where the policy trusts it.
+    told: Option<Level>,
     /// What `route` found; `None` before it was asked.
     route: Option<Route>,
     /// The protocol the client asked to switch to.
@@ -134,15 +137,18 @@ async fn line<D: Downstream>(
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
-    ongoing.exchange.priority = rank(route.settings().priority);
-    let admission = wait::admission(world, ongoing, &route).await;
+    let Exchange { id, peer, .. } = ongoing.exchange;
+    let seen = Seen { id, peer, target: head.target(), told: ongoing.told };
+    let hour = || world.clock.wall(ongoing.exchange.arrived) / HOUR_MILLIS;
+    ongoing.exchange.level = level(&route, seen, header, hour);
+    let admission = wait::admission(world, way, ongoing, &route).await;
     ongoing.route = Some(route);
     let admission = admission?;
     world.rounds.others_first().await;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
         let view = world.latest(way, &view);
-        let attempt = wait::attempt(world, ongoing, &admission, &view).await?;
+        let attempt = wait::attempt(world, way, ongoing, &admission, &view).await?;
         let (mut attempt, answer) = attempt::run(world, ongoing, (&admission, &view), attempt).await;
         let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
         let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
@@ -151,7 +157,7 @@ async fn line<D: Downstream>(
         match (next, answer) {
             (Next::Done, Ok((head, conn))) => {
                 // Its answer begins: the next request may be there before its body has ended.
-                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 let said = outcome::said(&outcome);
                 return Ok(Answered { head, said, conn, attempt, admission, view, room });
             }
@@ -162,7 +168,7 @@ async fn line<D: Downstream>(
             (Next::Again { at, .. }, answer) => {
                 ongoing.stale = matches!(answer, Err(Stop::Fault(fault)) if fault.reused);
                 drop(attempt);
-                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 wait::retry(world, ongoing, at).await?;
             }
             (Next::Done, Err(_)) => {
@@ -172,13 +178,27 @@ async fn line<D: Downstream>(
     }
 }
 
-/// Tells the next sidecar what is left of the caller's patience and which try this is.
-fn tell_next_hop(head: &mut RequestHead, admission: &Admission, attempt: &Attempt) {
+/// Users change places once an hour.
+const HOUR_MILLIS: u64 = 3_600_000;
+
+/// Tells the next sidecar what is left of the caller's patience, which try this is, and where the route is not like most
+/// how urgent it is; no app hears that.
+fn tell_next_hop(head: &mut RequestHead, exchange: &Exchange, admission: &Admission, attempt: &Attempt) {
     let number = Decimal::from(u64::from(attempt.number()));
     let left = admission.deadline().remaining(attempt.began());
     let left = left.map(|left| Decimal::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
-    let call = [&b"attempt="[..], number.as_ref(), b";deadline=", left.as_ref().map_or(b"", AsRef::as_ref)];
-    head.put(Known::OutriggerCall, if left.is_some() { &call } else { &call[..2] });
+    let deadline = left.as_ref().map_or([&b""[..]; 2], |left| [b";deadline=", left.as_ref()]);
+    let call = [&b"attempt="[..], number.as_ref(), deadline[0], deadline[1]];
+    if attempt.endpoint().instance.sidecar && is_told(admission.settings()) {
+        let (class, user) =
+            (exchange.level.class().as_str(), Decimal::from(u64::from(exchange.level.user())));
+        let [attempt, number, deadline, left] = call;
+        let level = [class.as_bytes(), b"-", user.as_ref()];
+        let call = [attempt, number, deadline, left, b";level=", level[0], level[1], level[2]];
+        head.put(Known::OutriggerCall, &call);
+    } else {
+        head.put(Known::OutriggerCall, &call);
+    }
     let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     if let Some(left) = admission.deadline().remaining(attempt.began()).filter(|_| grpc)
         && head.find(GRPC_TIMEOUT).is_some()

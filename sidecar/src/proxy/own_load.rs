@@ -5,6 +5,7 @@ use api::message::{LOAD_PATH, header};
 use sidecar_core::bucket::{Flow, Grant};
 use sidecar_core::exchange::RequestId;
 use sidecar_core::head::{Decimal, Known, Method, RequestHead};
+use sidecar_core::level::Level;
 use sidecar_core::refusal::Refusal;
 
 use super::Answered;
@@ -28,7 +29,10 @@ pub(super) async fn answer<D: Downstream>(world: &World, way: &Way, client: &mut
         Ok(()) => limited(world),
         Err(refusal) => Some(refusal),
     };
-    let report = way.service().and_then(|service| world.at_hand(way, service)).map(|view| view.cell.now());
+    let report = way
+        .service()
+        .and_then(|service| world.at_hand(way, service))
+        .map(|view| view.cell.now(world.clock.now()));
     match (refused, report) {
         (None, Some(report)) => {
             say(world, client, 204, &[(header::LOAD, report.to_string())], Vec::new()).await;
@@ -47,9 +51,13 @@ pub(super) async fn answer<D: Downstream>(world: &World, way: &Way, client: &mut
 /// Lets a report ride on an answer of the app, and notes how long that took.
 pub(super) fn report(world: &World, answered: &mut Answered) {
     let (cell, head) = (&answered.view.cell, &mut answered.head);
-    let report = cell.report();
+    let now = world.clock.now();
+    let report = cell.report(now);
     if let (true, Some(speeds)) = (head.status() < 500, &cell.speeds) {
-        speeds.tell(report.in_flight, world.clock.now().since(answered.attempt.began()));
+        speeds.tell(report.in_flight, now.since(answered.attempt.began()));
+    }
+    if report.bound > Level::LOWEST {
+        return head.add(Known::OutriggerLoad, &[report.to_string().as_bytes()]);
     }
     let in_flight = Decimal::from(u64::from(report.in_flight));
     match report.micros.map(|micros| Decimal::from(u64::from(micros))) {
@@ -59,6 +67,14 @@ pub(super) fn report(world: &World, answered: &mut Answered) {
             head.add(Known::OutriggerLoad, &parts);
         }
     }
+}
+
+/// Lets a report ride on a refusal of ours, where what is in flight to the app is bounded: who is refused must hear whom
+/// to send no more.
+pub(super) fn with_refusal(world: &World, way: &Way, headers: &mut Vec<(&'static str, String)>) {
+    let Way::Inbound(service) = way else { return };
+    let view = world.at_hand(way, service).filter(|view| view.plan.shed().is_some());
+    headers.extend(view.map(|view| (header::LOAD, view.cell.now(world.clock.now()).to_string())));
 }
 
 fn limited(world: &World) -> Option<Refusal> {

@@ -11,9 +11,10 @@ use sidecar_core::admit::admit;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::Call;
 use sidecar_core::classify::{Next, classify};
-use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId};
+use sidecar_core::exchange::{Exchange, RequestId};
 use sidecar_core::flight::InFlight;
 use sidecar_core::head::{Method, RequestHead};
+use sidecar_core::level::Level;
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{Answer, End, Outcome};
 use sidecar_core::queue::WaitOn;
@@ -58,6 +59,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         head,
         id_line: exchange.id.line(),
         exchange,
+        told: None,
         route: None,
         upgrade: None,
         grpc: false,
@@ -71,11 +73,11 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         Err(refusal) => Err(refusal),
     };
     match reached {
-        Ok(reached) => between(&world, ongoing, reached).await,
+        Ok(reached) => between(&world, &way, ongoing, reached).await,
         Err(refusal) => {
             ongoing.client.abort();
             finish(&world, &ongoing, None, &ended(None, Some(refusal.reason), 0));
-            leave(&world, &ongoing.exchange, Held::new(), ongoing.scratch);
+            leave(&world, &way, &ongoing.exchange, Held::new(), ongoing.scratch);
         }
     }
     drop(open);
@@ -95,7 +97,7 @@ fn exchange(world: &World, way: &Way, service: ServiceKey) -> Exchange {
         keyed: false,
         streaming: true,
         patience: None,
-        priority: ORDINARY_PRIORITY,
+        level: Level::ORDINARY,
     }
 }
 
@@ -111,12 +113,12 @@ async fn reach<S: Socket>(
         ongoing.exchange.peer = ongoing.client.peer();
     }
     let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
-    let admission = wait::admission(world, ongoing, &route).await;
+    let admission = wait::admission(world, way, ongoing, &route).await;
     ongoing.route = Some(route);
     let admission = admission?;
     loop {
         let view = world.latest(way, &view);
-        let mut attempt = wait::attempt(world, ongoing, &admission, &view).await?;
+        let mut attempt = wait::attempt(world, way, ongoing, &admission, &view).await?;
         let (outcome, conn) = match connect::connect(world, ongoing, &mut attempt).await {
             Ok(conn) => (Outcome::Answer(Answer::default()), Some(conn)),
             Err(Stop::Fault(fault)) => (Outcome::Fault(fault), None),
@@ -126,14 +128,14 @@ async fn reach<S: Socket>(
         let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
         match (classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice), conn) {
             (Next::Done, Some(conn)) => {
-                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 return Ok(Reached { conn, attempt, admission, room });
             }
             (Next::Done, None) => return Err(Refusal::of(Reason::Internal)),
             (Next::GiveUp(refusal), _) => return Err(refusal),
             (Next::Again { at, .. }, _) => {
                 drop(attempt);
-                world.rooms.freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
                 wait::retry(world, ongoing, at).await?;
             }
         }
@@ -142,7 +144,7 @@ async fn reach<S: Socket>(
 
 /// Bytes both ways, each half closed in its own time, until both are or nothing moved for
 /// `timeout.tunnel`.
-async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, reached: Reached) {
+async fn between<S: Socket>(world: &World, way: &Way, mut ongoing: Ongoing<'_, Raw<S>>, reached: Reached) {
     let Reached { conn, attempt, admission, room } = reached;
     let connected = world.clock.now();
     let mut tunnel = Tunnel::new(ongoing.client.lend(), conn.wire.into_tunnel());
@@ -153,7 +155,7 @@ async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, rea
     // What is held goes back before somebody who waits for it is woken.
     drop((attempt, admission, room));
     finish(world, &ongoing, None, &ended(Some(connected), reason, back));
-    leave(world, &ongoing.exchange, Held::new(), ongoing.scratch);
+    leave(world, way, &ongoing.exchange, Held::new(), ongoing.scratch);
 }
 
 fn ended(head: Option<Moment>, reason: Option<Reason>, bytes_out: u64) -> Ended {

@@ -77,6 +77,7 @@ pub(super) async fn answer<D: Downstream>(
 /// Answers in the endpoint's place.
 pub(super) async fn refusal<D: Downstream>(
     world: &World,
+    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
     refusal: &Refusal,
 ) -> Ended {
@@ -93,7 +94,8 @@ pub(super) async fn refusal<D: Downstream>(
         };
     }
     let passed = world.clock.now();
-    let answer = refusal.answer(ongoing.exchange.id, ongoing.grpc);
+    let mut answer = refusal.answer(ongoing.exchange.id, ongoing.grpc);
+    own_load::with_refusal(world, way, &mut answer.headers);
     // Who stalls within a body is not waited for any longer.
     if world.closing() || reason == Reason::BodyTimeout {
         ongoing.client.close_after();

@@ -171,7 +171,7 @@ pub(super) async fn handle<D: Downstream>(
         };
         let ended = match &mut outcome {
             Ok(answered) => reply::answer(world, way, &mut ongoing, answered).await,
-            Err(refusal) => reply::refusal(world, &mut ongoing, refusal).await,
+            Err(refusal) => reply::refusal(world, way, &mut ongoing, refusal).await,
         };
         finish(world, &ongoing, outcome.as_mut().ok(), &ended);
         match outcome {
@@ -186,7 +186,7 @@ pub(super) async fn handle<D: Downstream>(
             Err(_) => after(ongoing.client, &ended),
         }
     };
-    leave(world, &ongoing.exchange, held, ongoing.scratch);
+    leave(world, way, &ongoing.exchange, held, ongoing.scratch);
     after
 }
 

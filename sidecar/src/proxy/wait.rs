@@ -59,6 +59,7 @@ fn missing(reason: Reason, service: &api::ServiceKey) -> Refusal {
 /// Leave to go on, waiting for room within the service's cap, and for its turn where a leaky bucket gives turns.
 pub(super) async fn admission<D: Downstream>(
     world: &World,
+    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
     route: &Route,
 ) -> Result<Admission, Refusal> {
@@ -74,7 +75,7 @@ pub(super) async fn admission<D: Downstream>(
                 return Ok(admission);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, on } => room(world, ongoing, (on, until), &mut place).await?,
+            Verdict::Wait { until, on } => room((world, way), ongoing, (on, until), &mut place).await?,
         }
     }
 }
@@ -82,6 +83,7 @@ pub(super) async fn admission<D: Downstream>(
 /// The next attempt, waiting for room at some endpoint.
 pub(super) async fn attempt<D: Downstream>(
     world: &World,
+    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
     admission: &Admission,
     view: &ServiceView,
@@ -96,7 +98,7 @@ pub(super) async fn attempt<D: Downstream>(
                 return Ok(attempt);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, on } => room(world, ongoing, (on, until), &mut place).await?,
+            Verdict::Wait { until, on } => room((world, way), ongoing, (on, until), &mut place).await?,
         }
     }
 }
@@ -104,13 +106,13 @@ pub(super) async fn attempt<D: Downstream>(
 /// Until a place of what is waited for may be free, or `until`. Whoever asks in vain keeps its place in the queue, and of those who look again
 /// only the first asks.
 async fn room<'w, D: Downstream>(
-    world: &'w World,
+    (world, way): (&'w World, &Way),
     ongoing: &mut Ongoing<'_, D>,
     (on, until): (WaitOn, Moment),
     place: &mut Option<Place<'w>>,
 ) -> Result<(), Refusal> {
     let kept = place.take().filter(|place| place.on() == on);
-    let place = place.insert(kept.unwrap_or_else(|| world.rooms.enter(&ongoing.exchange, on, until)));
+    let place = place.insert(kept.unwrap_or_else(|| world.rooms(way).enter(&ongoing.exchange, on, until)));
     loop {
         let soon = until.min(world.clock.now() + LOOK_AGAIN);
         self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::Moment;
 use sidecar_core::also::late_at;
 use sidecar_core::outcome::{FaultKind, Sent};
+use sidecar_core::queue::rank;
 
 use super::{Asks, Deed, Request, Upload};
 use crate::network::Link;
@@ -20,7 +21,7 @@ impl World {
         let node = &mut self.nodes[request.node];
         let now = node.local(self.now);
         let rooms = &mut node.workers[request.worker].rooms[request.service];
-        request.waits = rooms.join(request.exchange.priority, until, (request.number, asks));
+        request.waits = rooms.join(rank(request.exchange.level.class()), until, (request.number, asks));
         let soon = until.min(now + LOOK_AGAIN);
         self.later(request, soon, Deed::Ask(asks));
     }

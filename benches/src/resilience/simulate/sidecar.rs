@@ -11,8 +11,9 @@ use sidecar_core::choose::{Call, choose};
 use sidecar_core::classify::{Next, classify};
 use sidecar_core::directory::Directory;
 use sidecar_core::endpoint::Endpoint;
-use sidecar_core::exchange::{Exchange, ORDINARY_PRIORITY, RequestId, idempotent, safe};
+use sidecar_core::exchange::{Exchange, RequestId, idempotent, safe};
 use sidecar_core::judge::conclude;
+use sidecar_core::level::{Level, Seen, level};
 use sidecar_core::limit::{Admission, limit};
 use sidecar_core::outcome::{Body, End, Outcome};
 use sidecar_core::parts::Standing;
@@ -23,6 +24,7 @@ use sidecar_core::report::Report;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 use sidecar_core::service::ServiceCell;
+use sidecar_core::side;
 
 use crate::resilience::scenario::Caller;
 
@@ -95,10 +97,33 @@ pub(super) enum Then {
 
 impl Sidecar {
     pub(super) fn new(service: &ServiceKey, policies: &PolicySet) -> Self {
-        let plan = ServicePlan::compile(service, &policies.settle(service), ServiceCell::shared(), None);
+        let settings = side::outbound(policies.settle(service));
+        let plan = ServicePlan::compile(service, &settings, ServiceCell::shared(), None);
         let mut directory = Directory::new(service.clone(), Vec::new());
         directory.want(plan.wants());
         Self { plan: Arc::new(plan), directory, revision: 0, waiting: Queue::default() }
+    }
+
+    /// The one before the app on `port`, where the policy bounds what is in flight to that.
+    pub(super) fn before_app(
+        service: &ServiceKey,
+        policies: &PolicySet,
+        port: u16,
+        now: Moment,
+    ) -> Option<Self> {
+        let settings = side::inbound(policies.settle(service));
+        let plan = ServicePlan::compile(service, &settings, ServiceCell::local(), None);
+        plan.shed()?;
+        let mut directory = Directory::new(service.clone(), Vec::new());
+        directory.want(plan.wants());
+        let app = Instance::at(service.clone(), ([127, 0, 0, 1], port).into());
+        directory.replace(now, List::new(service.clone(), 1, vec![app]));
+        Some(Self { plan: Arc::new(plan), directory, revision: 1, waiting: Queue::default() })
+    }
+
+    /// What it tells callers.
+    pub(super) fn report(&self, now: Moment) -> Report {
+        self.plan.cell.now(now)
     }
 
     pub(super) fn service(&self) -> ServiceKey {
@@ -118,7 +143,8 @@ impl Sidecar {
         let method = caller.method.as_str();
         let exchange = Exchange {
             peer: None,
-            id: RequestId::mint(number, 0),
+            // Chance has it who stands where in a class.
+            id: RequestId::mint(number, number.wrapping_mul(0x9E37_79B9_7F4A_7C15).into()),
             arrived: Moment::from_nanos(origin.at.as_nanos() as u64),
             service: self.plan.service.clone(),
             caller: api::Caller::default(),
@@ -127,7 +153,7 @@ impl Sidecar {
             keyed: false,
             streaming: false,
             patience: None,
-            priority: ORDINARY_PRIORITY,
+            level: Level::ORDINARY,
         };
         let field = |line: &str, name: &str| line.strip_prefix(name)?.strip_prefix(": ").map(str::len);
         let header = |name: &str| {
@@ -135,7 +161,8 @@ impl Sidecar {
             Some(&line[name.len() + 2..])
         };
         let route = route(&self.plan, &exchange, method, "/", header);
-        let exchange = Exchange { priority: rank(route.settings().priority), ..exchange };
+        let seen = Seen { id: exchange.id, target: "/", peer: None, told: None };
+        let exchange = Exchange { level: level(&route, seen, header, || 0), ..exchange };
         let scratch = Scratch::default();
         Request { origin, running: Vec::new(), exchange, scratch, route, admission: None, ticket: None }
     }
@@ -179,7 +206,7 @@ impl Sidecar {
         let asked = self.decide(request, now, dice);
         match (&asked, request.ticket) {
             (Asked::Wait(until), None) => {
-                request.ticket = self.waiting.join(request.exchange.priority, *until, number);
+                request.ticket = self.waiting.join(rank(request.exchange.level.class()), *until, number);
             }
             (Asked::Wait(_), Some(_)) | (_, None) => {}
             (_, Some(ticket)) => {

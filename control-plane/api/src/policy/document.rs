@@ -205,8 +205,14 @@ const IN_SHADOW: &[&str] =
     &["limits", "concurrency.per_service", BULKHEADS, "concurrency.longest_wait", "timeout.total"];
 
 /// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
-const OF_ENDPOINTS: &[&str] =
-    &["health.", "check.", "breaker.", "concurrency.per_endpoint", "concurrency.guard"];
+const OF_ENDPOINTS: &[&str] = &[
+    "health.",
+    "check.",
+    "breaker.",
+    "concurrency.per_endpoint",
+    "concurrency.before_app",
+    "concurrency.guard",
+];
 
 /// Leaves that speak of all of a route's requests.
 const OF_ROUTES: &[&str] = &["route_breaker."];

@@ -30,6 +30,12 @@ settings! {
         part strategy: Strategy, words StrategyWords;
         /// Who goes first where there is not room for all.
         leaf priority: Class = Class::Ordinary, because "only the service's owner knows which of its routes matter more";
+        /// Whose requests live or die together where not all of a class can be served: one of path, source, header, cookie,
+        /// query. Who comes first changes every hour.
+        leaf shed_by: Switch<HashKey> = Switch::Off, because "only the service's owner knows what names a user; without it each request stands for itself";
+        /// Whether the sidecar before an app takes a request's class and user from what its caller's sidecar says, in the
+        /// place of this policy.
+        leaf trust_priority: bool = false, because "whoever reaches the port can write the field: only who keeps others away can believe it";
         /// The longest body that a request may have; a longer one is answered 413.
         leaf body_at_most: Switch<Size> = Switch::Off, because "bodies pass through without being held: a long one costs its service alone, and only that knows which is too long";
         /// How much a request takes from each limit: a number, or what a header says.
@@ -278,6 +284,9 @@ settings! {
         /// In flight to one endpoint from this host; where it is found (`auto`), only what the endpoint has whole and has not begun to
         /// answer: what comes or is read slowly is no queue.
         leaf per_endpoint: Cap = Cap::Off, because "work that becomes many times slower looks like a queue until a cut shows that it is none: what refuses meanwhile is asked for";
+        /// In flight to the app of one instance from everybody, counted by its own sidecar, or where it is found awaited from it: a
+        /// request that finds no place waits there, by priority, at most `longest_wait`; for a whole service.
+        leaf before_app: Cap = Cap::Off, because "what is refused there goes nowhere else where its caller has no sidecar, and slower work looks like a queue for a while";
         /// In flight to the whole service from this host.
         leaf per_service: Switch<u32> = Switch::Off, because "no number fits all services";
         /// Caps by name on a part of them: of some routes together, of each route, each caller, each value of a header, or each

@@ -26,7 +26,7 @@ fn bench_by(rule: &str, n: u16, more: &str) -> Bench {
 /// The endpoint at `at` says so.
 fn report(bench: &mut Bench, at: usize, in_flight: u32, millis: u32) {
     let (endpoint, dice) = (bench.list.endpoints[at].clone(), dice::next(&mut bench.dice));
-    let report = Report { in_flight, micros: Some(millis * 1_000) };
+    let report = Report { in_flight, micros: Some(millis * 1_000), ..Report::default() };
     heard(&endpoint, (&bench.plan.cell, bench.list.endpoints.len()), report, bench.now, dice);
 }
 

@@ -78,7 +78,11 @@ mod tests {
             while running.len() > 6 {
                 let (mut attempt, admission) = running.pop_front().unwrap();
                 let status = if attempt.endpoint().id == 1 && request % 3 > 0 { 500 } else { 200 };
-                let load = Report { in_flight: gap as u32 % 9, micros: Some(1 + gap as u32 * 100) };
+                let load = Report {
+                    in_flight: gap as u32 % 9,
+                    micros: Some(1 + gap as u32 * 100),
+                    ..Report::default()
+                };
                 let outcome = Outcome::Answer(Answer { status, load: Some(load), ..Answer::default() });
                 bench.classify(&exchange, &admission, &mut attempt, &outcome, Body::Gone);
             }

@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use api::Moment;
-use api::policy::Timeout;
+use api::policy::{Class, Timeout};
 use bytes::Bytes;
-use sidecar_core::deadline::{Deadline, patience};
+use sidecar_core::deadline::{self, Deadline, patience};
 use sidecar_core::endpoint::EndpointCell;
 use sidecar_core::exchange::RequestId;
 use sidecar_core::head::{Fields, Known, RequestHead, ResponseHead};
+use sidecar_core::level::Level;
 use sidecar_core::outcome::{Answer, keep_alive};
 use sidecar_core::report::Report;
 
@@ -23,6 +24,9 @@ pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
         lines.find_map(|line| line.strip_prefix(field.name().as_bytes())?.strip_prefix(b": "))
     };
     let patient = patience(text);
+    let called = text(Known::OutriggerCall).and_then(|call| std::str::from_utf8(call).ok());
+    let said = called.and_then(|call| call.split(';').find_map(|part| part.trim().strip_prefix("level=")));
+    assert_eq!(deadline::level(text), said.and_then(plain_level));
     let now = Moment::from_nanos(dice.draw());
     let deadline = Deadline::new(now, &Timeout::default(), patient, dice.once_in(2));
     assert!(deadline.at().is_none_or(|at| at >= now), "a deadline before its request");
@@ -67,8 +71,12 @@ fn facts(input: &[u8], now: Moment) -> String {
     let load = first("x-outrigger-load").and_then(|value| {
         let (mut parts, small) = (value.split(';'), |n| u32::try_from(n).ok());
         let in_flight = number(parts.next()?.strip_prefix("inflight=")?).and_then(small)?;
-        let micros = parts.find_map(|part| number(part.strip_prefix("latency=")?).and_then(small));
-        Some(Report { in_flight, micros: micros.filter(|micros| *micros > 0) })
+        let last = |name: &str| {
+            parts.clone().filter_map(|part| part.strip_prefix(name)?.strip_prefix('=')).next_back()
+        };
+        let micros = last("latency").and_then(number).and_then(small).filter(|micros| *micros > 0);
+        let bound = last("level").and_then(plain_level).unwrap_or_default();
+        Some(Report { in_flight, micros, bound })
     });
     assert_eq!(theirs.load, load);
     let grpc = first("grpc-status").and_then(|value| number(value.trim()));
@@ -87,6 +95,15 @@ fn facts(input: &[u8], now: Moment) -> String {
         );
     }
     format!("{}{}{}{}", seconds.is_some(), load.is_some(), grpc.is_some(), idle.is_some())
+}
+
+/// A level read plainly: a class, a dash, a number below 128 in three digits at most.
+fn plain_level(text: &str) -> Option<Level> {
+    let (class, user) = text.split_once('-')?;
+    let class = Class::ALL.iter().find(|known| known.as_str() == class)?;
+    let digits = !user.is_empty() && user.len() <= 3 && user.bytes().all(|b| b.is_ascii_digit());
+    let user = digits.then(|| user.parse().ok()).flatten().filter(|user| *user < 128)?;
+    Some(Level::new(*class, user))
 }
 
 /// Puts each line's value into a field of a head of our own, and looks at it as the line does.
