@@ -222,12 +222,17 @@ impl State {
 
     /// Starts from what a snapshot holds.
     pub(crate) fn restore(&mut self, snapshot: Snapshot, now: Moment) -> Vec<Update> {
-        let mut restored = BTreeSet::new();
+        let (mut restored, mut updates) = (BTreeSet::new(), Vec::new());
         for (name, kept) in snapshot.by_cluster(FIRST_CLUSTER) {
             // What a cluster said that the file names no more is not to be heard any longer.
             let Some(teller) = self.clusters.named(&name) else { continue };
-            for news in kept.policies.iter().filter(|news| self.clusters.lead(&news.namespace) == teller) {
+            for news in &kept.policies {
+                if self.clusters.lead(&news.namespace) != teller {
+                    continue;
+                }
                 self.policies.tell(news);
+                // Services that the file names are here already, with nothing in force.
+                updates.extend(self.settle_services(&news.namespace, false));
             }
             for list in kept.lists {
                 let (known, _) = self.known(&list.service.clone());
@@ -242,7 +247,8 @@ impl State {
         }
         let Self { services, orders, .. } = self;
         let restored = services.iter_mut().filter(|(service, _)| restored.contains(*service));
-        restored.flat_map(|(_, known)| known.news(orders)).collect()
+        updates.extend(restored.flat_map(|(_, known)| known.news(orders)));
+        updates
     }
 
     /// The control plane told a change of a list.

@@ -254,12 +254,12 @@ async fn a_control_plane_that_returns_empty_takes_nothing_away() {
     assert_eq!(total(&view), Span::secs(3));
 }
 
-#[tokio::test]
-async fn a_restart_without_a_control_plane_serves_from_the_snapshot() {
+/// Stops and starts a sidecar whose file has these words too, the second time without a control plane.
+async fn restart(words: &str) {
     let (state, fake) = (folder(), Fake::start("a").await);
     fake.list("checkout", &[1, 2]);
     fake.policy(1, "3s");
-    let mut sidecar = Sidecar::start(&state, Some(fake.address), "");
+    let mut sidecar = Sidecar::start(&state, Some(fake.address), words);
     sidecar.ask("checkout");
     // A list waits for its policies for a moment only.
     sidecar.view(|view| ports(view) == [1, 2] && total(view) == Span::secs(3)).await;
@@ -267,11 +267,21 @@ async fn a_restart_without_a_control_plane_serves_from_the_snapshot() {
     assert_eq!(sidecar.handle.ended().await, Ended::Drained { forced: false });
     let address = fake.address;
     drop((sidecar, fake));
-    let mut sidecar = Sidecar::start(&state, Some(address), "");
+    let mut sidecar = Sidecar::start(&state, Some(address), words);
     let Ok(Update::Service(view)) = sidecar.updates.try_recv() else { panic!("not published at the start") };
-    assert_eq!((ports(&view), total(&view)), (vec![1, 2], Span::secs(3)));
+    assert_eq!((ports(&view), total(&view)), (vec![1, 2], Span::secs(3)), "{words}");
     let status = sidecar.handle.status().get();
     assert!(status.informed() && status.services[0].from == "snapshot", "{status:?}");
+}
+
+#[tokio::test]
+async fn a_restart_without_a_control_plane_serves_from_the_snapshot() {
+    restart("").await;
+}
+
+#[tokio::test]
+async fn policies_of_the_snapshot_hold_for_a_service_that_the_file_names() {
+    restart("services: { checkout: { listen: '127.0.0.1:7999' } }").await;
 }
 
 #[tokio::test]
