@@ -20,8 +20,8 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 const DOUBTED_FOR: Duration = Duration::from_secs(600);
 /// Demand is remembered this long, as the weight that a report's own second has.
 const FRESH: f64 = 0.3;
-/// A part may be this much above its fair one where there is room: what others' demand leaves for a moment is not lost,
-/// and parts do not follow every breath.
+/// A part may be this much above its fair one where there is room and nobody is as much below: what others' demand leaves
+/// for a moment is not lost, and parts do not follow every breath.
 const SPARE: f64 = 1.1;
 /// Everybody counts as wanting this share of the limit at least, so that who begins need not wait.
 const FLOOR: f64 = 0.002;
@@ -83,12 +83,14 @@ impl Pool {
         holder.wanted += FRESH * (wanted - holder.wanted);
         (holder.holds, holder.heard) = (holds, now);
         let all: f64 = self.holders.values().map(|holder| self.weight(holder)).sum();
-        let mine = self.holders.get(&id).map_or(0.0, |holder| self.weight(holder));
-        let fair = self.rate * mine / all;
+        let fair = |holder: &Holder| self.rate * self.weight(holder) / all;
+        let short = self.holders.values().any(|holder| holder.told * SPARE < fair(holder));
+        let spare = if short { 1.0 } else { SPARE };
+        let fair = self.holders.get(&id).map_or(0.0, fair);
         let room = (self.rate - self.out(Some(id))).max(0.0);
         // While others may hold what we do not know of, nobody gets more than it says it has.
         let most = if now < self.opens { room.min(holds) } else { room };
-        let granted = (fair * SPARE).min(most);
+        let granted = (fair * spare).min(most);
         // A crumb would make its bucket owe for seconds, also once the part has grown.
         let granted = if granted < self.rate * FLOOR { 0.0 } else { granted };
         if let Some(holder) = self.holders.get_mut(&id) {
@@ -228,6 +230,27 @@ mod tests {
             }
         }
         assert!((ask(2, 2_000.0, 333.0, 14_000) - RATE / 3.0).abs() < 40.0);
+    }
+
+    /// Who comes last gets its part although those before it hold all there is.
+    #[test]
+    fn nobody_is_left_with_the_crumbs() {
+        let mut quotas = Quotas::new(Moment::ZERO);
+        let (wanted, mut holds) = ([1_600.0, 800.0, 400.0, 100.0], [0.0; 4]);
+        for second in 10..30_u64 {
+            // The last one comes late.
+            for who in (0..4).filter(|who| *who < 3 || second >= 20) {
+                let at = Moment::from_millis(second * 1_000 + 10 * who as u64);
+                let report = report(wanted[who], holds[who]);
+                let told = quotas.report(id(who as u64), &report, (RATE, Digest::EMPTY), at).unwrap();
+                holds[who] = told.rate;
+            }
+        }
+        let all: f64 = wanted.iter().sum();
+        for (wanted, holds) in wanted.iter().zip(holds) {
+            let fair = RATE * wanted / all;
+            assert!((holds / fair - 1.0).abs() < 0.1, "{holds} of {fair}");
+        }
     }
 
     #[test]
