@@ -92,18 +92,42 @@ class Fleet:
     def __init__(self, workers=1, inbound=True, policy=None):
         self.workers, self.inbound, self.policy = workers, inbound, policy
 
+    def urls(self, place, _name):
+        """Where the sidecar of that name finds its control planes."""
+        return [f"http://127.0.0.1:{place.control}"]
+
     def config(self, place, name, text):
-        text += f'node: {name}\nstate: {place.folder / name}.state\ncontrol: {{ urls: ["http://127.0.0.1:{place.control}"] }}\n'
+        text += f'node: {name}\nstate: {place.folder / name}.state\ncontrol: {{ urls: {json.dumps(self.urls(place, name))} }}\n'
         return write(place, f"{name}.yaml", text)
+
+    def control(self, place, port, name="control"):
+        """A control plane, on that port and the next."""
+        text = f"listen: 127.0.0.1:{port}\nadmin: 127.0.0.1:{port + 1}\ndata: {place.folder / name}.data\n"
+        place.running[name] = start([BINARY, "control-plane", "--config", write(place, f"{name}.yaml", text)], place.folder / f"{name}.log", None)
+        answers(port)
+        return place.running[name]
 
     def provider(self, place, numbers):
         """The sidecar of these hosts."""
         first = numbers[0]
-        text = f'outbound: {{ listen: "off" }}\nadmin: {{ listen: 127.0.0.1:{place.inbound + 100 + first} }}\n{zone(place.scenario["hosts"][first])}apps:\n'
-        for number in numbers:
-            inbound = f"127.0.0.1:{place.inbound + number}" if self.inbound else '"off"'
-            text += f"- {{ service: app, app: 127.0.0.1:{place.hosts[number]}, inbound: {inbound}, allow_loopback: true, check_every: 500ms }}\n"
-        return start([BINARY, "sidecar", "--config", self.config(place, f"host-{first}", text)], place.folder / f"host-{first}.log", None)
+        apps = [(place.hosts[number], f"127.0.0.1:{place.inbound + number}" if self.inbound else '"off"') for number in numbers]
+        return self.beside(place, f"host-{first}", place.inbound + 100 + first, apps, zone(place.scenario["hosts"][first]))
+
+    def beside(self, place, name, admin, apps, more=""):
+        """A sidecar that registers apps by their ports, and where it takes what is for them."""
+        text = f'outbound: {{ listen: "off" }}\nadmin: {{ listen: 127.0.0.1:{admin} }}\n{more}apps:\n'
+        for port, inbound in apps:
+            text += f"- {{ service: app, app: 127.0.0.1:{port}, inbound: {inbound}, allow_loopback: true, check_every: 500ms }}\n"
+        return start([BINARY, "sidecar", "--config", self.config(place, name, text)], place.folder / f"{name}.log", None)
+
+    def caller(self, place, port):
+        """The sidecar of the callers that use that port."""
+        caller = next(caller for caller in place.scenario["callers"] if caller["port"] == port)
+        text = (f'outbound: {{ listen: "off" }}\nthreads: {self.workers}\nservices: {{ app: {{ listen: 127.0.0.1:{port} }} }}\n'
+                f"admin: {{ listen: 127.0.0.1:{port + 1} }}\n{zone(caller)}")
+        words = [BINARY, "sidecar", "--config", self.config(place, f"caller-{port}", text)]
+        place.running[port] = start(words, place.folder / f"ours-{port}.log", place.core)
+        return place.running[port]
 
     def together(self, place):
         """The hosts that are there from the start, by whose sidecar is theirs."""
@@ -116,16 +140,9 @@ class Fleet:
         return list(zones.values())
 
     def start(self, place):
-        data = place.folder / "data"
-        text = f"listen: 127.0.0.1:{place.control}\nadmin: 127.0.0.1:{place.control + 1}\ndata: {data}\n"
-        started = [start([BINARY, "control-plane", "--config", write(place, "control.yaml", text)], place.folder / "control.log", None)]
+        started = [self.control(place, place.control)]
         started += [self.provider(place, numbers) for numbers in self.together(place)]
-        for port in place.listens:
-            caller = next(caller for caller in place.scenario["callers"] if caller["port"] == port)
-            text = (f'outbound: {{ listen: "off" }}\nthreads: {self.workers}\nservices: {{ app: {{ listen: 127.0.0.1:{port} }} }}\n'
-                    f"admin: {{ listen: 127.0.0.1:{port + 1} }}\n{zone(caller)}")
-            words = [BINARY, "sidecar", "--config", self.config(place, f"caller-{port}", text)]
-            started.append(start(words, place.folder / f"ours-{port}.log", place.core))
+        started += [self.caller(place, port) for port in place.listens]
         wanted = len(place.hosts) - len(place.late)
         for port in place.listens:
             if not listed(port + 1, wanted):
@@ -152,13 +169,13 @@ def write(place, name, text):
     return path
 
 
-def listed(admin, wanted, seconds=30):
-    """Waits until the sidecar behind `admin` knows so many endpoints."""
+def listed(admin, wanted, seconds=30, state="ready"):
+    """Waits until the sidecar behind `admin` has so many endpoints in a state."""
     end = time.time() + seconds
     while time.time() < end:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=2) as answer:
-                found = re.search(r'^outrigger_endpoints\{[^}]*state="ready"\} (\d+)', answer.read().decode(), re.M)
+                found = re.search(rf'^outrigger_endpoints\{{[^}}]*state="{state}"\}} (\d+)', answer.read().decode(), re.M)
                 if found and int(found[1]) >= wanted:
                     return True
         except OSError:
@@ -197,9 +214,14 @@ class Envoy:
         return config
 
     def start(self, place):
+        return [self.caller(place, port) for port in place.listens]
+
+    def caller(self, place, port):
+        """The proxy of the callers that use that port."""
         words = ["envoy", "--concurrency", self.workers, "--log-level", "error", "--disable-hot-restart"]
-        return [start([*words, "-c", write(place, f"envoy-{port}.json", json.dumps(self.config(place, port)))],
-                      place.folder / f"envoy-{port}.log", place.core) for port in place.listens]
+        words += ["-c", write(place, f"envoy-{port}.json", json.dumps(self.config(place, port)))]
+        place.running[port] = start(words, place.folder / f"envoy-{port}.log", place.core)
+        return place.running[port]
 
 
 class HAProxy:
@@ -209,8 +231,13 @@ class HAProxy:
         self.backend, self.server, self.workers = backend, server, workers
 
     def start(self, place):
-        return [start(["haproxy", "-db", "-f", write(place, f"haproxy-{port}.cfg", self.config(place, port))],
-                      place.folder / f"haproxy-{port}.log", place.core) for port in place.listens]
+        return [self.caller(place, port) for port in place.listens]
+
+    def caller(self, place, port):
+        """The proxy of the callers that use that port."""
+        words = ["haproxy", "-db", "-f", write(place, f"haproxy-{port}.cfg", self.config(place, port))]
+        place.running[port] = start(words, place.folder / f"haproxy-{port}.log", place.core)
+        return place.running[port]
 
     def config(self, place, listen):
         lines = ["global", f" nbthread {self.workers}", " maxconn 20000", " no strict-limits", "defaults", " mode http",

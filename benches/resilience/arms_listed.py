@@ -89,7 +89,15 @@ class SlowStart(HAProxy):
 
     def join(self, place, _started, number):
         for listen in place.listens:
-            with socket.socket(socket.AF_UNIX) as door:
-                door.connect(f"{place.folder}/{listen}.sock")
-                door.sendall(f"set server app/s{number} state ready\n".encode())
-                door.recv(1024)
+            door(place, listen, f"set server app/s{number} state ready")
+
+
+def door(place, listen, order):
+    """What the HAProxy on `listen` answers to an order by its socket."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(f"{place.folder}/{listen}.sock")
+        stream.sendall(f"{order}\n".encode())
+        told = b""
+        while some := stream.recv(65536):
+            told += some
+        return told.decode()

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from arms import STARTED, TOOLS, Direct, answers, end_all, stop
@@ -35,7 +35,7 @@ PORTS = 20000
 class Place:
     """Where one run's hosts, proxy and files are."""
 
-    listens: list  # each proxy's port; the one above it is its admin face
+    listens: list  # the port of each proxy that is there from the start; the one above it is its admin face
     hosts: list
     late: list  # the places of hosts that join later
     inbound: int  # where hosts' own sidecars listen, from this port on
@@ -43,6 +43,7 @@ class Place:
     folder: Path
     core: str
     scenario: dict
+    running: dict = field(default_factory=dict)  # the process of each proxy, by its port, and what else an arm must find again
 
 
 def placed(scenario, seed, hosts, listens):
@@ -77,7 +78,7 @@ def measure(row, arm, seed, number, folder):
     ports = list(range(base, base + len(scenario["hosts"])))
     late = [n for n, host in enumerate(scenario["hosts"]) if host.get("joins_ms")]
     scenario = placed(scenario, seed, ports, base + 80)
-    listens = sorted({caller["port"] for caller in scenario["callers"]})
+    listens = sorted({caller["port"] for caller in scenario["callers"] if not caller.get("from_ms")})
     if isinstance(arm, Direct):
         scenario, late = arm.instead(scenario), []
     folder = folder / str(number)

@@ -35,6 +35,7 @@ class Row:
     providers: bool = False  # measured also with sidecars before the hosts
     listed: bool = False  # needs a control plane, because the list changes
     simulated: bool = True  # told to the simulator too
+    ours: Callable = None  # how ours stands with so many workers, where neither way below is meant
     deeds: list = field(default_factory=list)  # (seconds, verb, words...): what is done to an arm meanwhile, `arm.verb(place, started, words...)`
 
     def measures(self):
@@ -48,9 +49,10 @@ class Row:
         return hosts[0]["work_ms"] if steady else None
 
     def arms(self, workers):
-        own = {f"ours ×{n}": Fleet(n, inbound=False, policy=self.policy) if self.listed else Ours(n, self.policy) for n in workers}
+        usual = lambda n: Fleet(n, inbound=False, policy=self.policy) if self.listed else Ours(n, self.policy)
+        own = {f"ours ×{n}": (self.ours or usual)(n) for n in workers}
         ways = {f"ours ⇄ ×{n}": Fleet(n, policy=self.policy) for n in workers if self.providers}
-        floor = {"direct": Direct()} if self.work() else {}
+        floor = {"direct": Direct()} if self.work() and self.simulated else {}
         return {**own, **ways, **self.peers, **floor}
 
 

@@ -33,7 +33,7 @@ pub struct Line {
     late: RefCell<Vec<u64>>,
 }
 
-/// Opens the connections of every caller.
+/// Opens the connections of every caller that sends from the start.
 ///
 /// # Errors
 /// The proxy's port cannot be reached.
@@ -95,7 +95,9 @@ impl Line {
             one_try: scenario.waits(usize::from(number), Duration::ZERO),
             late: RefCell::default(),
         };
-        for _ in 0..CONNECTIONS {
+        // Whose sidecar comes later has nobody to connect to yet.
+        let first = if caller.from_ms == 0 { CONNECTIONS } else { 0 };
+        for _ in 0..first {
             let stream = line.dial().await?;
             line.idle.borrow_mut().push_back(stream);
         }

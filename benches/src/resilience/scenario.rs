@@ -31,6 +31,19 @@ pub struct Scenario {
     /// Simulated only: sidecars stand before the hosts and say how much is in flight there.
     #[serde(default)]
     pub reports: bool,
+    /// Simulated only: who serves by the control plane's word, in the order of time; all that have joined, without.
+    #[serde(default)]
+    pub pushes: Vec<Push>,
+}
+
+/// The control plane says who serves, true or not; nobody said that the others left.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// When.
+    pub at_ms: u64,
+    /// Whom it lists.
+    pub hosts: Vec<usize>,
 }
 
 /// A host: slots that work side by side, and a queue before them.
@@ -162,6 +175,14 @@ impl Scenario {
             }
         }
         ports
+    }
+
+    /// Whom the control plane lists `at` after the first request.
+    pub fn listed(&self, at: Duration) -> impl Iterator<Item = &Host> {
+        let past = move |millis: u64| Duration::from_millis(millis) <= at;
+        let said = self.pushes.iter().rfind(|push| past(push.at_ms));
+        let all = self.hosts.iter().enumerate().filter(move |(_, host)| past(host.joins_ms));
+        all.filter(move |(place, _)| said.is_none_or(|push| push.hosts.contains(place))).map(|(_, host)| host)
     }
 
     /// Between which moments `caller` sends.

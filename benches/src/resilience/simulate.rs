@@ -79,7 +79,7 @@ enum Event {
     Probed { sidecar: usize, host: usize, said: Said },
     /// A host's mood changes.
     Turn { host: usize },
-    /// Hosts join the list.
+    /// The list is another one.
     List,
 }
 
@@ -158,6 +158,9 @@ impl<'a> World<'a> {
                 world.at(BEGIN + Duration::from_millis(about.joins_ms), Event::List);
             }
         }
+        for push in &scenario.pushes {
+            world.at(BEGIN + Duration::from_millis(push.at_ms), Event::List);
+        }
         for caller in 0..scenario.callers.len() {
             world.arrival(caller, BEGIN + scenario.span(caller).start);
         }
@@ -234,12 +237,11 @@ impl<'a> World<'a> {
 
     fn listed(&mut self) {
         let (passed, now) = (self.passed(), self.moment());
-        let here = self.scenario.hosts.iter().filter(|host| Duration::from_millis(host.joins_ms) <= passed);
         let instance = |host: &Host| {
             let instance = Instance::at(self.sidecars[0].service(), ([127, 0, 0, 1], host.port).into());
             Instance { sidecar: self.scenario.reports, zone: host.zone.clone(), ..instance }
         };
-        let instances: Vec<Instance> = here.map(instance).collect();
+        let instances: Vec<Instance> = self.scenario.listed(passed).map(instance).collect();
         for sidecar in &mut self.sidecars {
             sidecar.list(instances.clone(), now);
         }
