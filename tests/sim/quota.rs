@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use api::config::ControlPlaneConfig;
 use api::message::{Beat, OpenSession};
-use api::policy::{Limit, LimitRule, LimitScope, Policy};
+use api::policy::{Limit, LimitRule, LimitScope, Mode, Policy};
 use api::quota::QuotaReport;
 use api::{Digest, Moment, Namespace};
 use control_core::{ControlCore, Loaded};
@@ -161,6 +161,7 @@ fn talk(host: &mut Host, n: usize, core: Option<&mut ControlCore>, now: u64) {
     let report = QuotaReport {
         service: "s".parse().expect("a name"),
         limit: "all".parse().expect("a name"),
+        mode: Mode::Enforce,
         wanted: host.asked as f64 * 1_000.0 / REPORT as f64,
         holds: host.grant.rate(),
     };

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::name::{Label, ServiceKey};
+use crate::policy::Mode;
 use crate::unit::Span;
 
 /// What one sidecar says of one limit.
@@ -20,6 +21,9 @@ pub struct QuotaReport {
     pub service: ServiceKey,
     /// Its name.
     pub limit: Label,
+    /// Whether it acts, or is only counted: parts of both are shared out apart.
+    #[serde(default, skip_serializing_if = "Mode::acts")]
+    pub mode: Mode,
     /// Requests that came since the last report, allowed or not, per second.
     pub wanted: f64,
     /// What it allows now, per second.
@@ -34,6 +38,9 @@ pub struct QuotaGrant {
     pub service: ServiceKey,
     /// Its name.
     pub limit: Label,
+    /// Whether it acts, or is only counted: parts of both are shared out apart.
+    #[serde(default, skip_serializing_if = "Mode::acts")]
+    pub mode: Mode,
     /// Requests per second from now on.
     pub rate: f64,
 }
@@ -46,6 +53,9 @@ pub struct QuotaView {
     pub service: ServiceKey,
     /// Its name.
     pub limit: Label,
+    /// Whether it acts, or is only counted: parts of both are shared out apart.
+    #[serde(default, skip_serializing_if = "Mode::acts")]
+    pub mode: Mode,
     /// What the policy allows all together, per second.
     pub rate: f64,
     /// What sidecars would like to send, per second.

@@ -22,7 +22,9 @@ pub struct ShadowReport {
     /// Requests they were held against.
     pub requests: u64,
     /// How many of them each leaf would have refused or cut: `limits.NAME`, `concurrency.per_service`,
-    /// `concurrency.bulkheads.NAME`, `timeout.total`.
+    /// `concurrency.bulkheads.NAME`, `route_breaker`, `timeout.total`; tried again or not: `retry.again`,
+    /// `retry.not_again`; had on another route: `routes.NAME`; or at another endpoint: `health.elsewhere`, and beside that
+    /// how often an endpoint would have been left out: `health.ejected`.
     pub would: BTreeMap<String, u64>,
 }
 

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::policy::Mode;
 use api::quota::{QuotaGrant, QuotaReport, QuotaView};
 use api::{Digest, Label, Moment, ServiceKey, Span};
 
@@ -28,8 +29,13 @@ const FLOOR: f64 = 0.002;
 /// Limits at most; each costs its holders' memory.
 const POOLS_MAX: usize = 10_000;
 
-/// A limit: its service and name.
-pub(crate) type PoolKey = (ServiceKey, Label);
+/// A limit: its service, its name, and whether it acts.
+pub(crate) type PoolKey = (ServiceKey, Label, Mode);
+
+/// The limit that is reported on.
+pub(crate) fn pool_of(report: &QuotaReport) -> PoolKey {
+    (report.service.clone(), report.limit.clone(), report.mode)
+}
 
 #[derive(Clone, Debug)]
 struct Holder {
@@ -127,7 +133,7 @@ impl Quotas {
         (rate, digest): (f64, Digest),
         now: Moment,
     ) -> Option<QuotaGrant> {
-        let key = (report.service.clone(), report.limit.clone());
+        let key = pool_of(report);
         if self.pools.len() >= POOLS_MAX && !self.pools.contains_key(&key) {
             return None;
         }
@@ -136,7 +142,8 @@ impl Quotas {
         let pool = self.pools.entry(key).or_insert(Pool { rate, from: digest, opens, holders, doubts });
         (pool.rate, pool.from) = (rate, digest);
         let rate = pool.report(id, report, now);
-        Some(QuotaGrant { service: report.service.clone(), limit: report.limit.clone(), rate })
+        let (service, limit, mode) = pool_of(report);
+        Some(QuotaGrant { service, limit, mode, rate })
     }
 
     /// The session `id` is over by its own word: what it held is free at once.
@@ -147,12 +154,13 @@ impl Quotas {
 
     /// Every limit, as of `now`.
     pub(crate) fn views(&self, now: Moment) -> Vec<QuotaView> {
-        let view = |((service, limit), pool): (&PoolKey, &Pool)| {
+        let view = |((service, limit, mode), pool): (&PoolKey, &Pool)| {
             let mut pool = pool.clone();
             pool.tick(now);
             QuotaView {
                 service: service.clone(),
                 limit: limit.clone(),
+                mode: *mode,
                 rate: pool.rate,
                 wanted: pool.holders.values().map(|holder| holder.wanted).sum(),
                 granted: pool.out(None),
@@ -179,7 +187,8 @@ mod tests {
     }
 
     fn report(wanted: f64, holds: f64) -> QuotaReport {
-        QuotaReport { service: "s".parse().unwrap(), limit: "l".parse().unwrap(), wanted, holds }
+        let (service, limit) = ("s".parse().unwrap(), "l".parse().unwrap());
+        QuotaReport { service, limit, mode: Mode::Enforce, wanted, holds }
     }
 
     proptest! {

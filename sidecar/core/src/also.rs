@@ -66,6 +66,9 @@ pub fn begin(
     if !yes {
         return None;
     }
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.tell_beside(now);
+    }
     let Verdict::Now(mut second) = choose(call, scratch, now, dice) else { return None };
     if let Some(note) = scratch.last_attempt() {
         note.how = How::Beside;

@@ -17,6 +17,7 @@ use crate::knee::Sample;
 use crate::limit::Admission;
 use crate::scratch::{How, Why};
 use crate::service::ServiceCell;
+use crate::shadow::Kept;
 use crate::stay::Stay;
 
 /// An attempt.
@@ -42,6 +43,8 @@ pub struct Attempt {
     /// The gRPC status that those said.
     pub(crate) said: Option<u8>,
     places: Places,
+    /// What it would hold, and how machines in shadow take it.
+    pub(crate) in_shadow: Kept,
     stay: Stay,
 }
 
@@ -62,7 +65,7 @@ impl Attempt {
         let base = admission.base();
         let stay = Stay::begin(&endpoint.cell, base.concurrency.per_endpoint, now).ok_or(Why::Full)?;
         let labels = &admission.route().terms().of_endpoints;
-        let places = bulkhead::enter_at(labels, &endpoint.instance).ok_or(Why::BulkheadFull)?;
+        let places = bulkhead::enter_at(labels, &endpoint.instance).map_err(|_| Why::BulkheadFull)?;
         let limit = admission.route().plan().per_endpoint.as_ref();
         if limit.is_some_and(|limit| !limit.take(&endpoint.cell, now, admission.cost())) {
             return Err(Why::Limited);
@@ -93,6 +96,7 @@ impl Attempt {
             later: None,
             said: None,
             places,
+            in_shadow: admission.shadow().map(|shadow| shadow.begin(endpoint, now)).unwrap_or_default(),
             stay,
         })
     }

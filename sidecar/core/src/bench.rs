@@ -42,6 +42,11 @@ pub(crate) fn exchange(idempotent: bool) -> Exchange {
     }
 }
 
+fn document(name: &str, words: &str) -> Policy {
+    let text = format!("name: {name}\nmatch: {{ service: checkout }}\n{words}");
+    yaml::read_one::<Policy>(&text).unwrap()
+}
+
 /// A service with its endpoints under one policy; time and dice go on by themselves.
 pub(crate) struct Bench {
     pub(crate) plan: Arc<ServicePlan>,
@@ -63,9 +68,19 @@ impl Bench {
         )
     }
 
+    /// With `shadow` beside the policy.
+    pub(crate) fn beside(endpoints: u16, policy: &str, shadow: Option<&str>) -> Self {
+        let mut bench = Self::new(endpoints, policy);
+        let documents = [document("a", policy)];
+        let shadow = shadow.map(|words| document("b", &format!("mode: shadow\n{words}")));
+        let set = PolicySet::new(documents.into_iter().chain(shadow)).unwrap();
+        let cell = bench.plan.cell.clone();
+        bench.plan = Arc::new(ServicePlan::compile(&service(), &set.settle(&service()), cell, None));
+        bench
+    }
+
     pub(crate) fn of(instances: Vec<Instance>, policy: &str) -> Self {
-        let text = format!("name: a\nmatch: {{ service: checkout }}\n{policy}");
-        let set = PolicySet::new([yaml::read_one::<Policy>(&text).unwrap()]).unwrap();
+        let set = PolicySet::new([document("a", policy)]).unwrap();
         let plan = ServicePlan::compile(&service(), &set.settle(&service()), ServiceCell::shared(), None);
         let mut directory = Directory::new(service(), Vec::new());
         directory.want(plan.wants());

@@ -91,14 +91,32 @@ impl Budget {
 
     /// May one more resend be made? A yes is counted.
     pub fn ask(&self, now: Moment, retry: &Retry) -> bool {
+        self.ask_within(now, retry, self.throttle(now))
+    }
+
+    /// The same where this is what the attempts' success leaves of it.
+    pub fn ask_within(&self, now: Moment, retry: &Retry, throttle: f32) -> bool {
         // Counted first and judged second: of workers that ask at the same time each sees the others.
-        self.ledger.tell(now, SLICE, Counts { good: 0, bad: 1 });
-        let within = |balance: Balance| balance.spent <= balance.allowed;
-        let yes = within(self.balance(now, retry)) && within(self.over(now, SHORT, retry));
+        self.tell_spent(now);
+        let within = |slices| {
+            let balance = self.over(now, slices, retry, throttle);
+            balance.spent <= balance.allowed
+        };
+        let yes = within(SLICES) && within(SHORT);
         if !yes {
             self.ledger.take_back_bad(now, SLICE);
         }
         yes
+    }
+
+    /// One more resend was made.
+    pub fn tell_spent(&self, now: Moment) {
+        self.ledger.tell(now, SLICE, Counts { good: 0, bad: 1 });
+    }
+
+    /// What the attempts' success leaves of it.
+    pub fn throttle(&self, now: Moment) -> f32 {
+        throttle(self.attempts.ask(now, SLICE))
     }
 
     /// May one more hedge be made? It must be within its own `share` of the requests of the last 5 s as well. A yes
@@ -115,14 +133,13 @@ impl Budget {
 
     /// Where the ledger stands.
     pub fn balance(&self, now: Moment, retry: &Retry) -> Balance {
-        self.over(now, SLICES, retry)
+        self.over(now, SLICES, retry, self.throttle(now))
     }
 
-    fn over(&self, now: Moment, slices: usize, retry: &Retry) -> Balance {
+    fn over(&self, now: Moment, slices: usize, retry: &Retry, throttle: f32) -> Balance {
         let requests = self.ledger.last(now, SLICE, slices).good;
         // The slice in which the window begins counts whole.
         let spent = self.ledger.last(now, SLICE, slices + 1).bad;
-        let throttle = throttle(self.attempts.ask(now, SLICE));
         Balance { spent, allowed: allowance(requests, slices, retry, throttle) }
     }
 

@@ -243,9 +243,10 @@ pub(crate) fn enter_all<'b, 'h>(
     bulkheads.iter().map(enter).collect()
 }
 
-/// A place of each for an attempt at `instance`, or nothing of any.
-pub(crate) fn enter_at(bulkheads: &[Bulkhead], instance: &Instance) -> Option<Places> {
-    bulkheads.iter().map(|bulkhead| bulkhead.enter(bulkhead.key_of(instance)).ok()).collect()
+/// A place of each for an attempt at `instance`, or nothing of any: then the one that is full.
+pub(crate) fn enter_at<'b>(bulkheads: &'b [Bulkhead], instance: &Instance) -> Result<Places, &'b Bulkhead> {
+    let enter = |bulkhead: &'b Bulkhead| bulkhead.enter(bulkhead.key_of(instance)).map_err(|_| bulkhead);
+    bulkheads.iter().map(enter).collect()
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! What is learned of an endpoint lives in its cell, one per host process, and survives every change of the
 //! list that keeps the endpoint.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::policy::Cap;
@@ -21,6 +21,7 @@ use crate::knee::{Knee, Sample};
 use crate::parts::{Parts, Standing, Wants};
 use crate::rate::Level;
 use crate::report::Report;
+use crate::shadow::Ill;
 use crate::told::Told;
 use crate::turn::Turn;
 use crate::window::Window;
@@ -75,6 +76,8 @@ pub struct EndpointCell {
     /// How many requests it works on at a time, as found.
     pub knee: Knee,
     abandoned: Abandoned,
+    /// Whether traffic would find it ill by what is in shadow.
+    ill: OnceLock<Box<Ill>>,
     /// What became of the attempts at it.
     pub fates: Fates,
 }
@@ -83,6 +86,13 @@ impl EndpointCell {
     /// A cell of which nothing is known.
     pub fn shared() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// Whether traffic would find it ill under the words that are named so.
+    pub(crate) fn ill(&self, words: u64) -> &Ill {
+        let ill = self.ill.get_or_init(Box::default);
+        ill.under(words);
+        ill
     }
 
     /// It joins a set that is warm already: it takes its share slowly.

@@ -207,6 +207,23 @@ impl Health {
         })
     }
 
+    /// Somebody is about to be sent to it although it is out. When its trial is due that is the trial: it is out for longer
+    /// unless it [is taken back](Self::take_back) by it. Returns whether it is.
+    pub(crate) fn tried(&self, now: Moment, settings: &Settings) -> bool {
+        self.change(|condition| match condition {
+            Condition::Ejected { until, times, hard } if until <= now => {
+                Some(out(times.saturating_add(1), hard, now, settings, 0))
+            }
+            _ => None,
+        })
+    }
+
+    /// Nothing is known any more.
+    pub(crate) fn forget(&self) {
+        self.word.store(0, Relaxed);
+        self.in_a_row.store(0, Relaxed);
+    }
+
     /// Claims the trial request of `cell` when it is due; at most one is out at a time.
     pub fn claim_trial(cell: &Arc<EndpointCell>, now: Moment) -> Option<TrialPermit> {
         let claimed = cell.health.change(|condition| match condition {

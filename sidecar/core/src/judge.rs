@@ -199,6 +199,9 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
         (End::Cut, _) => {
             attempt.judged = true;
             attempt.endpoint().cell.health.tell_not_good(attempt.run);
+            if let Some(shadow) = call.admission.shadow() {
+                shadow.cut(attempt);
+            }
             route_breaker::tell(call, Judged::Bad { failing: Failing::Cut, hard: false }, now);
             suspect::bad(call, attempt, (Failing::Cut, false), now, dice)
         }
@@ -264,6 +267,9 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
         return suspect::no_proof(call, attempt, now, dice);
     }
     service.tell_attempt(now, true);
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.good(attempt, now);
+    }
     tell_guard(call, attempt, Fact::Good(took.unwrap_or_default()), now);
     let mut effects = Effects::default();
     let trial = attempt.trial.take();

@@ -20,7 +20,7 @@ use crate::route::Route;
 use crate::route_breaker::{self, Met};
 use crate::scratch::Scratch;
 use crate::service::ServiceCell;
-use crate::shadow::ShadowPlace;
+use crate::shadow::{InShadow, ShadowPlace};
 use crate::{orders, told};
 
 /// Leave to send a request to its service; its place in flight goes back when this is dropped.
@@ -30,12 +30,12 @@ pub struct Admission {
     deadline: Deadline,
     cost: u32,
     turn: Option<Moment>,
-    met: RefCell<Met>,
+    pub(crate) met: RefCell<Met>,
     places: Places,
     /// Its place among those that the guard lets in, until the head of its answer.
     pub(crate) awaited: RefCell<Option<Held<Guard>>>,
     _in_flight: Held<ServiceCell>,
-    _shadow: Option<ShadowPlace>,
+    shadow: Option<Box<ShadowPlace>>,
 }
 
 impl Admission {
@@ -54,14 +54,9 @@ impl Admission {
         self.route.plan().base()
     }
 
-    /// The request is about to be sent: its route's breaker has the last word, once.
-    pub(crate) fn enter(&self, now: Moment) -> Result<(), Refusal> {
-        self.met.borrow_mut().enter(&self.route, now)
-    }
-
-    /// The request ended, `took` after it arrived.
-    pub(crate) fn tell(&self, failed: bool, took: Duration, now: Moment) {
-        self.met.borrow_mut().tell(&self.route, failed, took, now);
+    /// What would have become of it under policies in shadow, as far as they would not have refused it.
+    pub(crate) fn shadow(&self) -> Option<InShadow<'_>> {
+        Some(self.shadow.as_ref()?.of(self.route.shadow()?))
     }
 
     /// What it costs of each limit.
@@ -118,7 +113,8 @@ pub fn limit<'h>(
     scratch.patience.over();
     let (cost, mut turn) = (settings.cost.of(&header), None);
     let asker = || Asker { exchange, cost, patience: deadline.remaining(now), now };
-    let shadow = route.shadow().and_then(|shadow| shadow.ask(route.index(), asker(), &header));
+    let shadow = route.shadow().and_then(|shadow| shadow.ask(route.in_shadow(), asker(), &header));
+    let shadow = shadow.map(Box::new);
     if !terms.limits.is_empty() {
         match asker().take_all(&terms.limits, header) {
             Ok(at) => turn = at,
@@ -135,7 +131,7 @@ pub fn limit<'h>(
         places,
         awaited: RefCell::new(awaited),
         _in_flight: in_flight,
-        _shadow: shadow,
+        shadow,
     })
 }
 

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use api::policy::{
-    Cap, HashKey, Limit, LimitKey, Matching, RouteSettings, ServiceSettings, Settings, Stop, StrategyKind,
+    Cap, HashKey, Limit, LimitKey, Matching, Mode, RouteSettings, ServiceSettings, Settings, Stop,
+    StrategyKind,
 };
 use api::schema::Switch;
 use api::traffic::Traffic;
@@ -126,9 +127,8 @@ impl ServicePlan {
             let mut limits = rest.settings.limits.iter();
             Some(EndpointLimit::new(limits.find(|limit| limit.key == LimitKey::Endpoint)?))
         });
-        let names: Vec<Option<Label>> = routes.iter().map(|route| route.name.clone()).collect();
         let shadow = settings.shadow.as_ref().map(|shadow| {
-            ShadowPlan::compile(shadow, &names, before.and_then(|before| before.shadow.as_ref()))
+            ShadowPlan::compile(shadow, routes.len(), before.and_then(|before| before.shadow.as_ref()))
         });
         Self { service: service.clone(), cell, needs_peer, shadow, routes, per_endpoint }
     }
@@ -161,9 +161,11 @@ impl ServicePlan {
         })
     }
 
-    /// The limits of which this host spends a part, each once.
-    pub fn fleet_limits(&self) -> Vec<Arc<LimitWords>> {
-        self.each_limit().into_iter().filter(|limit| limit.is_fleets()).collect()
+    /// The limits of which this host has a part, each once, with whether they act.
+    pub fn fleet_limits(&self) -> Vec<(Mode, Arc<LimitWords>)> {
+        let own = self.each_limit().into_iter().filter(|limit| limit.is_fleets());
+        let shadows = self.shadow.iter().flat_map(ShadowPlan::fleet_limits);
+        own.map(|limit| (Mode::Enforce, limit)).chain(shadows.map(|limit| (Mode::Shadow, limit))).collect()
     }
 
     /// Every limit, each once.

@@ -12,6 +12,7 @@ use api::{Moment, Reason};
 use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::endpoint::Endpoint;
+use crate::guard::Guard;
 use crate::judge;
 use crate::outcome::{Answer, Body, FaultKind, Outcome, Pushback, Sent};
 use crate::scratch::{How, Scratch, Then};
@@ -64,16 +65,22 @@ pub(crate) fn decide(
         return Then::AgainFree;
     }
     // A trial request was our deed: that it failed costs its caller nothing while it may be sent elsewhere.
-    let ours = attempt.how() == How::Trial;
-    if failfast || (scratch.counted() >= settings.retry.attempts && !ours) {
-        return Then::NoAttemptLeft;
+    let (ours, tried) = (attempt.how() == How::Trial, scratch.counted());
+    let left = tried < settings.retry.attempts || ours;
+    let calm = call.admission.guard().is_none_or(Guard::is_calm);
+    let then = if failfast || !left {
+        Then::NoAttemptLeft
+    } else if !calm {
+        Then::Guarded
+    } else {
+        let yes = budget.ask(now, &settings.retry);
+        scratch.balance = Some(budget.balance(now, &settings.retry));
+        if yes { Then::Again } else { Then::NoBudget }
+    };
+    if let Some(shadow) = call.admission.shadow().filter(|_| calm && !failfast) {
+        shadow.tell_retry((tried, ours), then == Then::Again, budget.throttle(now), now);
     }
-    if call.admission.guard().is_some_and(|guard| !guard.is_calm()) {
-        return Then::Guarded;
-    }
-    let yes = budget.ask(now, &settings.retry);
-    scratch.balance = Some(budget.balance(now, &settings.retry));
-    if yes { Then::Again } else { Then::NoBudget }
+    then
 }
 
 fn safety(call: &Call<'_>, attempt: &Attempt, outcome: &Outcome) -> Resend {

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use api::Label;
-use api::policy::{Breaker, Settings, Stop, Subset};
+use api::policy::{Breaker, Matching, Settings, Stop, Subset};
 use api::schema::Switch;
 
 use crate::exchange::Exchange;
 use crate::hash;
 use crate::latency::Latencies;
 use crate::parts::{self, Asked};
-use crate::plan::{RoutePlan, ServicePlan, Terms};
+use crate::plan::{ServicePlan, Terms};
 use crate::route_breaker::RouteBreaker;
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlan;
@@ -26,6 +26,8 @@ pub struct Route {
     caller: Option<usize>,
     key: Option<u64>,
     asked: Asked,
+    /// Where it stands in what policies in shadow would do.
+    in_shadow: usize,
 }
 
 /// Finds the route of `exchange`; the first that matches is taken. `target` is its path, with its query
@@ -41,11 +43,12 @@ pub fn route<'h>(
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    let matches = |route: &RoutePlan| route.matching.matches(method, path, &exchange.caller, &header);
+    let matches = |matching: &Matching| matching.matches(method, path, &exchange.caller, &header);
     let last = plan.routes.len().saturating_sub(1);
-    let at = plan.routes.iter().position(matches).unwrap_or(last);
+    let at = plan.routes.iter().position(|route| matches(&route.matching)).unwrap_or(last);
+    let in_shadow = plan.shadow.as_ref().map_or(at, |shadow| shadow.place(at, matches));
     let caller = plan.routes[at].position(&exchange.caller);
-    let mut route = Route { plan: plan.clone(), at, caller, key: None, asked: Asked::default() };
+    let mut route = Route { plan: plan.clone(), at, caller, key: None, asked: Asked::default(), in_shadow };
     let balance = &route.settings().balance;
     let asks = |subset: &Subset| parts::wanted(subset, balance.outside, exchange.id, &header);
     let asked = if let Switch::On(subset) = &balance.subset { asks(subset) } else { Asked::default() };
@@ -116,6 +119,11 @@ impl Route {
     /// What policies in shadow would do to its service's requests; `None` where there are none.
     pub fn shadow(&self) -> Option<&ShadowPlan> {
         self.plan.shadow.as_ref()
+    }
+
+    /// Where it stands in those.
+    pub fn in_shadow(&self) -> usize {
+        self.in_shadow
     }
 
     /// What is counted of the service.

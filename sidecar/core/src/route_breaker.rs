@@ -13,6 +13,7 @@ use api::{Moment, Reason};
 use crate::breaker::{Breaker, Breaks, Ending, Pass, Permit, State};
 use crate::choose::Call;
 use crate::judge::Judged;
+use crate::limit::Admission;
 use crate::refusal::Refusal;
 use crate::route::Route;
 
@@ -39,20 +40,27 @@ pub(crate) enum Met {
 }
 
 impl Met {
-    /// The request is about to be sent.
-    pub(crate) fn enter(&mut self, route: &Route, now: Moment) -> Result<(), Refusal> {
-        let (Some((breaker, settings)), Self::NotYet) = (route.breaker(), &*self) else { return Ok(()) };
+    /// The request is about to be sent, past this breaker with what that runs on, where there is one. Returns whether it
+    /// may.
+    pub(crate) fn enter(&mut self, breaker: Option<(&Arc<RouteBreaker>, &Settings)>, now: Moment) -> bool {
+        let (Some((breaker, settings)), Self::NotYet) = (breaker, &*self) else { return true };
         *self = match Breaker::ask(breaker, now, settings) {
             Pass::Free => Self::Freely,
             Pass::Trial(permit) => Self::Trial(permit),
-            Pass::No => return Err(refusal(route, breaker, now)),
+            Pass::No => return false,
         };
-        Ok(())
+        true
     }
 
     /// It ended so after `took`.
-    pub(crate) fn tell(&mut self, route: &Route, failed: bool, took: Duration, now: Moment) {
-        let Some((breaker, settings)) = route.breaker() else { return };
+    pub(crate) fn tell(
+        &mut self,
+        breaker: Option<(&Arc<RouteBreaker>, &Settings)>,
+        failed: bool,
+        took: Duration,
+        now: Moment,
+    ) {
+        let Some((breaker, settings)) = breaker else { return };
         let ending = Ending::of(failed, took, settings);
         match std::mem::replace(self, Self::Told) {
             Self::Trial(permit) => permit.ended(ending, now, settings),
@@ -61,12 +69,34 @@ impl Met {
     }
 }
 
+impl Admission {
+    /// The request is about to be sent: its route's breaker has the last word, once.
+    pub(crate) fn enter(&self, now: Moment) -> Result<(), Refusal> {
+        let breaker = self.route().breaker();
+        if !self.met.borrow_mut().enter(breaker, now)
+            && let Some((breaker, _)) = breaker
+        {
+            return Err(refusal(self.route(), breaker, now));
+        }
+        if let Some(shadow) = self.shadow() {
+            shadow.enter(now);
+        }
+        Ok(())
+    }
+
+    /// The request ended, `took` after it arrived.
+    pub(crate) fn tell(&self, failed: bool, took: Duration, now: Moment) {
+        self.met.borrow_mut().tell(self.route().breaker(), failed, took, now);
+        if let Some(shadow) = self.shadow() {
+            shadow.tell(failed, took, now);
+        }
+    }
+}
+
 /// Why a request goes no further, where the breaker would not let it pass; takes nothing.
 pub(crate) fn look(route: &Route, now: Moment) -> Result<(), Refusal> {
     match route.breaker() {
-        Some((breaker, settings)) if !breaker.0.would_pass(now, settings) => {
-            Err(refusal(route, breaker, now))
-        }
+        Some((breaker, settings)) if !breaker.would_pass(now, settings) => Err(refusal(route, breaker, now)),
         _ => Ok(()),
     }
 }
@@ -82,6 +112,7 @@ pub(crate) fn tell(call: &Call<'_>, judged: Judged, now: Moment) {
     call.admission.tell(failed, now.since(call.exchange.arrived), now);
 }
 
+/// Why a request goes no further that it does not let pass.
 fn refusal(route: &Route, breaker: &Arc<RouteBreaker>, now: Moment) -> Refusal {
     let name = route.name().map_or("default", api::Label::as_str);
     let refusal = Refusal::of(Reason::BreakerOpen);
@@ -95,6 +126,11 @@ fn refusal(route: &Route, breaker: &Arc<RouteBreaker>, now: Moment) -> Refusal {
 }
 
 impl RouteBreaker {
+    /// Whether a request would pass; takes no permit.
+    pub(crate) fn would_pass(&self, now: Moment, settings: &Settings) -> bool {
+        self.0.would_pass(now, settings)
+    }
+
     /// It is closed, open or half-open.
     pub fn state(&self) -> State {
         self.0.state()

@@ -1,46 +1,71 @@
 //! Policies in shadow: the same requests, no effect, counted.
 //!
-//! Held against each request that the service had room for, whatever its limits say: what it would have been refused by,
-//! and whether its answer's head came later than would have been waited for. A service without such a policy has none of
-//! this, and its requests look at one empty place.
+//! Held against each request that the service had room for, whatever its limits say: which route it would be on, what it
+//! would have been refused by, whether it would have gone to its endpoint or been tried again, and whether its answer came later than would
+//! have been waited for. A service without such a policy has none of this, and its requests look at one empty place.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::policy::{LimitKey, ShadowSettings, Shadowed};
-use api::shadow::ShadowReport;
-use api::{Caller, Digest, Label, ServiceKey};
+use api::policy::{Health, Matching, ShadowRoute, ShadowSettings};
+use api::{Caller, Digest, Label};
 
-use crate::bulkhead::{self, Bulkhead, Places};
+use crate::budget::Budget;
+use crate::bulkhead;
 use crate::flight::{Counted, Gauge, Held};
+use crate::keyed;
 use crate::limits::{Asker, LimitWords};
+
+mod ill;
+mod kept;
+mod place;
+mod report;
+mod terms;
+
+pub(crate) use ill::Ill;
+pub(crate) use kept::Kept;
+pub(crate) use place::{InShadow, ShadowPlace};
+use terms::{Terms, Watched};
 
 /// What the documents in shadow would do for one service.
 #[derive(Debug)]
 pub struct ShadowPlan {
     words: Digest,
-    /// For each route of the plan: for everyone, and for callers by name.
-    routes: Vec<(Terms, Vec<(Label, Terms)>)>,
+    /// What the routes would match, where they are not those in force.
+    routing: Vec<Matching>,
+    /// How many routes are in force.
+    width: usize,
+    routes: Vec<Way>,
+    /// When endpoints would be left out, where that would be otherwise.
+    health: Option<Health>,
+    /// The words in short: what endpoints' machines were told under others they forget.
+    id: u64,
     counts: Arc<Counts>,
 }
 
+/// What would hold for requests on one route.
 #[derive(Debug)]
-struct Terms {
-    limits: Vec<Arc<LimitWords>>,
-    per_service: Option<u32>,
-    bulkheads: Vec<Bulkhead>,
-    total: Option<Duration>,
+struct Way {
+    everyone: Terms,
+    /// For callers with words of their own, by name.
+    callers: Vec<(Label, Terms)>,
+    name: Option<Label>,
+    /// How many requests would have been on this route and were on another one.
+    moved: Option<Arc<AtomicU64>>,
 }
 
 /// What was counted, whatever the limits counted themselves.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     in_flight: Gauge,
+    budget: Budget,
     requests: AtomicU64,
     full: AtomicU64,
     late: AtomicU64,
+    again: AtomicU64,
+    not_again: AtomicU64,
+    ill: ill::Tallied,
 }
 
 impl Counted for Counts {
@@ -49,62 +74,66 @@ impl Counted for Counts {
     }
 }
 
-/// The places that the request would have in flight, were this in force.
-#[derive(Debug)]
-pub struct ShadowPlace {
-    _service: Held<Counts>,
-    _bulkheads: Places,
-}
-
 impl ShadowPlan {
-    /// Compiles `settings` for routes of these `names`. The same words go on counting where they were in `before`.
-    pub(crate) fn compile(settings: &ShadowSettings, names: &[Option<Label>], before: Option<&Self>) -> Self {
+    /// Compiles `settings`, which were held against so many routes in force. The same words go on counting where they
+    /// were in `before`.
+    pub(crate) fn compile(settings: &ShadowSettings, width: usize, before: Option<&Self>) -> Self {
         let before = before.filter(|before| before.words == settings.words);
-        let mut known: Vec<Arc<LimitWords>> = before.into_iter().flat_map(Self::limits).cloned().collect();
-        let mut held: Vec<Bulkhead> = before.into_iter().flat_map(Self::bulkheads).cloned().collect();
-        let mut terms = |shadowed: &Shadowed, route: &Option<Label>| Terms {
-            limits: shadowed
-                .limits
-                .iter()
-                .map(|limit| {
-                    let route = route.as_ref().filter(|_| limit.key == LimitKey::Route);
-                    let same = |old: &&Arc<LimitWords>| old.limit == *limit && old.route.as_ref() == route;
-                    let found = known.iter().find(same).cloned();
-                    let words = found.unwrap_or_else(|| Arc::new(LimitWords::new(limit, route, None)));
-                    known.push(words.clone());
-                    words
-                })
-                .collect(),
-            per_service: shadowed.per_service,
-            bulkheads: shadowed
-                .bulkheads
-                .iter()
-                .map(|words| Bulkhead::compile(words, route.as_ref(), &mut held))
-                .collect(),
-            total: shadowed.total.map(|total| total.duration()),
+        let mut known = before.map(Self::known).unwrap_or_default();
+        let mut moved: Vec<(Option<Label>, Arc<AtomicU64>)> =
+            before.into_iter().flat_map(|old| &old.routes).filter_map(Way::counter).collect();
+        let mut way = |route: &ShadowRoute| {
+            let name = route.name.as_ref();
+            let callers = route.callers.iter();
+            let counter = route.moved.then(|| {
+                let found =
+                    moved.iter().find(|(own, _)| own.as_ref() == name).map(|(_, count)| count.clone());
+                let count = found.unwrap_or_default();
+                moved.push((name.cloned(), count.clone()));
+                count
+            });
+            Way {
+                everyone: known.compile(&route.everyone, name),
+                callers: callers.map(|(caller, own)| (caller.clone(), known.compile(own, name))).collect(),
+                name: name.cloned(),
+                moved: counter,
+            }
         };
-        let routes = settings.routes.iter().zip(names).map(|(route, name)| {
-            let callers =
-                route.callers.iter().map(|(caller, own)| (caller.clone(), terms(own, name))).collect();
-            (terms(&route.everyone, name), callers)
-        });
-        let routes = routes.collect();
-        Self {
-            words: settings.words,
-            routes,
-            counts: before.map(|old| old.counts.clone()).unwrap_or_default(),
-        }
+        let routes = settings.routes.iter().map(&mut way).collect();
+        let counts = before.map(|old| old.counts.clone()).unwrap_or_default();
+        let routing = settings.routing.iter().map(|(_, matching)| matching.clone()).collect();
+        let (words, health) = (settings.words, settings.health.clone());
+        Self { words, routing, width, routes, health, id: keyed::key(words), counts }
     }
 
-    /// Holds them against a request on the route at `at`; the place it would have, where it would not be refused.
+    /// Where a request on the route at `at` stands here.
+    pub(crate) fn place(&self, at: usize, matches: impl Fn(&Matching) -> bool) -> usize {
+        if self.routing.is_empty() {
+            return at;
+        }
+        let would = self.routing.iter().position(matches).unwrap_or(self.routing.len() - 1);
+        would * self.width + at
+    }
+
+    /// Holds them against a request that stands at `at`; the place it would have, where it would not be refused.
     pub(crate) fn ask<'h>(
         &self,
         at: usize,
         asker: Asker<'_>,
         header: impl Fn(&str) -> Option<&'h str>,
     ) -> Option<ShadowPlace> {
-        let terms = self.terms(at, &asker.exchange.caller);
+        let caller = self.caller(at, &asker.exchange.caller);
+        let terms = self.terms(at, caller);
         self.counts.requests.fetch_add(1, Relaxed);
+        if let Some(moved) = &self.routes[at].moved {
+            moved.fetch_add(1, Relaxed);
+        }
+        if let Some((watched, settings)) = &terms.breaker
+            && !watched.breaker.would_pass(asker.now, settings)
+        {
+            watched.tell_refused();
+            return None;
+        }
         let Some(place) = Held::enter(&self.counts, terms.per_service) else {
             self.counts.full.fetch_add(1, Relaxed);
             return None;
@@ -117,66 +146,58 @@ impl ShadowPlan {
             }
         };
         // A limit counts itself what it refuses.
-        let passes = terms.limits.is_empty() || asker.take_all(&terms.limits, header).is_ok();
-        passes.then_some(ShadowPlace { _service: place, _bulkheads: bulkheads })
+        if !terms.limits.is_empty() && asker.take_all(&terms.limits, header).is_err() {
+            return None;
+        }
+        if terms.retry.is_some() {
+            self.counts.budget.tell_request(asker.now);
+        }
+        Some(ShadowPlace::new((at, caller), (place, bulkheads)))
     }
 
-    /// The head of a request's answer took so long, or nothing came in that time.
+    /// The head of the answer to a request that stands at `at` took so long, or nothing came in that time.
     pub fn tell_head(&self, at: usize, caller: &Caller, took: Duration) {
+        let caller = self.caller(at, caller);
         if self.terms(at, caller).total.is_some_and(|total| took > total) {
             self.counts.late.fetch_add(1, Relaxed);
         }
     }
 
-    /// What was counted since these words were first run.
-    pub fn report(&self, service: &ServiceKey) -> ShadowReport {
-        let mut would: BTreeMap<String, u64> = BTreeMap::new();
-        let mut seen: Vec<*const LimitWords> = Vec::new();
-        for limit in self.limits().filter(|limit| {
-            let new = !seen.contains(&Arc::as_ptr(limit));
-            seen.push(Arc::as_ptr(limit));
-            new
-        }) {
-            *would.entry(format!("limits.{}", limit.limit.name)).or_default() += limit.refused();
-        }
-        let mut each: Vec<&Bulkhead> = Vec::new();
-        for bulkhead in self.bulkheads() {
-            if !each.iter().any(|known| known.is(bulkhead)) {
-                each.push(bulkhead);
-                let name = format!("concurrency.bulkheads.{}", bulkhead.words.name);
-                *would.entry(name).or_default() += bulkhead.refused();
-            }
-        }
-        if self.every().any(|terms| terms.per_service.is_some()) {
-            would.insert("concurrency.per_service".into(), self.counts.full.load(Relaxed));
-        }
-        if self.every().any(|terms| terms.total.is_some()) {
-            would.insert("timeout.total".into(), self.counts.late.load(Relaxed));
-        }
-        let requests = self.counts.requests.load(Relaxed);
-        ShadowReport { service: service.clone(), words: self.words, requests, would }
+    /// The limits of which this host has a part to count by, each once.
+    pub(crate) fn fleet_limits(&self) -> Vec<Arc<LimitWords>> {
+        let limits = self.every().flat_map(|terms| &terms.limits).filter(|limit| limit.is_fleets());
+        report::each(limits.cloned().collect(), Arc::ptr_eq)
     }
 
-    fn terms(&self, at: usize, caller: &Caller) -> &Terms {
-        let (everyone, callers) = &self.routes[at];
-        let own = caller.name.as_ref().and_then(|name| callers.iter().find(|(own, _)| own == name));
-        own.map_or(everyone, |(_, terms)| terms)
+    /// Where `caller`'s own terms stand among those of the route at `at`.
+    fn caller(&self, at: usize, caller: &Caller) -> Option<usize> {
+        let name = caller.name.as_ref()?;
+        self.routes[at].callers.iter().position(|(own, _)| own == name)
+    }
+
+    fn terms(&self, at: usize, caller: Option<usize>) -> &Terms {
+        let route = &self.routes[at];
+        caller.map_or(&route.everyone, |caller| &route.callers[caller].1)
     }
 
     fn every(&self) -> impl Iterator<Item = &Terms> {
-        self.routes.iter().flat_map(|(everyone, callers)| {
+        self.routes.iter().flat_map(|Way { everyone, callers, .. }| {
             std::iter::once(everyone).chain(callers.iter().map(|(_, terms)| terms))
         })
     }
+}
 
-    fn bulkheads(&self) -> impl Iterator<Item = &Bulkhead> {
-        self.every().flat_map(|terms| &terms.bulkheads)
+impl Way {
+    fn counter(&self) -> Option<(Option<Label>, Arc<AtomicU64>)> {
+        Some((self.name.clone(), self.moved.clone()?))
     }
 
-    fn limits(&self) -> impl Iterator<Item = &Arc<LimitWords>> {
-        self.every().flat_map(|terms| &terms.limits)
+    fn breaker(&self) -> Option<(Option<Label>, Arc<Watched>)> {
+        Some((self.name.clone(), self.everyone.breaker.as_ref()?.0.clone()))
     }
 }
 
+#[cfg(test)]
+mod outcomes;
 #[cfg(test)]
 mod tests;

@@ -11,13 +11,12 @@ use api::policy::{Failing, Health as HealthSettings};
 
 use crate::attempt::Attempt;
 use crate::choose::Call;
-use crate::cost;
 use crate::endpoint::{Endpoint, EndpointCell};
 use crate::evidence::{self, Evidence, Sign};
-use crate::health::Condition;
+use crate::health::{Condition, Health};
 use crate::scratch::Effects;
 use crate::service::{Medians, ServiceCell};
-use crate::window::Counts;
+use crate::window::{Counts, Window};
 
 /// No answer that came within this is slow, whatever the others take: below it the network's own noise is larger
 /// than what hosts differ by.
@@ -25,6 +24,22 @@ const NEVER_SLOW: Duration = Duration::from_millis(5);
 
 /// So many failures in a row are a run: one may be anybody's.
 const RUN: u32 = 2;
+
+/// The machines that tell of endpoints: those in force, or others that hear the same.
+pub(crate) trait Machines: Copy {
+    /// An endpoint's condition, and its good and bad answers.
+    fn of(self, cell: &EndpointCell) -> (&Health, &Window);
+}
+
+/// Those in force.
+#[derive(Clone, Copy)]
+struct InForce;
+
+impl Machines for InForce {
+    fn of(self, cell: &EndpointCell) -> (&Health, &Window) {
+        (&cell.health, &cell.window)
+    }
+}
 
 /// Whether an answer that took `took` was slow against the peers' median; never where slowness is no evidence.
 pub(crate) fn is_slow(took: Duration, medians: Medians, settings: &HealthSettings) -> bool {
@@ -55,6 +70,9 @@ pub(crate) fn bad(
     let (settings, cell) = (call.admission.base(), attempt.endpoint().cell.clone());
     let service = call.admission.route().cell();
     let all = service.tell_attempt(now, false);
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.bad(call, attempt, (failing, hard), all, now);
+    }
     let breaker_opened = attempt.tell_breaker(true, now, &settings.breaker);
     let effects = Effects { breaker_opened, ..Effects::failed(failing) };
     if !settings.health.counts.contains(&failing) {
@@ -93,47 +111,63 @@ pub(crate) fn no_proof(call: &Call<'_>, attempt: &mut Attempt, now: Moment, dice
 pub(crate) fn judge(
     call: &Call<'_>,
     attempt: &Attempt,
-    (in_a_row, meanwhile): (u32, Counts),
+    run: (u32, Counts),
     now: Moment,
     dice: u64,
 ) -> Effects {
-    let (settings, endpoint) = (call.admission.base(), attempt.endpoint());
+    let (settings, endpoint) = (&call.admission.base().health, attempt.endpoint());
     let (cell, service) = (&endpoint.cell, call.admission.route().cell());
-    let condition = cell.health.ask();
-    if condition.is_out() {
+    if cell.health.ask().is_out() {
         return Effects::default();
     }
-    let medians = service.medians();
-    // What others fail in runs of their own says that they are ill, not that everybody is.
-    let runs = |e: &&Arc<Endpoint>| e.id != endpoint.id && e.cell.health.in_a_row() >= RUN;
-    let ill: u32 = call.list.endpoints.iter().filter(runs).map(|e| e.cell.health.in_a_row()).sum();
-    let meanwhile = Counts { bad: meanwhile.bad.saturating_sub(u64::from(ill)), ..meanwhile };
-    let evidence = Evidence {
-        in_a_row,
-        counts: cost::counts(endpoint, now, settings),
-        slow: cell.slow.ask(now, settings.health.window.duration() / 10),
-        peers: medians.success,
-        likely: 1.0 - medians.measure(),
-        recent: service.budget.recent_failing(now, in_a_row.saturating_add(ill)),
-        meanwhile,
-        ramping: matches!(condition, Condition::Ramping { .. })
-            && cell.health.ramp(now, &settings.health) < 1.0,
-    };
-    let Some(sign) = evidence.sign(&settings.health) else { return Effects::default() };
+    let Some(sign) = sign(call, endpoint, run, (settings, InForce), now) else { return Effects::default() };
     let turn = service.ejecting();
-    let allowed = turn.is_some() && may_eject(call, endpoint.id);
-    let ejected = allowed && cell.health.eject(now, false, &settings.health, dice);
+    let allowed = turn.is_some() && may_eject(call, endpoint.id, (settings, InForce));
+    let ejected = allowed && cell.health.eject(now, false, settings, dice);
     if let Some(at) = cell.health.ask().trial_at() {
         service.tell_trial(at);
     }
     Effects { ejected: ejected.then_some(sign), spared: !allowed, ..Effects::default() }
 }
 
+/// What is enough against `endpoint`, which has failed so often in a row while the others answered so much.
+pub(crate) fn sign(
+    call: &Call<'_>,
+    endpoint: &Endpoint,
+    (in_a_row, meanwhile): (u32, Counts),
+    (settings, machines): (&HealthSettings, impl Machines),
+    now: Moment,
+) -> Option<Sign> {
+    let service = call.admission.route().cell();
+    let (health, window) = machines.of(&endpoint.cell);
+    let (medians, width) = (service.medians(), settings.window.duration() / 10);
+    // What others fail in runs of their own says that they are ill, not that everybody is.
+    let run_of = |e: &Arc<Endpoint>| machines.of(&e.cell).0.in_a_row();
+    let runs = call.list.endpoints.iter().filter(|e| e.id != endpoint.id).map(run_of);
+    let ill: u32 = runs.filter(|run| *run >= RUN).sum();
+    let meanwhile = Counts { bad: meanwhile.bad.saturating_sub(u64::from(ill)), ..meanwhile };
+    let evidence = Evidence {
+        in_a_row,
+        counts: window.ask(now, width),
+        slow: endpoint.cell.slow.ask(now, width),
+        peers: medians.success,
+        likely: 1.0 - medians.measure(),
+        recent: service.budget.recent_failing(now, in_a_row.saturating_add(ill)),
+        meanwhile,
+        ramping: matches!(health.ask(), Condition::Ramping { .. }) && health.ramp(now, settings) < 1.0,
+    };
+    evidence.sign(settings)
+}
+
 /// Whether soft evidence may take the endpoint `id` out: the cap has room, and another usable one is left.
-fn may_eject(call: &Call<'_>, id: u32) -> bool {
+pub(crate) fn may_eject(
+    call: &Call<'_>,
+    id: u32,
+    (settings, machines): (&HealthSettings, impl Machines),
+) -> bool {
     let (mut out, mut others) = (0, 0);
     for endpoint in &call.list.endpoints {
-        match endpoint.cell.health.ask() {
+        match machines.of(&endpoint.cell).0.ask() {
             Condition::Ejected { hard, .. } | Condition::OnTrial { hard, .. } => out += u64::from(!hard),
             Condition::Fit | Condition::Ramping { .. } => {
                 let ready =
@@ -142,8 +176,7 @@ fn may_eject(call: &Call<'_>, id: u32) -> bool {
             }
         }
     }
-    let share = call.admission.base().health.eject_share;
-    others > 0 && out < share.of(call.list.endpoints.len() as u64).max(1)
+    others > 0 && out < settings.eject_share.of(call.list.endpoints.len() as u64).max(1)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::policy::Mode;
 use api::quota::{QuotaGrant, QuotaReport};
 use api::{Label, Moment, ServiceKey};
 use hyper::Method;
@@ -17,8 +18,15 @@ use super::hub::Hub;
 /// How often. Demand that moved is followed within two reports.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// A limit of which this host has a part: of which service, and whether it acts or only counts.
+pub(crate) struct Part {
+    pub(crate) service: ServiceKey,
+    pub(crate) mode: Mode,
+    pub(crate) words: Arc<LimitWords>,
+}
+
 /// What had been asked when it was last reported, and when that was.
-type Reported = BTreeMap<(ServiceKey, Label), (u64, Moment)>;
+type Reported = BTreeMap<(ServiceKey, Label, Mode), (u64, Moment)>;
 
 /// Reports for as long as the process lives.
 pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
@@ -31,8 +39,7 @@ pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
             continue;
         }
         let now = hub.clock.now();
-        let reports: Vec<QuotaReport> =
-            limits.iter().map(|(service, limit)| report(&mut reported, service, limit, now)).collect();
+        let reports: Vec<QuotaReport> = limits.iter().map(|part| part.report(&mut reported, now)).collect();
         let path = format!("/v1/sessions/{session}/quotas");
         match cluster.client.call::<Vec<QuotaGrant>>(Method::PUT, &path, &reports).await {
             Ok(grants) => spend(&limits, &grants),
@@ -41,20 +48,24 @@ pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
     }
 }
 
-fn report(reported: &mut Reported, service: &ServiceKey, limit: &LimitWords, now: Moment) -> QuotaReport {
-    let (name, asked) = (limit.limit.name.clone(), limit.asked());
-    let before = reported.insert((service.clone(), name.clone()), (asked, now));
-    let (before, since) = before.unwrap_or((0, now));
-    let more = asked.checked_sub(before).unwrap_or(asked) as f64;
-    let wanted = more / now.since(since).as_secs_f64().max(EVERY.as_secs_f64());
-    QuotaReport { service: service.clone(), limit: name, wanted, holds: limit.granted() }
+impl Part {
+    fn report(&self, reported: &mut Reported, now: Moment) -> QuotaReport {
+        let (service, limit, mode) = (self.service.clone(), self.words.limit.name.clone(), self.mode);
+        let asked = self.words.asked();
+        let before = reported.insert((service.clone(), limit.clone(), mode), (asked, now));
+        let (before, since) = before.unwrap_or((0, now));
+        let more = asked.checked_sub(before).unwrap_or(asked) as f64;
+        let wanted = more / now.since(since).as_secs_f64().max(EVERY.as_secs_f64());
+        QuotaReport { service, limit, mode, wanted, holds: self.words.granted() }
+    }
+
+    fn is_of(&self, grant: &QuotaGrant) -> bool {
+        self.service == grant.service && self.words.limit.name == grant.limit && self.mode == grant.mode
+    }
 }
 
-fn spend(limits: &[(ServiceKey, Arc<LimitWords>)], grants: &[QuotaGrant]) {
+fn spend(limits: &[Part], grants: &[QuotaGrant]) {
     for grant in grants {
-        let meant = limits
-            .iter()
-            .filter(|(service, limit)| *service == grant.service && limit.limit.name == grant.limit);
-        meant.for_each(|(_, limit)| limit.grant_told(grant.rate));
+        limits.iter().filter(|part| part.is_of(grant)).for_each(|part| part.words.grant_told(grant.rate));
     }
 }

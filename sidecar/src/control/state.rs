@@ -19,7 +19,6 @@ use sidecar_core::clusters::Clusters;
 use sidecar_core::directory::{Changes, Directory, Teller};
 use sidecar_core::endpoint::EndpointList;
 use sidecar_core::left::left;
-use sidecar_core::limits::LimitWords;
 use sidecar_core::orders::Orders;
 use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
@@ -27,6 +26,7 @@ use sidecar_core::service::ServiceCell;
 use sidecar_core::side;
 
 use super::policies::{Policies, Verdict};
+use super::quotas::Part;
 use crate::publish::{SERVICES_MAX, ServiceView, Update};
 use crate::snapshot::{Kept, Snapshot};
 
@@ -436,11 +436,11 @@ impl State {
         its.map(|(service, shadow)| shadow.report(service)).collect()
     }
 
-    /// The limits of which this host spends a part that `teller` grants.
-    pub(crate) fn fleet_limits(&self, teller: Teller) -> Vec<(ServiceKey, Arc<LimitWords>)> {
+    /// The limits of which this host has a part that `teller` grants.
+    pub(crate) fn fleet_limits(&self, teller: Teller) -> Vec<Part> {
         let of = |(service, known): (&ServiceKey, &Known)| {
             let limits = known.plan.fleet_limits().into_iter();
-            limits.map(|limit| (service.clone(), limit)).collect::<Vec<_>>()
+            limits.map(|(mode, words)| Part { service: service.clone(), mode, words }).collect::<Vec<_>>()
         };
         let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
         its.flat_map(of).collect()

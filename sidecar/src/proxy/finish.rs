@@ -49,7 +49,7 @@ pub(super) fn finish<D: Downstream>(
         route.tally().tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took());
         if let Some(shadow) = route.shadow() {
             let head = finish.head.unwrap_or(now).since(seen.arrived);
-            shadow.tell_head(route.index(), &ongoing.exchange.caller, head);
+            shadow.tell_head(route.in_shadow(), &ongoing.exchange.caller, head);
         }
     }
     let kept = Rings::wants(seen.is_troubled(SLOW), world.dice.draw());

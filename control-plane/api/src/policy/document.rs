@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::bulkhead::BulkheadKey;
-use super::limit::{LimitKey, LimitScope};
+use super::limit::{Limit, LimitKey, LimitScope};
 use super::matching::{CallerPattern, Matching};
 use super::settings::{Breaker, SettingsWords};
 use crate::choice::choice;
@@ -27,6 +27,13 @@ choice! {
 }
 
 crate::schema::choice_shape!(Mode);
+
+impl Mode {
+    /// Whether it acts.
+    pub fn acts(&self) -> bool {
+        *self == Self::Enforce
+    }
+}
 
 /// For whom a document speaks: its whole namespace, or one service; everyone, or one caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +99,7 @@ impl Policy {
 
     /// Everything a sidecar of this version can run, for [`Policy::needs`] of others to be checked against.
     pub fn capabilities() -> BTreeSet<String> {
-        use super::limit::{LimitKind, LimitScope};
+        use super::limit::LimitKind;
         use super::settings::{Choosing, StrategyKind};
         let choosing = Choosing::ALL.iter().map(|word| format!("balance.by={word}"));
         let scopes = LimitScope::ALL.iter().map(|word| format!("limits.scope={word}"));
@@ -107,36 +114,16 @@ impl Policy {
 
     /// Whether the leaf at `path` can be tried in shadow.
     pub fn can_be_in_shadow(path: &str) -> bool {
-        IN_SHADOW.contains(&path)
+        IN_SHADOW
+            .iter()
+            .any(|leaf| leaf.strip_suffix('*').map_or(path == *leaf, |part| path.starts_with(part)))
     }
 
     /// What a document in shadow may say: what can be held against a request without acting on it.
     fn check_shadow(&self, path: &str, problems: &mut Problems) {
-        if !self.routes.is_empty() {
-            let hint = "write it for the whole service, or for one caller";
-            problems.push(Problem::at(join(path, "routes"), "routes cannot be in shadow").hint(hint));
-        }
-        let mut leaves = Vec::new();
-        self.words.leaves(path, &mut leaves);
-        for (leaf, _) in leaves {
-            let bare = leaf.strip_prefix(path).unwrap_or(&leaf).trim_start_matches('.');
-            if !IN_SHADOW.contains(&bare) {
-                let what = format!("{bare} cannot be in shadow");
-                let hint = format!("{} can; try others by outrigger apply --staged", IN_SHADOW.join(", "));
-                problems.push(Problem::at(leaf, what).hint(hint));
-            }
-        }
-        let bulkheads = self.words.concurrency.bulkheads.iter().flatten().enumerate();
-        for (at, _) in bulkheads.filter(|(_, own)| matches!(own.by, BulkheadKey::Label(_))) {
-            let what = "it holds attempts at endpoints, and in shadow nobody is sent elsewhere";
-            problems.push(Problem::at(format!("{}[{at}]", join(path, BULKHEADS)), what));
-        }
-        let limits = self.words.limits.iter().flatten().enumerate();
-        for (at, limit) in limits {
-            if limit.scope != LimitScope::Host || limit.key == LimitKey::Endpoint {
-                let what = "only a limit of each host, by service, route, caller or header, can be in shadow";
-                problems.push(Problem::at(format!("{}[{at}]", join(path, "limits")), what));
-            }
+        check_shadowed(&self.words, path, problems);
+        for (at, route) in self.routes.iter().enumerate() {
+            check_shadowed(&route.words, &format!("{}[{at}]", join(path, "routes")), problems);
         }
     }
 
@@ -200,9 +187,47 @@ impl Policy {
     }
 }
 
-/// Leaves that can be held against a request without acting on it.
-const IN_SHADOW: &[&str] =
-    &["limits", "concurrency.per_service", BULKHEADS, "concurrency.longest_wait", "timeout.total"];
+/// Leaves that can be held against a request without acting on it; a star stands for all that begins so.
+const IN_SHADOW: &[&str] = &[
+    "limits",
+    "concurrency.per_service",
+    BULKHEADS,
+    "concurrency.longest_wait",
+    "timeout.total",
+    "retry.attempts",
+    "retry.budget",
+    "retry.floor",
+    "route_breaker.*",
+    "health.eject_share",
+    "health.consecutive",
+    "health.success_floor",
+    "health.window",
+    "health.minimum",
+    "health.counts",
+    "health.trial_every",
+    "health.trial_at_most",
+    "health.ramp",
+];
+
+/// Tells of words that cannot be held against requests without acting on them.
+fn check_shadowed(words: &SettingsWords, path: &str, problems: &mut Problems) {
+    let mut leaves = Vec::new();
+    words.leaves(path, &mut leaves);
+    for (leaf, _) in leaves {
+        let bare = leaf.strip_prefix(path).unwrap_or(&leaf).trim_start_matches('.');
+        if !Policy::can_be_in_shadow(bare) {
+            let what = format!("{bare} cannot be in shadow");
+            let hint = format!("{} can; try others by outrigger apply --staged", IN_SHADOW.join(", "));
+            problems.push(Problem::at(leaf, what).hint(hint));
+        }
+    }
+    let limits = words.limits.iter().flatten().enumerate();
+    let elsewhere = |limit: &Limit| limit.key == LimitKey::Endpoint || limit.scope == LimitScope::Instance;
+    for (at, _) in limits.filter(|(_, limit)| elsewhere(limit)) {
+        let what = "a limit of endpoints, or before an instance, cannot be in shadow";
+        problems.push(Problem::at(format!("{}[{at}]", join(path, "limits")), what));
+    }
+}
 
 /// Leaves that speak of endpoints: what is true of an endpoint is true for every route and caller.
 const OF_ENDPOINTS: &[&str] = &[

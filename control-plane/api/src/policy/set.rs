@@ -214,7 +214,10 @@ fn settle_routes(layers: Vec<&Policy>) -> Vec<RouteSettings> {
     let (callers, everyone): (Vec<_>, Vec<_>) =
         layers.into_iter().partition(|d| d.target.caller != CallerPattern::Any);
     let base = everyone.iter().fold(SettingsWords::default(), |wide, d| d.words.clone().over(&wide));
-    let named = everyone.iter().flat_map(|d| &d.routes);
+    // Routes of documents in shadow stand in the place of those in force, as lists do.
+    let tried = |d: &&&Policy| d.mode == Mode::Shadow && !d.routes.is_empty();
+    let shadows = everyone.iter().any(|d| tried(&d));
+    let named = everyone.iter().filter(|d| !shadows || tried(d)).flat_map(|d| &d.routes);
     let mut routes: Vec<RouteSettings> = named
         .map(|route| RouteSettings {
             name: Some(route.name.clone()),

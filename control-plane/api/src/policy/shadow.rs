@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::bulkhead::Bulkhead;
 use super::limit::Limit;
+use super::matching::Matching;
 use super::set::RouteSettings;
-use super::settings::Settings;
+use super::settings::{Breaker, Health, Retry, Settings};
 use crate::digest::Digest;
 use crate::name::Label;
 use crate::unit::Span;
@@ -15,17 +16,26 @@ use crate::unit::Span;
 pub struct ShadowSettings {
     /// What those documents say: what was counted under other words is not added to it.
     pub words: Digest,
-    /// For each route of the service, in the order they are tried.
+    /// The routes that there would be, in the order they would be tried; empty where they are those in force.
+    pub routing: Vec<(Option<Label>, Matching)>,
+    /// What would change for requests on each route: for each in force, in their order, or where there would be others
+    /// for each of those and each in force, of one that would be after the other.
     pub routes: Vec<ShadowRoute>,
+    /// When endpoints would be left out, which is the same for every route.
+    pub health: Option<Health>,
 }
 
-/// What they would change for one route.
+/// What they would change for the requests of one route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShadowRoute {
     /// For everyone without words of their own.
     pub everyone: Shadowed,
     /// For callers with words of their own, in force or in shadow.
     pub callers: BTreeMap<Label, Shadowed>,
+    /// The route that they would be on; `None` for what no route would match.
+    pub name: Option<Label>,
+    /// Whether that is another one than the one in force.
+    pub moved: bool,
 }
 
 /// Only what differs from what is in force; everything else would act as it does.
@@ -39,18 +49,40 @@ pub struct Shadowed {
     pub bulkheads: Vec<Bulkhead>,
     /// Time until the head of the answer.
     pub total: Option<Span>,
+    /// When it would be tried again: how often, and within which budget.
+    pub retry: Option<Retry>,
+    /// The route's breaker.
+    pub route_breaker: Option<Breaker>,
 }
 
 impl ShadowSettings {
-    /// Holds what would be in force against what is; both have the same routes.
+    /// Holds what would be in force against what is.
     pub(super) fn of(words: Digest, would: &[RouteSettings], is: &[RouteSettings]) -> Self {
-        let route = |(would, is): (&RouteSettings, &RouteSettings)| {
-            let names = would.callers.keys().chain(is.callers.keys());
-            let caller = |name: &Label| (name.clone(), Shadowed::of(of(would, name), of(is, name)));
-            let everyone = Shadowed::of(&would.settings, &is.settings);
-            ShadowRoute { everyone, callers: names.map(caller).collect() }
+        let same = |(would, is): (&RouteSettings, &RouteSettings)| {
+            would.name == is.name && would.matching == is.matching
         };
-        Self { words, routes: would.iter().zip(is).map(route).collect() }
+        let ill = |routes: &[RouteSettings]| routes.last().map(|rest| rest.settings.health.clone());
+        let health = ill(would).filter(|own| ill(is).is_none_or(|is| is != *own));
+        if would.len() == is.len() && would.iter().zip(is).all(same) {
+            let routes = would.iter().zip(is).map(|(would, is)| ShadowRoute::of(would, is)).collect();
+            return Self { words, routing: Vec::new(), routes, health };
+        }
+        let routing = would.iter().map(|route| (route.name.clone(), route.matching.clone())).collect();
+        let routes = would.iter().flat_map(|would| is.iter().map(|is| ShadowRoute::of(would, is))).collect();
+        Self { words, routing, routes, health }
+    }
+}
+
+impl ShadowRoute {
+    fn of(would: &RouteSettings, is: &RouteSettings) -> Self {
+        let names = would.callers.keys().chain(is.callers.keys());
+        let caller = |name: &Label| (name.clone(), Shadowed::of(of(would, name), of(is, name)));
+        Self {
+            everyone: Shadowed::of(&would.settings, &is.settings),
+            callers: names.map(caller).collect(),
+            name: would.name.clone(),
+            moved: would.name != is.name,
+        }
     }
 }
 
@@ -64,11 +96,14 @@ impl Shadowed {
         let cap = would.concurrency.per_service;
         let total = would.timeout.total;
         let bulkheads = &would.concurrency.bulkheads;
+        let (retry, breaker) = (&would.retry, &would.route_breaker);
         Self {
             limits: if would.limits == is.limits { Vec::new() } else { would.limits.clone() },
             bulkheads: if bulkheads == &is.concurrency.bulkheads { Vec::new() } else { bulkheads.clone() },
             per_service: cap.on().filter(|_| cap != is.concurrency.per_service),
             total: (total != is.timeout.total).then_some(total),
+            retry: (*retry != is.retry).then(|| retry.clone()),
+            route_breaker: Some(breaker).filter(|own| own.is_on() && **own != is.route_breaker).cloned(),
         }
     }
 }
@@ -83,20 +118,46 @@ mod tests {
     #[test]
     fn what_cannot_be_in_shadow_is_refused_and_said() {
         for (words, wanted) in [
-            ("retry: { attempts: 5 }", "retry.attempts cannot be in shadow"),
-            ("routes: [{ name: r, match: { path: /a } }]", "routes cannot be in shadow"),
-            ("limits: [{ name: x, rate: 1/s, scope: fleet }]", "only a limit of each host"),
-            ("limits: [{ name: x, rate: 1/s, key: endpoint }]", "only a limit of each host"),
+            ("retry: { statuses: [500] }", "retry.statuses cannot be in shadow"),
             (
-                "concurrency: { bulkheads: [{ name: x, in_flight: 1, by: { label: zone } }] }",
-                "in shadow nobody is sent elsewhere",
+                "routes: [{ name: r, match: { path: /a }, hedge: { after: p90 } }]",
+                "hedge.after cannot be in shadow",
             ),
+            ("limits: [{ name: x, rate: 1/s, key: endpoint }]", "a limit of endpoints, or before"),
+            ("limits: [{ name: x, rate: 1/s, scope: instance }]", "a limit of endpoints, or before"),
         ] {
             let text = format!("name: a\nmatch: {{ service: s }}\nmode: shadow\n{words}\n");
             let told = yaml::read_one::<Policy>(&text).unwrap_err();
             assert_eq!(told.len(), 1, "{words}: {told:?}");
             assert!(told[0].to_string().contains(wanted), "{told:?}");
         }
+    }
+
+    #[test]
+    fn routes_in_shadow_stand_in_the_place_of_those_in_force() {
+        let route = |name: &str| {
+            format!("routes: [{{ name: {name}, match: {{ path: /a }}, timeout: {{ total: 1s }} }}]\n")
+        };
+        let force = format!("name: a\nmatch: {{ service: s }}\n{}", route("old"));
+        let shadow = format!("---\nname: b\nmatch: {{ service: s }}\nmode: shadow\n{}", route("new"));
+        let set = PolicySet::new(yaml::read_all::<Policy>(&format!("{force}{shadow}")).unwrap()).unwrap();
+        let settled = set.settle(&"s".parse().unwrap());
+        let held = settled.shadow.unwrap();
+        let names = |name: &Option<Label>| name.as_ref().map_or("-".to_owned(), ToString::to_string);
+        assert_eq!(held.routing.iter().map(|(name, _)| names(name)).collect::<Vec<_>>(), ["new", "-"]);
+        // Of each that would be after each that is: what would be longer is the shadow's, what is alike is nobody's.
+        let told: Vec<_> =
+            held.routes.iter().map(|r| (names(&r.name), r.moved, r.everyone.total.is_some())).collect();
+        let would = |name: &str, moved, total| (name.to_owned(), moved, total);
+        assert_eq!(
+            told,
+            [
+                would("new", true, false),
+                would("new", true, true),
+                would("-", true, true),
+                would("-", false, false)
+            ]
+        );
     }
 
     #[test]

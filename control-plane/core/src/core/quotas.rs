@@ -1,11 +1,11 @@
 //! Fleet-wide limits: reports in, grants out.
 
 use api::Moment;
-use api::policy::LimitScope;
+use api::policy::{Limit, LimitScope, Mode};
 use api::quota::{QuotaGrant, QuotaReport, QuotaView};
 
 use super::ControlCore;
-use crate::quota::PoolKey;
+use crate::quota::{PoolKey, pool_of};
 use crate::refusal::Refusal;
 
 /// Limits one sidecar reports on at most.
@@ -29,7 +29,7 @@ impl ControlCore {
         }
         let mut grants = Vec::with_capacity(reports.len());
         for report in reports {
-            let key = (report.service.clone(), report.limit.clone());
+            let key = pool_of(report);
             let digest = self.policies.base(&report.service.namespace);
             let known = self.quotas.known(&key, digest).or_else(|| self.fleet_rate(&key));
             let Some(rate) = known else { continue };
@@ -48,14 +48,26 @@ impl ControlCore {
     }
 
     /// What the policies allow of a limit, per second.
-    fn fleet_rate(&self, (service, name): &PoolKey) -> Option<f64> {
+    fn fleet_rate(&self, (service, name, mode): &PoolKey) -> Option<f64> {
         let settled = self.policies.settle(service);
-        let settings = settled.routes.iter().flat_map(|route| {
-            std::iter::once(&route.settings)
-                .chain(route.callers.values())
-                .flat_map(|settings| &settings.limits)
-        });
-        let mut meant = settings.filter(|limit| limit.name == *name && limit.scope == LimitScope::Fleet);
-        meant.next().map(|limit| limit.rate.as_per_second())
+        let meant = |limit: &&Limit| limit.name == *name && limit.scope == LimitScope::Fleet;
+        let limit = match mode {
+            Mode::Enforce => {
+                let all = settled
+                    .routes
+                    .iter()
+                    .flat_map(|route| std::iter::once(&route.settings).chain(route.callers.values()));
+                all.flat_map(|settings| &settings.limits).find(meant)?
+            }
+            Mode::Shadow => {
+                let all = settled
+                    .shadow
+                    .iter()
+                    .flat_map(|shadow| &shadow.routes)
+                    .flat_map(|route| std::iter::once(&route.everyone).chain(route.callers.values()));
+                all.flat_map(|shadowed| &shadowed.limits).find(meant)?
+            }
+        };
+        Some(limit.rate.as_per_second())
     }
 }

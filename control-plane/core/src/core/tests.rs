@@ -5,6 +5,7 @@ mod exceptions;
 mod explains;
 mod model;
 mod news;
+mod quotas;
 mod scenarios;
 mod storm;
 mod witnesses;

@@ -89,6 +89,8 @@ fn what_is_counted_in_shadow_is_what_is_refused_in_force() {
         "limits: [{ name: all, rate: 90/s, burst: 9 }, { name: each, key: caller, rate: 20/s, burst: 3 }]\n",
         &["limits.all", "limits.each"],
     );
+    // The first part of a fleet's limit is a hundredth of it.
+    check("limits: [{ name: all, rate: 6000/s, scope: fleet }]\n", &["limits.all"]);
     check("concurrency: { per_service: 2, longest_wait: 0s }\n", &["concurrency.per_service"]);
     check(
         "concurrency: { bulkheads: [{ name: few, in_flight: 2 }, { name: each, by: caller, in_flight: 1 }], longest_wait: 0s }\n",
@@ -113,6 +115,25 @@ fn an_answer_that_comes_later_than_would_be_waited_for_is_counted() {
     }
     let would = shadow.report(&bench.plan.service).would;
     assert_eq!(would, Counted::from([("timeout.total".into(), 2)]));
+}
+
+#[test]
+fn an_attempt_that_would_find_its_bulkhead_full_is_counted_there() {
+    let words =
+        "concurrency: { bulkheads: [{ name: few, in_flight: 2, by: { label: zone } }], longest_wait: 0s }\n";
+    let run = |policy: &str| {
+        let mut bench = Bench::new(3, policy);
+        let exchange = bench.exchange(true);
+        let admissions: Vec<Admission> = (0..5).map(|_| bench.admission(&exchange)).collect();
+        let attempts: Vec<_> = admissions.iter().map(|own| bench.choose(&exchange, own)).collect();
+        let refused = attempts.iter().filter(|attempt| !matches!(attempt, Verdict::Now(_))).count() as u64;
+        let told = bench.plan.shadow.as_ref().map(|shadow| shadow.report(&bench.plan.service).would);
+        (refused, told)
+    };
+    let (refused, none) = run(words);
+    assert_eq!((refused, none), (3, None));
+    let counted = Counted::from([("concurrency.bulkheads.few".into(), refused)]);
+    assert_eq!(run(&format!("mode: shadow\n{words}")), (0, Some(counted)));
 }
 
 #[test]
