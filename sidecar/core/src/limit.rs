@@ -3,7 +3,6 @@
 //! What may wait first, the service's cap and bulkheads; the limits last, because a token taken is a token spent.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use api::policy::Settings;
 use api::{Moment, Reason};
