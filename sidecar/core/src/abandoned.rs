@@ -56,6 +56,7 @@ fn left(word: u64, now: Moment, drains: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_was_left_is_worked_off_as_fast_as_the_host_works() {
@@ -69,5 +70,25 @@ mod tests {
         assert_eq!(ask(1_000, 10.0), 4, "one that was sent before the last of them proves nothing");
         abandoned.tell_answered(at(3));
         assert_eq!(ask(1_000, 10.0), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_left_than_was_abandoned_and_it_only_shrinks(
+            told in prop::collection::vec(0_u64..500, 1..40), drains in 0_f32..200.0, later in 0_u64..60_000
+        ) {
+            let (abandoned, mut at, mut count) = (Abandoned::default(), 1_000, 0);
+            for gap in told {
+                at += gap;
+                let before = abandoned.ask(Moment::from_millis(at), || drains);
+                abandoned.tell(Moment::from_millis(at), Moment::from_millis(at), drains);
+                count += 1;
+                let after = abandoned.ask(Moment::from_millis(at), || drains);
+                prop_assert!(before < after && after <= count, "{before} {after} of {count}");
+            }
+            let left = |millis| abandoned.ask(Moment::from_millis(at + millis), || drains);
+            prop_assert!(left(later) <= left(0) && left(later + 1) <= left(later));
+            prop_assert_eq!(left(count as u64 * 1_000 + 1_000), 0, "nobody is shut out for ever");
+        }
     }
 }

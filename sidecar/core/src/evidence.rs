@@ -123,6 +123,7 @@ fn dealt(run: u32, meanwhile: Counts) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn run(in_a_row: u32, likely: f32, good: u64, bad: u64) -> Evidence {
         Evidence {
@@ -185,5 +186,29 @@ mod tests {
         assert_eq!(slow.sign(&asked), Some(Sign::Slow));
         let few = Evidence { slow: Counts { good: 0, bad: 9 }, ..slow };
         assert_eq!(few.sign(&asked), None, "nine answers say nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn more_failures_prove_more_and_what_others_do_as_well_proves_nothing(
+            run in 0_u32..40, likely in 0_f32..1.0, good in 0_u64..200, bad in 0_u64..200,
+            own in (0_u64..400, 0_u64..400), peers in 0_f32..1.0,
+        ) {
+            let settings = Settings::default();
+            let evidence = Evidence {
+                in_a_row: run, likely, meanwhile: Counts { good, bad }, counts: Counts { good: own.0, bad: own.1 },
+                peers, ..Evidence::default()
+            };
+            if evidence.sign(&settings).is_some() {
+                let longer = Evidence { in_a_row: run + 1, ..evidence };
+                prop_assert!(longer.sign(&settings).is_some(), "{longer:?}");
+                let alone = Evidence { meanwhile: Counts { good: good + 1, bad }, ..evidence };
+                prop_assert!(alone.sign(&settings).is_some(), "{alone:?}");
+                let worse = Evidence { counts: Counts { bad: own.1 + 1, ..evidence.counts }, ..evidence };
+                prop_assert!(worse.sign(&settings).is_some(), "{worse:?}");
+            }
+            let alike = Evidence { likely: 1.0, meanwhile: Counts { good: 0, bad }, peers: 0.0, ..evidence };
+            prop_assert_eq!(alike.sign(&settings), None, "everybody fails");
+        }
     }
 }

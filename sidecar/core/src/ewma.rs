@@ -172,6 +172,7 @@ impl Ewma {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const SPAN: Duration = Duration::from_secs(10);
     const MEAN: Memory = Memory { span: SPAN, peaks: false };
@@ -248,5 +249,38 @@ mod tests {
         assert_eq!([tell(3, 50, false), tell(3, 40, false)], [250.0, 250.0]);
         tell(4, 100, true);
         assert!(tell(60_004, 50, false) < 51.0, "that wait was long ago");
+    }
+
+    proptest! {
+        #[test]
+        fn an_average_lies_between_what_was_told_and_beside_peers_between_it_and_them(
+            told in prop::collection::vec((0_u64..30_000, 1_u64..2_000, any::<bool>()), 1..60),
+            peaks: bool,
+            peers in 1_f32..2e6,
+            later in 0_u64..100_000,
+        ) {
+            let (ewma, memory) = (Ewma::default(), Memory { span: SPAN, peaks });
+            let (mut at, mut most) = (0, 0_f32);
+            for (gap, millis, in_vain) in told {
+                at += gap;
+                let (now, took) = (Moment::from_millis(at), Duration::from_millis(millis));
+                if in_vain {
+                    let before = ewma.ask(now, SPAN);
+                    ewma.tell_in_vain(now, took, memory);
+                    prop_assert!(ewma.ask(now, SPAN) >= before, "what nobody waited for makes no host look fast");
+                } else {
+                    ewma.tell(now, took, memory);
+                }
+                most += millis as f32 * 1e3;
+            }
+            if let Some(average) = ewma.ask(Moment::from_millis(at), SPAN) {
+                prop_assert!(average >= FLOOR.as_micros() as f32 && average <= most * 1.001, "{average} of {most}");
+                let now = Moment::from_millis(at + later);
+                let (own, beside) = (ewma.beside(Moment::from_millis(at), SPAN, peers), ewma.beside(now, SPAN, peers));
+                let (low, high) = (peers.min(own.unwrap_or(peers)), peers.max(own.unwrap_or(peers)));
+                let found = beside.unwrap_or_default();
+                prop_assert!(found >= low * 0.999 && found <= high * 1.001, "{found} between {low} and {high}");
+            }
+        }
     }
 }

@@ -82,6 +82,7 @@ fn unpack(word: u64) -> (f32, u32) {
 mod tests {
     use super::*;
     use crate::dice;
+    use proptest::prelude::*;
 
     /// Tells `pace` a hundred answers a second of exponential times from second `from` on, for `seconds`.
     fn tell(pace: &Pace, (from, seconds): (u64, u64), mean: f64, dice: &mut u64) {
@@ -109,6 +110,25 @@ mod tests {
             assert!(after(&pace, 23) > 2.0, "{}", after(&pace, 23));
             tell(&pace, (23, 120), 0.16, &mut dice);
             assert!(after(&pace, 143) < 1.9, "slower for good is usual by now: {}", after(&pace, 143));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_never_below_usual_nor_above_what_the_slowest_took(
+            told in prop::collection::vec((0_u64..200, 1_u64..5_000), 1..400)
+        ) {
+            let (pace, mut at) = (Pace::default(), 1_000);
+            let (mut least, mut most) = (u64::MAX, 0);
+            for (gap, millis) in told {
+                at += gap;
+                (least, most) = (least.min(millis), most.max(millis));
+                pace.tell(Moment::from_millis(at), Duration::from_millis(millis));
+                let found = pace.ask(Moment::from_millis(at));
+                // A step may lead beyond the answer that it follows.
+                let widest = most as f32 / least as f32 * FIRST_STEP * FIRST_STEP;
+                prop_assert!(found >= 1.0 && found <= widest, "{found} of {widest}");
+            }
         }
     }
 }
