@@ -2,12 +2,14 @@
 //!
 //! A hedge (Dean and Barroso, *The Tail at Scale*, CACM 2013) is load that we add: it is made where the request may
 //! run beside itself and its body is whole in hand, where an endpoint is left that it has not tried, and within both its
-//! own share and the load budget; only while answers come at their usual [pace](crate::pace), and only to an endpoint that has no more to do than usual. The first good answer is taken; who was overtaken is told how long it kept us waiting,
+//! own share and the load budget; only while answers come at their usual [pace](crate::pace), and only to an endpoint that has no more to do than usual,
+//! as far as this caller can see: not where it knows nothing of what [others](crate::aperture) have there. The first good answer is taken; who was overtaken is told how long it kept us waiting,
 //! and is neither good nor bad by it. At most one hedge a request.
 
 use api::policy::StrategyKind;
 use api::{Moment, Readiness};
 
+use crate::aperture;
 use crate::attempt::Attempt;
 use crate::choose::{Call, choose};
 use crate::classify;
@@ -75,7 +77,8 @@ pub fn begin(
     }
     // Of a large list two draws may miss whoever is left.
     let other = second.endpoint().id != first.endpoint().id;
-    second.judged = !other || !second.endpoint().cell.has_spare(now, 1);
+    let unseen = is_unseen(call, second.endpoint());
+    second.judged = !other || unseen || !second.endpoint().cell.has_spare(now, 1);
     (!second.judged).then_some(second)
 }
 
@@ -90,9 +93,14 @@ fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment)
         && !cell.check_fails()
         && cell.breaker.would_pass(now, &base.breaker)
         && cell.has_spare(now, 0)
+        && !is_unseen(call, endpoint)
         && !cell.is_full(now, base.concurrency.per_endpoint)
         && !call.admission.route().terms().of_endpoints.iter().any(|own| own.shuts_out(&endpoint.instance))
         && limit.is_none_or(|limit| limit.would_pass(cell, now, call.admission.cost()))
+}
+
+fn is_unseen(call: &Call<'_>, endpoint: &Endpoint) -> bool {
+    aperture::is_unseen(call.admission.route().cell(), &endpoint.cell, call.admission.settings().balance.by)
 }
 
 /// One of two attempts ended while the other runs: whether its answer is taken. If not, the machines have heard of it

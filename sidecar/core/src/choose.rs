@@ -6,6 +6,7 @@
 use api::policy::Choosing;
 use api::{Moment, Reason};
 
+use crate::aperture;
 use crate::attempt::Attempt;
 use crate::cost;
 use crate::endpoint::EndpointList;
@@ -39,6 +40,7 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
     if cell.medians_due(now) {
+        aperture::draw(call.list, dice);
         cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
         cell.tell_ramping(call.list.endpoints.iter().any(|e| e.cell.ramp(now, call.admission.base()) < 1.0));
         cell.tell_weight(cost::weight(call.list.endpoints.iter()));
@@ -50,7 +52,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     let (base, balance) = (call.admission.base(), &settings.balance);
     let (limit, cost) = (call.admission.route().plan().per_endpoint.as_ref(), call.admission.cost());
     let (bulkheads, tried) = (&call.admission.route().terms().of_endpoints[..], &scratch.tried[..]);
-    let view = View { now, settings: base, balance, keyed, medians, tried, cell, limit, bulkheads, cost };
+    let away = aperture::away(cell, medians, by);
+    let view =
+        View { now, settings: base, balance, keyed, medians, away, tried, cell, limit, bulkheads, cost };
     scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
     scratch.throw = None;
     let hot = cell.probes.hot();

@@ -10,10 +10,12 @@
 //! service where everything fails alike starves nobody. Only the ratio of two costs means something.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::policy::Settings;
 use api::{Moment, Readiness};
 
+use crate::aperture;
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::service::Medians;
 use crate::window::Counts;
@@ -121,7 +123,18 @@ pub fn medians(list: &EndpointList, now: Moment, settings: &Settings, numbers: &
     numbers.extend(list.endpoints.iter().filter_map(|e| counts(e, now, settings).share()));
     let best = list.endpoints.iter().map(|e| doubted(counts(e, now, settings))).fold(0.0, f32::max);
     let known = numbers.len() >= KNOWN.min(list.endpoints.len());
-    Medians { latency, success: middle(numbers, 0).filter(|_| known).unwrap_or(1.0), best }
+    let success = middle(numbers, 0).filter(|_| known).unwrap_or(1.0);
+    let blind = list.endpoints.iter().all(|e| !e.instance.sidecar);
+    let seeks = blind && latency.is_some_and(|peers| differ(list, now, (memory, peers)));
+    let own =
+        if seeks { aperture::own(list, settings.balance.scan as usize, numbers) } else { f32::INFINITY };
+    Medians { latency, success, best, own }
+}
+
+/// Whether most answer faster or slower than `peers` do, beyond what is nothing.
+fn differ(list: &EndpointList, now: Moment, (memory, peers): (Duration, f32)) -> bool {
+    let own = list.endpoints.iter().filter_map(|e| e.cell.ewma.beside(now, memory, peers));
+    own.filter(|own| told_apart(*own, peers) != peers).count() * 2 >= list.endpoints.len()
 }
 
 /// The success share of `counts` as if a few failures more had happened and luck had helped: a host with a handful of
@@ -176,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_host_without_history_is_probed_by_one_request() {
-        let medians = Medians { latency: Some(10.0), success: 1.0, best: 1.0 };
+        let medians = Medians { latency: Some(10.0), success: 1.0, best: 1.0, ..Medians::default() };
         let load = |own| Load { own, known: 2.0 };
         let cost = |own, latency, medians| super::cost(load(own), 1.0, latency, medians);
         assert_eq!(cost(0, None, medians), 30.0);

@@ -11,6 +11,7 @@ use api::policy::Cap;
 use api::{Cause, Digest, Instance, Moment, ServiceKey};
 
 use crate::abandoned::Abandoned;
+use crate::aperture::Lot;
 use crate::breaker::{Breaker, Breaks};
 use crate::ewma::Ewma;
 use crate::fate::Fates;
@@ -67,6 +68,8 @@ pub struct EndpointCell {
     pub breaker: Breaker,
     /// How often it was asked, where that is limited.
     pub level: Level,
+    /// Whether this caller prefers it to others.
+    pub lot: Lot,
     /// Its credit where hosts take turns.
     pub turn: Turn,
     /// When it joined a warm set, plus one nanosecond; zero when it did not.

@@ -19,7 +19,7 @@
 //! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message.
 //!
 //! **How one is chosen.** [`parts`] says whom a request may meet, `weigh` who of them is looked at and what speaks
-//! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost.
+//! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost, [`aperture`] whom a caller prefers that cannot see others.
 //!
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
 //! [`window`], [`turn`], [`health`], [`breaker`], [`route_breaker`], [`flight`], [`budget`], [`bucket`], [`rate`], [`bulkhead`], [`keyed`], [`latency`],
@@ -31,6 +31,7 @@
 pub mod abandoned;
 pub mod admit;
 pub mod also;
+pub mod aperture;
 pub mod attempt;
 pub mod breaker;
 pub mod bucket;

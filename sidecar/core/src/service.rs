@@ -37,6 +37,8 @@ pub struct Medians {
     pub success: f32,
     /// The success share of the best of them, doubted while it has few answers; 0 where nothing happened yet.
     pub best: f32,
+    /// Endpoints whose [lot](crate::aperture) is at most this are this caller's own; infinite where it has no need of any.
+    pub own: f32,
 }
 
 impl Medians {
@@ -48,7 +50,7 @@ impl Medians {
 
 impl Default for Medians {
     fn default() -> Self {
-        Self { latency: None, success: 1.0, best: 0.0 }
+        Self { latency: None, success: 1.0, best: 0.0, own: f32::INFINITY }
     }
 }
 
@@ -62,6 +64,8 @@ pub struct ServiceCell {
     medians: AtomicU64,
     /// The bits of the best success share.
     best: AtomicU32,
+    /// The bits of the largest lot of an own endpoint.
+    own: AtomicU32,
     /// What all endpoints answered since the start.
     told: AtomicU64,
     /// The moment after which the medians are stale; zero before there are any.
@@ -128,8 +132,14 @@ impl ServiceCell {
             return Medians::default();
         }
         let latency = f32::from_bits((word >> 32) as u32);
-        let best = f32::from_bits(self.best.load(Relaxed));
-        Medians { latency: (latency > 0.0).then_some(latency), success: f32::from_bits(word as u32), best }
+        let (best, own) = (&self.best, &self.own);
+        let [best, own] = [best, own].map(|bits| f32::from_bits(bits.load(Relaxed)));
+        Medians {
+            latency: (latency > 0.0).then_some(latency),
+            success: f32::from_bits(word as u32),
+            best,
+            own,
+        }
     }
 
     /// Whether the asker should compute the medians anew. Of several workers one is told so.
@@ -145,6 +155,7 @@ impl ServiceCell {
         let latency = u64::from(medians.latency.unwrap_or(0.0).to_bits());
         self.medians.store(latency << 32 | u64::from(medians.success.to_bits()), Relaxed);
         self.best.store(medians.best.to_bits(), Relaxed);
+        self.own.store(medians.own.to_bits(), Relaxed);
     }
 
     /// An attempt ended well or not. Returns what all have answered with it.
@@ -169,6 +180,11 @@ impl ServiceCell {
     /// The weight of the endpoints that take requests together, as last told; zero before.
     pub fn weight(&self) -> u64 {
         self.weight.load(Relaxed)
+    }
+
+    /// The same in hosts of ordinary weight.
+    pub(crate) fn hosts(&self) -> f32 {
+        self.weight() as f32 / f32::from(ORDINARY_WEIGHT)
     }
 
     /// It is this.

@@ -49,6 +49,8 @@ pub(crate) struct View<'a> {
     pub(crate) balance: &'a Balance,
     pub(crate) keyed: Keyed,
     pub(crate) medians: Medians,
+    /// What others are taken to have in flight to hosts that are not this caller's own.
+    pub(crate) away: f32,
     pub(crate) tried: &'a [u32],
     pub(crate) cell: &'a ServiceCell,
     /// How often an endpoint may be asked, where that is limited.
@@ -101,7 +103,8 @@ impl View<'_> {
         let weight = f32::from(instance.weight) / f32::from(ORDINARY_WEIGHT);
         let load = cell.load(self.now);
         let success = cost::standing(endpoint, self.now, settings, self.medians.measure());
-        let usual = self.cell.others() * weight;
+        let away = if cell.lot.ask() > self.medians.own { self.away } else { 0.0 };
+        let usual = self.cell.others() * weight + away;
         let both = Load { own: cell.in_flight(), known: cell.expected(self.now, usual) };
         let cost = match self.balance.by {
             Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, 1.0),

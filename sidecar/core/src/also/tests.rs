@@ -35,6 +35,31 @@ fn answer(status: u16) -> Outcome {
     Outcome::Answer(Answer { status, ..Answer::default() })
 }
 
+#[test]
+fn no_late_answer_is_hedged_at_a_host_of_whose_load_nothing_is_known() {
+    let mut bench = warm(20, "");
+    let memory = Memory { span: Duration::from_secs(10), peaks: false };
+    for at in 0..20 {
+        bench.cell(at).ewma.tell(bench.now, Duration::from_millis(20 + 5 * at as u64), memory);
+    }
+    bench.after(30);
+    let (mut running, mut begun) = (Vec::new(), 0);
+    for _ in 0..8 {
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        let Verdict::Now(first) = bench.choose(&exchange, &admission) else { panic!("nobody") };
+        let list = bench.list.clone();
+        let call = Call { exchange: &exchange, admission: &admission, list: &list };
+        let second = begin(&call, &mut bench.scratch, &first, Body::Whole, bench.now, 0);
+        let own = bench.plan.cell.medians().own;
+        assert!(own < 1.0, "some are preferred");
+        begun += usize::from(second.is_some());
+        assert!(second.as_ref().is_none_or(|second| second.endpoint().cell.lot.ask() <= own));
+        running.push((first, second, admission));
+    }
+    assert!((1..8).contains(&begun), "{begun} while its own had room, and none after");
+}
+
 /// After how many milliseconds a request's answer is late, and whether another attempt is begun then.
 fn late(bench: &mut Bench, idempotent: bool, body: Body) -> (Option<u128>, bool) {
     let exchange = bench.exchange(idempotent);

@@ -4,8 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use api::Instance;
+
 use crate::attempt::Attempt;
-use crate::bench::Bench;
+use crate::bench::{Bench, service};
 use crate::limit::Admission;
 use crate::outcome::{Answer, Body, Outcome};
 use crate::queue::Verdict;
@@ -90,6 +92,44 @@ fn where_everything_fails_a_little_nobody_is_starved() {
         if crate::dice::next(&mut dice) % 10 < 3 { (500, 1_000) } else { (200, 20_000) }
     });
     assert!(found.iter().all(|share| (12.0..28.0).contains(share)), "{found:?}");
+}
+
+/// A good answer after 40 ms in the mean, as chance has it (exponentially).
+fn by_chance(_: usize, request: usize) -> (u16, u64) {
+    let mut dice = request as u64;
+    (200, (-40_000.0 * (1.0 - crate::dice::unit(crate::dice::next(&mut dice))).ln()) as u64)
+}
+
+/// The shares of those that were met most, in percent, most first.
+fn most(mut shares: Vec<f64>) -> Vec<f64> {
+    shares.sort_unstable_by(|a, b| b.total_cmp(a));
+    shares
+}
+
+#[test]
+fn a_caller_that_sees_little_keeps_to_a_few_hosts_and_never_to_one() {
+    for dice in 1..4 {
+        let mut bench = Bench { dice, ..Bench::new(20, "") };
+        let found = most(shares(&mut bench, 6_000, 50, by_chance));
+        let own: f64 = found[..4].iter().sum();
+        assert!(own > 50.0 && found[0] < 35.0, "{own} % to four, {found:?}");
+    }
+}
+
+#[test]
+fn nobody_is_preferred_where_hosts_answer_alike_are_few_or_tell_what_they_have_to_do() {
+    let instance = |port: u16| Instance::at(service(), ([10, 0, 0, 1], port).into());
+    let with_sidecars = (1..=20).map(|port| Instance { sidecar: true, ..instance(port) }).collect();
+    for (mut bench, alike, most_of_one) in [
+        (Bench::new(20, ""), true, 7.0),
+        (Bench::new(4, ""), false, 40.0),
+        (Bench::of(with_sidecars, ""), false, 20.0),
+    ] {
+        let found =
+            shares(&mut bench, 6_000, 50, |at, n| if alike { (200, 20_000) } else { by_chance(at, n) });
+        assert_eq!(bench.plan.cell.medians().own, f32::INFINITY);
+        assert!(most(found)[0] < most_of_one);
+    }
 }
 
 #[test]
