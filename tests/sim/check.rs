@@ -2,8 +2,10 @@
 //!
 //! Nothing here decides for the cores: it counts on its own what they were given and compares.
 
+mod breakers;
 mod budget;
 mod data;
+mod limits;
 mod lists;
 mod settled;
 
@@ -16,6 +18,7 @@ use sidecar_core::flight::InFlight;
 use crate::client::Ledger;
 use crate::world::World;
 
+pub(crate) use breakers::Met;
 pub(crate) use budget::Ledgers;
 
 /// An invariant that does not hold.
@@ -39,6 +42,8 @@ pub(crate) struct Checks {
     /// Every request that ever came, by number.
     pub(crate) ledger: Vec<Ledger>,
     pub(crate) budget: Ledgers,
+    limits: limits::Limits,
+    breakers: breakers::Breakers,
     /// The newest boot the control plane heard of each node in this life, and when last.
     heard: BTreeMap<usize, (u32, Moment)>,
     /// Which boot of its node said of each instance last that it is there.

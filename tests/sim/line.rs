@@ -27,6 +27,7 @@ use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
 use self::beside::Beside;
+use crate::check::Met;
 use crate::world::{Event, World};
 
 /// What a request carries.
@@ -150,8 +151,16 @@ impl World {
                 self.checks.budget.request(&request, self.now, &budget);
                 let once = !request.exchange.may_repeat(admission.settings());
                 self.checks.ledger[request.number as usize].once = once;
+                self.admitted(&admission, now);
+                let turn = admission.turn();
                 request.admission = Some(admission);
-                self.choose(request);
+                match turn {
+                    Some(turn) => {
+                        request.next_turn();
+                        self.later(request, turn, Deed::Ask(Asks::Choose));
+                    }
+                    None => self.choose(request),
+                }
             }
             Verdict::Wait { until, .. } => self.wait(request, until, Asks::Limit),
             Verdict::Refuse(refusal) => self.finish(request, 0, Some(refusal.reason)),
@@ -165,8 +174,13 @@ impl World {
         let Some(admission) = &request.admission else { return };
         let call = Call { exchange: &request.exchange, admission, list: &list };
         let seen = self.checks.before_choice(&call, now, &request.scratch);
-        match choose(&call, &mut request.scratch, now, dice) {
+        let breakers = Met::of(&call);
+        let verdict = choose(&call, &mut request.scratch, now, dice);
+        let taken = if let Verdict::Now(attempt) = &verdict { Some(attempt) } else { None };
+        self.broke(&call, &breakers, taken);
+        match verdict {
             Verdict::Now(attempt) => {
+                self.asked_of(admission, &attempt, now);
                 self.chosen(&request, &attempt, &seen, now);
                 self.probe(&request, &list);
                 request.attempt = Some(attempt);

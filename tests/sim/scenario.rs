@@ -57,6 +57,16 @@ const CAPS: [&str; 4] =
 const HEDGES: [&str; 3] = ["", "after: p50", "after: p80, share: 100%"];
 const HEALTHS: [&str; 3] = ["", "eject_share: 30%, consecutive: 2", "trial_every: 1s, minimum: 5"];
 
+/// Each kind, so low that a node meets it.
+const LIMITS: [&str; 6] = [
+    "{ name: bucket, rate: 6/s, burst: 4 }",
+    "{ name: turns, kind: leaky-bucket, rate: 10/s, longest_wait: 250ms }",
+    "{ name: window, kind: fixed-window, rate: 7/s, window: 1s }",
+    "{ name: slides, kind: sliding-window, rate: 7/s, window: 1600ms }",
+    "{ name: routes, key: route, kind: sliding-window, rate: 5/s, window: 2s }",
+    "{ name: places, key: endpoint, rate: 3/s, burst: 2 }",
+];
+
 const BALANCES: [&str; 12] = [
     "",
     "",
@@ -126,8 +136,9 @@ pub(crate) fn policy(service: &str, number: u64, dice: &mut Dice) -> Policy {
     part("health", &HEALTHS, dice);
     part("hedge", &HEDGES, dice);
     part("balance", &BALANCES, dice);
-    if dice.chance(150) {
-        text += "limits: [{ name: all, rate: 20/s, burst: 10 }]";
+    if dice.chance(250) {
+        let kinds: Vec<&str> = LIMITS.into_iter().filter(|_| dice.chance(300)).collect();
+        text += &format!("limits: [{}]", kinds.join(", "));
     }
     text += &format!(
         "\nroutes: [{{ name: place-{number}, match: {{ method: [POST] }}, retry: {{ keep_body: 8KiB }} }}]\n"

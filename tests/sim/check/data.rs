@@ -16,6 +16,7 @@ use sidecar_core::record::Record;
 use sidecar_core::scratch::{How, Scratch};
 
 use super::Checks;
+use super::breakers::leaked;
 use crate::line::Request;
 use crate::scenario::Kind;
 use crate::world::World;
@@ -261,6 +262,6 @@ impl World {
             };
             differs(&|| service.key.to_string(), service.cell.gauge().get(), admitted).or_else(endpoints)
         });
-        host.or(services)
+        host.or(services).or_else(|| leaked(node, || Box::new(mine())))
     }
 }

@@ -10,6 +10,7 @@ use sidecar_core::choose::Call;
 use sidecar_core::outcome::{Body, Outcome};
 
 use super::Request;
+use crate::check::Met;
 use crate::world::World;
 
 /// The attempt that no deed is meant for at the moment.
@@ -64,7 +65,12 @@ impl World {
         let mut second = None;
         if let (Some(admission), Some(first)) = (&request.admission, &request.attempt) {
             let call = Call { exchange: &request.exchange, admission, list: &list };
+            let breakers = Met::of(&call);
             second = also::begin(&call, &mut request.scratch, first, body, now, dice);
+            self.broke(&call, &breakers, second.as_ref());
+            if let Some(second) = &second {
+                self.asked_of(admission, second, now);
+            }
         }
         let Some(second) = second else {
             self.requests.insert(request.number, request);
