@@ -63,7 +63,8 @@ choice! {
     }
 }
 
-/// One instance as consumers see it.
+/// One instance as consumers see it. On the wire it says what is not ordinary: lists and their changes are most of what a
+/// control plane sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instance {
@@ -72,13 +73,13 @@ pub struct Instance {
     /// Where callers connect: the inbound listener of its sidecar, or the app itself where there is none.
     pub address: SocketAddr,
     /// What it speaks.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_ordinary")]
     pub protocol: Protocol,
     /// Whether callers speak TLS to it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_ordinary")]
     pub tls: bool,
     /// Its share of traffic relative to its peers'; 100 is the ordinary weight, 0 takes none.
-    #[serde(default = "ordinary_weight")]
+    #[serde(default = "ordinary_weight", skip_serializing_if = "is_ordinary_weight")]
     pub weight: u16,
     /// Where it stands; empty when nobody said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -93,10 +94,10 @@ pub struct Instance {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub foreign_id: String,
     /// What its owner says of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_ordinary")]
     pub readiness: Readiness,
     /// Whether a sidecar stands before it, so that load reports ride on its answers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_ordinary")]
     pub sidecar: bool,
 }
 
@@ -105,6 +106,15 @@ pub const ORDINARY_WEIGHT: u16 = 100;
 
 fn ordinary_weight() -> u16 {
     ORDINARY_WEIGHT
+}
+
+fn is_ordinary_weight(weight: &u16) -> bool {
+    *weight == ORDINARY_WEIGHT
+}
+
+/// Whether `said` is what a reader takes where nothing is said.
+fn is_ordinary<T: Default + PartialEq>(said: &T) -> bool {
+    *said == T::default()
 }
 
 impl Instance {
@@ -150,5 +160,37 @@ impl Instance {
             field(value.as_bytes());
         }
         Digest::of_hash(&hash.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn ordinary() -> Instance {
+        Instance::at("checkout".parse().unwrap(), ([10, 0, 0, 1], 8001).into())
+    }
+
+    #[test]
+    fn what_is_ordinary_is_not_said_and_what_is_said_is_read() {
+        let key = r#""key":{"service":"checkout","ip":"10.0.0.1","port":8001}"#;
+        let short = format!(r#"{{{key},"address":"10.0.0.1:8001"}}"#);
+        assert_eq!(serde_json::to_string(&ordinary()).unwrap(), short);
+        // As every version before wrote it.
+        let rest = r#""protocol":"h1","tls":false,"weight":100,"readiness":"ready","sidecar":false"#;
+        let long = format!(r#"{{{key},"address":"10.0.0.1:8001",{rest}}}"#);
+        assert_eq!(serde_json::from_str::<Instance>(&short).unwrap(), ordinary());
+        assert_eq!(serde_json::from_str::<Instance>(&long).unwrap(), ordinary());
+        let unusual = Instance {
+            protocol: Protocol::Grpc,
+            tls: true,
+            weight: 0,
+            readiness: Readiness::Draining,
+            sidecar: true,
+            ..ordinary()
+        };
+        let said = serde_json::to_string(&unusual).unwrap();
+        assert_eq!(serde_json::from_str::<Instance>(&said).unwrap(), unusual, "{said}");
     }
 }
