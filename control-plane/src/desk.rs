@@ -202,6 +202,9 @@ impl Desk {
                 slow.push(id);
             }
         }
+        for id in self.core.take_ended() {
+            self.leave(id);
+        }
         for id in slow {
             self.metrics.watches_slow.inc();
             tracing::warn!(event = "watch_too_slow", watcher = id.0, "reader too slow, watch let go");

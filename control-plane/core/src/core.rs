@@ -21,6 +21,7 @@ mod whitelists;
 mod witnessing;
 
 pub use commands::KeptCommand;
+pub use whitelists::Sifted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -56,7 +57,7 @@ use crate::shared::Shared;
 use crate::snapshot::{SavedLease, SavedTombstone, Snapshot};
 use crate::sweep::{Sweeper, Swept};
 use crate::tombstones::Tombstones;
-use crate::watch::{Topic, Watches};
+use crate::watch::{Topic, WatcherId, Watches};
 use crate::watchers::Watchers;
 use crate::whitelists::Whitelists;
 use crate::witness::Witnesses;
@@ -128,6 +129,8 @@ pub struct ControlCore {
     commands: Commands,
     access: Access,
     whitelists: Whitelists,
+    /// Watches that a whitelist ended.
+    ended: Vec<WatcherId>,
     quotas: Quotas,
     configs: appconfig::Configs,
     callers: Callers,
@@ -163,6 +166,7 @@ impl ControlCore {
             commands: Commands::default(),
             access: Access::default(),
             whitelists: Whitelists::default(),
+            ended: Vec::new(),
             quotas: Quotas::new(now),
             configs: BTreeMap::new(),
             watches: Watches::new(&config.push, now),

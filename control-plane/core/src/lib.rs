@@ -36,7 +36,7 @@ mod whitelists;
 mod witness;
 
 pub use access::{Denied, Need, SecretDigest};
-pub use core::{ControlCore, KeptCommand, Loaded};
+pub use core::{ControlCore, KeptCommand, Loaded, Sifted};
 pub use event::{Event, HeldBy};
 pub use leases::{LeaseId, Source};
 pub use policies::PolicyChange;
@@ -46,4 +46,4 @@ pub use sessions::SessionView;
 pub use shared::Shared;
 pub use snapshot::{SavedLease, SavedTombstone, Snapshot};
 pub use watch::WatcherId;
-pub use whitelists::{Asker, NotListed};
+pub use whitelists::{Asker, Holder, NotListed};

@@ -154,6 +154,15 @@ impl Watches {
         self.followers.get(topic).map_or(0, BTreeSet::len)
     }
 
+    /// The services that the watcher `id` hears of.
+    pub(crate) fn lists_of(&self, id: WatcherId) -> impl Iterator<Item = &ServiceKey> {
+        let topics = self.watchers.get(&id).into_iter().flat_map(|watcher| watcher.topics.keys());
+        topics.filter_map(|topic| match topic {
+            Topic::List(service) => Some(service),
+            Topic::Policies(_) => None,
+        })
+    }
+
     /// How many watchers there are.
     pub(crate) fn len(&self) -> usize {
         self.watchers.len()

@@ -2,7 +2,7 @@
 //!
 //! For each thing that is asked about, the narrowest whitelists that say anything decide: those of the service, else
 //! those of its namespace, else those of all services; of several as narrow, each lets in whom it names. Where none says
-//! anything, everybody may. They judge who comes; what is listed and watched already goes on.
+//! anything, everybody may. They judge who comes, and who watches again whenever they change; what is listed goes on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -10,6 +10,8 @@ use std::net::IpAddr;
 
 use api::whitelist::{Doing, Whitelist, WhitelistView};
 use api::{InstanceKey, Label, NodeName, ServiceKey, ServicePattern};
+
+use crate::watch::WatcherId;
 
 /// Whitelists at most.
 pub(crate) const WHITELISTS_MAX: usize = 1_000;
@@ -32,6 +34,15 @@ impl fmt::Display for Asker {
             None => write!(f, "{} without a token", self.address),
         }
     }
+}
+
+/// Who holds a watch.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Who it was when the watch began.
+    pub(crate) asker: Asker,
+    /// What it asked to hear of and might not.
+    pub(crate) unheard: Vec<ServiceKey>,
 }
 
 /// A "no": who asked for what, and which whitelist says so.
@@ -60,6 +71,7 @@ pub(crate) struct Whitelists {
     lists: BTreeMap<Label, Whitelist>,
     refused: VecDeque<(InstanceKey, NotListed)>,
     unseen: VecDeque<((NodeName, ServiceKey), NotListed)>,
+    held: BTreeMap<WatcherId, Holder>,
 }
 
 impl Whitelists {
@@ -93,6 +105,21 @@ impl Whitelists {
         let view =
             |(name, words): (&Label, &Whitelist)| WhitelistView { name: name.clone(), words: words.clone() };
         self.lists.iter().map(view).collect()
+    }
+
+    /// `holder` holds a watch from now on.
+    pub(crate) fn hold(&mut self, id: WatcherId, holder: Holder) {
+        self.held.insert(id, holder);
+    }
+
+    /// The watch is over.
+    pub(crate) fn let_go(&mut self, id: WatcherId) {
+        self.held.remove(&id);
+    }
+
+    /// Every watch that is held, and by whom.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (WatcherId, &Holder)> {
+        self.held.iter().map(|(id, holder)| (*id, holder))
     }
 
     /// Whether `asker` may do `doing` to `services`: one service, those of a namespace, or all.

@@ -66,9 +66,10 @@ pub(crate) async fn watch(State(app): State<Arc<App>>, from: From, body: Body) -
     let leave = app.desk.clone();
     // The guard is made at the desk: an asker that has gone by then drops it with the answer.
     let held = app.desk.ask(move |desk, now| {
-        let sifted = desk.core.sift_watch(&from.asker(&desk.core), &mut watch, now);
+        let sifted = desk.core.sift_watch(from.asker(&desk.core), &mut watch, now);
         let mut held = desk.hold(&watch, now)?;
-        held.first.extend(sifted.iter().map(|news| Line::plain(desk::line(news))));
+        desk.core.held_by(held.id, sifted.holder);
+        held.first.extend(sifted.news.iter().map(|news| Line::plain(desk::line(news))));
         Ok::<_, desk::NotHeld>((held.first, held.news, Guard { id: held.id, desk: leave }))
     });
     let (first, news, guard) = held.await??;

@@ -4,7 +4,7 @@ use api::message::SessionOpened;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use crate::plane::{Answer, NOTHING, Plane, instance, send, whole};
+use crate::plane::{Answer, NOTHING, Plane, Stream, instance, send, whole};
 
 const LIST: &str = "/v1/namespaces/default/services/checkout/instances";
 
@@ -106,6 +106,36 @@ async fn who_may_not_subscribe_hears_of_nobody_and_who_may_not_edit_writes_nothi
     }
     assert_eq!(plane.node("GET", LIST, NOTHING).await.status, StatusCode::OK);
     assert_eq!(why(&plane, "&viewer=n1").await, ["viewer-not-watching"], "it opens its watch anew");
+    plane.stop().await;
+}
+
+#[tokio::test]
+async fn a_held_watch_ends_when_a_whitelist_changes_what_it_may_hear_and_no_other_does() {
+    let plane = Plane::start().await;
+    open(&plane, "").await;
+    let told = |delta: &api::Delta| (delta.known, delta.upsert.len());
+    let watch = async |service: &str| {
+        let claims = json!({ "lists": { service: api::Digest::of(b"never told") } });
+        let mut stream = plane.watch(claims).await;
+        let first = stream.list(|_| true).await;
+        (stream, first)
+    };
+    let ends = async |stream: &mut Stream| while stream.next().await.is_some() {};
+
+    let (mut stream, first) = watch("checkout").await;
+    assert_eq!(told(&first), (true, 1));
+    put(&plane, "", "deny", json!({ "services": "checkout", "subscribe": [] })).await;
+    ends(&mut stream).await;
+    let (mut denied, first) = watch("checkout").await;
+    assert_eq!(told(&first), (false, 0), "whoever comes again hears of nobody");
+
+    let (mut other, _) = watch("search").await;
+    put(&plane, "", "deny", json!({ "services": "checkout", "subscribe": ["address:127.0.0.0/8"] })).await;
+    ends(&mut denied).await;
+    let (_again, first) = watch("checkout").await;
+    assert_eq!(told(&first), (true, 1), "and of everybody once it may");
+    plane.session("n2", 1, &[instance("search", 8002)]).await;
+    assert_eq!(other.list(|delta| !delta.upsert.is_empty()).await.service.name.as_str(), "search");
     plane.stop().await;
 }
 

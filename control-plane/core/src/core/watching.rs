@@ -37,6 +37,7 @@ impl ControlCore {
     /// Somebody stopped watching.
     pub fn unsubscribe(&mut self, watcher: WatcherId) {
         self.watches.unsubscribe(watcher);
+        self.whitelists.let_go(watcher);
     }
 
     /// The news that are due. Equal news share one value, so that a shell encodes them once.

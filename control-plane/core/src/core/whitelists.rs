@@ -13,7 +13,17 @@ use super::ControlCore;
 use crate::access::SecretDigest;
 use crate::event::Event;
 use crate::refusal::Refusal;
-use crate::whitelists::{Asker, NotListed, WHITELISTS_MAX};
+use crate::watch::WatcherId;
+use crate::whitelists::{Asker, Holder, NotListed, WHITELISTS_MAX};
+
+/// What whitelists leave of a watch.
+#[derive(Debug)]
+pub struct Sifted {
+    /// What is said in the place of lists that may not be heard: that nobody ever registered there.
+    pub news: Vec<News>,
+    /// Who holds it.
+    pub holder: Holder,
+}
 
 impl ControlCore {
     /// Who comes from `address` and shows `secret`.
@@ -62,25 +72,36 @@ impl ControlCore {
         Err(Refusal::NotListed(why))
     }
 
-    /// Takes out of `watch` the lists that `asker` may not hear of, and tells what is said in their place: that nobody
-    /// ever registered there.
-    pub fn sift_watch(&mut self, asker: &Asker, watch: &mut Watch, now: Moment) -> Vec<News> {
-        let mut news = Vec::new();
+    /// Takes out of `watch` the lists that `asker` may not hear of.
+    pub fn sift_watch(&mut self, asker: Asker, watch: &mut Watch, now: Moment) -> Sifted {
+        let (mut news, mut unheard) = (Vec::new(), Vec::new());
         if self.whitelists.is_empty() {
-            return news;
+            return Sifted { news, holder: Holder { asker, unheard } };
         }
         let (store, node) = (self.store.clone(), watch.node.clone());
         watch.lists.retain(|service, held| {
-            let Err(why) = self.may(Doing::Subscribe, service, asker) else { return true };
+            let Err(why) = self.may(Doing::Subscribe, service, &asker) else { return true };
             if *held != Digest::EMPTY {
                 news.push(News::List(nothing(service, &store)));
             }
+            unheard.push(service.clone());
             if let Some(node) = &node {
                 self.unseen(node.clone(), service.clone(), why, now);
             }
             false
         });
-        news
+        Sifted { news, holder: Holder { asker, unheard } }
+    }
+
+    /// The watch `id` is held by `holder`: judged again whenever a whitelist changes.
+    pub fn held_by(&mut self, id: WatcherId, holder: Holder) {
+        self.whitelists.hold(id, holder);
+    }
+
+    /// Watches since this was last asked that are to end because a whitelist changed what they may hear: their readers
+    /// come again and are judged anew.
+    pub fn take_ended(&mut self) -> Vec<WatcherId> {
+        std::mem::take(&mut self.ended)
     }
 
     /// The lists of `check` of which `asker` may not hear, taken out of it.
@@ -138,12 +159,20 @@ impl ControlCore {
         if self.whitelists.has(name) { Ok(()) } else { Err(Refusal::NoSuchWhitelist) }
     }
 
-    /// A whitelist is durable: it counts from now on. It is gone when `words` are `None`.
+    /// A whitelist is durable: it counts from now on, also for watches that are held. It is gone when `words` are
+    /// `None`.
     pub fn put_whitelist(&mut self, name: Label, words: Option<Whitelist>) {
         match words {
             Some(words) => self.whitelists.put(name, words),
             None => self.whitelists.remove(&name),
         }
+        let may = |service: &ServiceKey, holder: &Holder| self.may(Doing::Subscribe, service, &holder.asker);
+        let misjudged = |(id, holder): &(WatcherId, &Holder)| {
+            holder.unheard.iter().any(|service| may(service, holder).is_ok())
+                || self.watches.lists_of(*id).any(|service| may(service, holder).is_err())
+        };
+        let ended: Vec<WatcherId> = self.whitelists.held().filter(misjudged).map(|(id, _)| id).collect();
+        self.ended.extend(ended);
     }
 
     /// Every whitelist.
