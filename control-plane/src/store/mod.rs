@@ -14,6 +14,8 @@ use api::{Label, Namespace};
 use control_core::Snapshot;
 use serde::Serialize;
 
+use crate::diff::LeafChange;
+
 choice! {
     /// What a document is.
     #[derive(PartialOrd, Ord)]
@@ -145,6 +147,9 @@ pub struct AuditLine {
     pub object: String,
     /// The revision it made; `None` where a deed makes none.
     pub revision: Option<u64>,
+    /// What that says differently from the one before it, leaf by leaf. Of a token nothing is told: it is kept with what
+    /// its secret is known by.
+    pub changes: Vec<LeafChange>,
 }
 
 /// Why a store did not do what was asked.

@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, Trans
 use super::{
     AuditLine, By, Deed, Document, DocumentKey, DocumentKind, PolicyStore, Revision, StoreError, Write,
 };
+use crate::diff::of_bodies;
 
 /// Written into the file's header, so that `file(1)` and a wrong path are told apart: "Outr".
 const APPLICATION: i64 = 0x4f75_7472;
@@ -188,7 +189,13 @@ impl PolicyStore for SqliteStore {
     }
 
     fn audit(&self, count: usize) -> Result<Vec<AuditLine>, StoreError> {
-        let text = "SELECT at, author, origin, deed, object, revision FROM audit ORDER BY line DESC LIMIT ?1";
+        let text = "SELECT audit.at, audit.author, origin, deed, object, audit.revision, kind, body,
+                           (SELECT body FROM documents AS before
+                            WHERE before.kind = documents.kind AND before.namespace = documents.namespace
+                              AND before.name = documents.name AND before.revision < documents.revision
+                            ORDER BY before.revision DESC LIMIT 1)
+                    FROM audit LEFT JOIN documents ON documents.revision = audit.revision
+                    ORDER BY line DESC LIMIT ?1";
         let read = || {
             let mut rows = self.connection.prepare_cached(text)?;
             rows.query_map([count as u64], read_line)?.collect::<rusqlite::Result<Vec<_>>>()
@@ -264,7 +271,11 @@ fn read_revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
 }
 
 fn read_line(row: &Row<'_>) -> rusqlite::Result<AuditLine> {
+    let (kind, body, before): (Option<String>, Option<String>, Option<String>) =
+        (row.get(6)?, row.get(7)?, row.get(8)?);
+    let told = kind.is_some_and(|kind| kind != DocumentKind::Token.as_str());
     Ok(AuditLine {
+        changes: if told { of_bodies(before.as_deref(), body.as_deref()) } else { Vec::new() },
         at: row.get(0)?,
         author: row.get(1)?,
         origin: row.get(2)?,
@@ -294,6 +305,7 @@ fn engine(deed: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::diff::LeafChange;
 
     fn store() -> (tempfile::TempDir, SqliteStore) {
         let directory = tempfile::tempdir().unwrap();
@@ -356,15 +368,31 @@ mod tests {
     fn every_write_leaves_a_line_that_nobody_can_change() {
         let (_directory, mut store) = store();
         let by = By { author: "ann".into(), origin: "10.0.0.9".into(), message: String::new() };
-        store.write(&write("a", Some("1"), None)).unwrap();
+        for (name, body) in [("a", r#"{"n":1}"#), ("b", "{}"), ("a", r#"{"n":2}"#)] {
+            store.write(&write(name, Some(body), None)).unwrap();
+        }
+        let mut token = write("t", Some(r#"{"secret":"x"}"#), None);
+        token.key.kind = DocumentKind::Token;
+        store.write(&token).unwrap();
         store.adopt(&by, 8).unwrap();
         assert!(store.adopted().unwrap());
-        let lines: Vec<_> =
-            store.audit(9).unwrap().into_iter().map(|l| (l.deed, l.object, l.revision)).collect();
-        assert_eq!(
-            lines,
-            [(Deed::Adopt, "store".into(), None), (Deed::Put, "policy a.default".into(), Some(1))]
-        );
+        let change = |change: LeafChange| format!("{} {:?} {:?}", change.path, change.from, change.to);
+        let line = |l: AuditLine| {
+            let changes: Vec<String> = l.changes.into_iter().map(change).collect();
+            (l.deed, l.object, l.revision, changes.join(", "))
+        };
+        let lines: Vec<_> = store.audit(9).unwrap().into_iter().map(line).collect();
+        let put = |object: &str, revision, changes: &str| {
+            (Deed::Put, object.to_owned(), Some(revision), changes.to_owned())
+        };
+        let wanted = [
+            (Deed::Adopt, "store".into(), None, String::new()),
+            put("token t.default", 4, ""),
+            put("policy a.default", 3, "n Some(Number(1)) Some(Number(2))"),
+            put("policy b.default", 2, " None Some(Object {})"),
+            put("policy a.default", 1, "n None Some(Number(1))"),
+        ];
+        assert_eq!(lines, wanted);
         for tamper in ["UPDATE audit SET author = 'eve'", "DELETE FROM audit"] {
             assert!(store.connection.execute(tamper, []).is_err(), "{tamper}");
         }
