@@ -297,6 +297,16 @@ impl Registry {
         Some(change)
     }
 
+    /// Whether its list says something else of `key` than when it said `base`; `None` when that is not remembered.
+    pub(crate) fn differs_since(&self, key: &InstanceKey, base: Digest) -> Option<bool> {
+        let known = self.services.get(&key.service)?;
+        let at = (key.ip, key.port);
+        let fates = known.history.since(base)?;
+        let shown = known.instances.get(&at).filter(|entry| entry.shown().is_some());
+        let is = shown.map_or(Digest::EMPTY, |entry| entry.digest);
+        Some(fates.get(&at).is_some_and(|fate| fate.was != is))
+    }
+
     /// All of `service`, and every departure that is remembered: it tells a receiver who left by somebody's
     /// will among those that are merely absent.
     pub(crate) fn whole(&self, service: &ServiceKey) -> Change {

@@ -146,11 +146,7 @@ impl ControlCore {
             View::Holds(held) if held == self.registry.digest(&key.service) => {}
             View::Holds(held) => {
                 // What changed since, if that is remembered: only then this instance may be on its way.
-                let changed = self.registry.change_since(&key.service, held);
-                let differs = changed.is_none_or(|change| {
-                    change.upsert.iter().any(|upsert| upsert.key == *key)
-                        || change.remove.iter().any(|removal| removal.key == *key)
-                });
+                let differs = self.registry.differs_since(key, held).unwrap_or(true);
                 if differs {
                     let due = self.watches.due(&key.service).map_or_else(
                         || "nothing is on its way".to_owned(),

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::message::{Deregister, DigestCheck, News, Watch};
 use api::story::Why;
 use api::{
-    Cause, Digest, Effect, Instance, InstanceKey, List, Override, PlannedDrain, ServiceKey, Share, Span,
+    Cause, Digest, Effect, Instance, InstanceKey, List, NodeName, Override, PlannedDrain, ServiceKey, Share,
+    Span,
 };
 use proptest::prelude::*;
 
@@ -73,11 +74,20 @@ fn instance(port: u16, weight: u16) -> Instance {
     Instance { weight, ..Instance::at(service, ([10, 0, 0, 1], port).into()) }
 }
 
+/// Who watches, and registers nothing.
+fn viewer() -> NodeName {
+    "viewer".parse().unwrap()
+}
+
+fn watch(lists: BTreeMap<ServiceKey, Digest>) -> Watch {
+    Watch { node: Some(viewer()), lists, ..Watch::default() }
+}
+
 impl Model {
     fn new() -> Self {
         let mut world = World::ready();
         let lists = services().map(|service| (service, Digest::EMPTY)).into();
-        let (watcher, _) = world.core.subscribe(&Watch { lists, ..Watch::default() }, world.now()).unwrap();
+        let (watcher, _) = world.core.subscribe(&watch(lists), world.now()).unwrap();
         Self {
             world,
             sessions: BTreeMap::new(),
@@ -248,8 +258,7 @@ impl Model {
         self.heard.values_mut().for_each(|heard| *heard = self.world.now);
         self.revisions.clear();
         let lists = self.copies.iter().map(|(service, copy)| (service.clone(), copy.digest)).collect();
-        let watch = Watch { lists, ..Watch::default() };
-        let (watcher, first) = self.world.core.subscribe(&watch, now).unwrap();
+        let (watcher, first) = self.world.core.subscribe(&watch(lists), now).unwrap();
         self.watcher = watcher;
         first.iter().for_each(|news| self.apply(news));
         // Until warm-up is over answers only add, and copies are not compared.
@@ -357,7 +366,8 @@ impl Model {
         (0..24).for_each(|port| self.explain(&instance(port, 100).key));
     }
 
-    /// Every reason that is told is true, who is absent has one, and who is there has none.
+    /// Every reason that is told is true, who is absent has one, and who is there has none; and of the viewer's part it
+    /// is told exactly where what it holds of the instance is not what its list says, or where that is not known.
     fn explain(&self, key: &InstanceKey) {
         let address = (key.ip, key.port).into();
         let now = self.world.now();
@@ -376,6 +386,18 @@ impl Model {
         }
         let taken_out = story.reasons.iter().any(|because| because.why == Why::Deregistered);
         assert!(taken_out || there || !self.buried.contains_key(key), "{story:?}");
+
+        let core = &self.world.core;
+        let mut seen = core.explain_instance(&key.service, address, Some(&viewer()), now).unwrap();
+        let behind = seen.reasons.pop_if(|because| because.why == Why::ViewerBehind).is_some();
+        let (copy, shown) = (&self.copies[&key.service], self.listed.get(key).filter(|_| self.shows(key)));
+        let copied = copy.instances.iter().find(|instance| instance.key == *key);
+        let lags = copy.digest != core.registry.digest(&key.service);
+        // Of a list that nobody remembers it is not known what has changed since.
+        let remembered = core.registry.differs_since(key, copy.digest).is_some();
+        let wanted = lags && (!remembered || copied != shown.map(|(instance, ..)| instance));
+        assert_eq!(behind, wanted, "{seen:?}");
+        assert_eq!(seen.reasons, story.reasons, "a viewer changes nothing else");
     }
 }
 
