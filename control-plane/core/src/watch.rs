@@ -8,6 +8,7 @@
 mod first;
 mod held;
 mod pacer;
+mod turns;
 mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use first::First;
 pub(crate) use held::{Held, Sources};
 pub(crate) use pacer::Pacer;
 use pacer::ROTATION;
+use turns::Turns;
 use wave::{ADDITIONS_LATER, Made, Wave};
 
 /// A poll whose only news would be the same every time it asks (nothing is there, warming up, not adopted)
@@ -102,6 +104,7 @@ pub(crate) struct Watches {
     due: BTreeSet<(Moment, Topic)>,
     resting: BTreeSet<(Moment, WatcherId, Topic)>,
     waves: BTreeMap<Topic, Wave>,
+    turns: Turns,
     /// What each of the waves that go on has sent by now, in equal parts: who begins is counted as having sent as much.
     level: u64,
     begun: Vec<Begun>,
@@ -123,6 +126,7 @@ impl Watches {
             due: BTreeSet::new(),
             resting: BTreeSet::new(),
             waves: BTreeMap::new(),
+            turns: Turns::default(),
             level: 0,
             begun: Vec::new(),
             first: First::default(),
@@ -196,6 +200,10 @@ impl Watches {
                 first.extend(made.news);
             }
             self.followers.entry(topic.clone()).or_default().insert((turn, id));
+            if let Some(wave) = self.waves.get_mut(&topic) {
+                wave.join();
+                self.turns.put(&topic, wave, now);
+            }
             watcher.topics.insert(topic, held);
         }
         self.watchers.insert(id, watcher);
@@ -213,6 +221,7 @@ impl Watches {
             if followers.is_empty() {
                 self.followers.remove(&topic);
                 self.waves.remove(&topic);
+                self.turns.remove(&topic);
                 if let Some(Pace { due: Some(due), .. }) = self.pace.remove(&topic) {
                     self.due.remove(&(due, topic));
                 }
@@ -282,8 +291,10 @@ impl Watches {
         let deadline = if urgent { now } else { now + ADDITIONS_LATER };
         let Some(followers) = self.followers.get(&topic) else { return };
         let count = followers.len();
+        self.turns.ripen(now);
         if let Some(wave) = self.waves.get_mut(&topic) {
             wave.again(deadline, count);
+            self.turns.put(&topic, wave, now);
             return;
         }
         let first = followers.first().and_then(|(_, id)| self.watchers.get(id)?.topics.get(&topic));
@@ -293,42 +304,46 @@ impl Watches {
         wave.sent = self.level;
         wave.made = first.copied().zip(made).into_iter().collect();
         if let (Topic::List(service), true) = (&topic, count >= FORECAST_FROM) {
-            let before = self.waves.values().filter(|other| other.deadline() <= Some(deadline));
-            let ahead = before.map(Wave::bytes_left).sum();
             let bytes = wave.bytes_left();
-            let forecast = self.pacer.forecast(count, bytes, ahead);
+            let forecast = self.pacer.forecast(count, bytes, self.turns.ahead(urgent));
             self.begun.push(Begun { service: service.clone(), followers: count, bytes, forecast });
         }
+        self.turns.put(&topic, &wave, now);
         self.waves.insert(topic, wave);
     }
 
     /// Tells as many as the budget and the notify share allow. Waves whose deadline has come share what may leave in equal
-    /// parts, whoever is large or never rests (start-time fair queueing: Goyal, Vin and Cheng 1996); the others get what
-    /// is left of it.
+    /// parts, whoever is large or never rests; the others get what is left of it.
     fn roll(&mut self, sources: &Sources<'_>, now: Moment, told: &mut BTreeMap<WatcherId, Vec<Arc<News>>>) {
         if self.waves.is_empty() || !self.pacer.turn(now) {
             return;
         }
-        let [mut due, mut later]: [BTreeSet<(u64, Topic)>; 2] = Default::default();
-        for (topic, wave) in &self.waves {
-            let Some(deadline) = wave.deadline() else { continue };
-            if deadline <= now { &mut due } else { &mut later }.insert((wave.sent, topic.clone()));
-        }
-        for waves in [&mut due, &mut later] {
+        self.turns.ripen(now);
+        // Who may tell nobody more at this turn.
+        let mut rest = Vec::new();
+        for due in [true, false] {
             while self.pacer.has_room(now)
-                && let Some((sent, topic)) = waves.pop_first()
+                && let Some((sent, topic, next)) = self.turns.pop(due)
             {
                 self.level = self.level.max(sent);
-                let part = waves.first().map_or(u64::MAX, |(next, _)| next.saturating_sub(sent));
-                if let Some(sent) = self.roll_one(&topic, part, sources, now, told) {
-                    waves.insert((sent, topic));
+                let part = next.map_or(u64::MAX, |next| next.saturating_sub(sent));
+                let goes_on = self.roll_one(&topic, part, sources, now, told);
+                match self.waves.get(&topic) {
+                    Some(wave) if wave.deadline().is_none() => drop(self.waves.remove(&topic)),
+                    Some(wave) if goes_on => self.turns.put(&topic, wave, now),
+                    Some(_) => rest.push(topic),
+                    None => {}
                 }
             }
         }
-        self.waves.retain(|_, wave| wave.deadline().is_some());
+        for topic in rest {
+            if let Some(wave) = self.waves.get(&topic) {
+                self.turns.put(&topic, wave, now);
+            }
+        }
     }
 
-    /// Tells followers of `topic` until `part` bytes have left, one at least. Returns what it sent in all if it could go on.
+    /// Tells followers of `topic` until `part` bytes have left, one at least. Returns whether it could go on.
     fn roll_one(
         &mut self,
         topic: &Topic,
@@ -336,9 +351,11 @@ impl Watches {
         sources: &Sources<'_>,
         now: Moment,
         told: &mut BTreeMap<WatcherId, Vec<Arc<News>>>,
-    ) -> Option<u64> {
+    ) -> bool {
         let Self { waves, watchers, followers, pacer, .. } = self;
-        let (wave, followers) = (waves.get_mut(topic)?, followers.get(topic)?);
+        let (Some(wave), Some(followers)) = (waves.get_mut(topic), followers.get(topic)) else {
+            return false;
+        };
         if wave.says != sources.says(topic) {
             wave.made.clear();
             wave.says = sources.says(topic);
@@ -346,7 +363,7 @@ impl Watches {
         let most = pacer.may_be_told(wave.followers, now.since(wave.began));
         let until = wave.sent.saturating_add(part.max(1));
         while wave.deadline().is_some() && wave.told < most && pacer.has_room(now) {
-            let follower = after(followers, wave.cursor)?;
+            let Some(follower) = after(followers, wave.cursor) else { return false };
             wave.tell(follower);
             let id = follower.1;
             let Some(held) = watchers.get_mut(&id).and_then(|w| w.topics.get_mut(topic)) else {
@@ -360,10 +377,10 @@ impl Watches {
                 wave.sent += made.bytes as u64;
             }
             if wave.sent >= until {
-                return Some(wave.sent);
+                return true;
             }
         }
-        None
+        false
     }
 
     /// Pushes that began since this was last asked.

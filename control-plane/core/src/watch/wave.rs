@@ -87,6 +87,14 @@ impl Wave {
         }
     }
 
+    /// Somebody follows from now on. It knows what there is, but it stands among those who wait: it must not take the turn
+    /// of the last of them.
+    pub(super) fn join(&mut self) {
+        if let Some(last) = self.parts.back_mut() {
+            last.followers += 1;
+        }
+    }
+
     /// How many are still to be told.
     pub(super) fn left(&self) -> usize {
         self.parts.iter().map(|part| part.followers).sum()

@@ -235,6 +235,19 @@ fn pushes_stay_within_the_budget_and_everybody_is_told_in_the_forecast_time() {
 }
 
 #[test]
+fn who_comes_in_the_midst_of_a_push_takes_nobodys_turn() {
+    let mut world = paced(100_000, 1_000);
+    world.open(1);
+    let before = told(&mut world, 1_000).len();
+    assert!((100..900).contains(&before), "{before}");
+    let now = Moment::from_millis(world.now * 1_000 + 1_000);
+    let digest = world.core.query(&service()).unwrap().digest;
+    (0..500).for_each(|_| drop(world.core.subscribe(&watch(digest, WatchMode::Stream), now).unwrap()));
+    world.now += 1;
+    assert_eq!(before + told(&mut world, 20_000).len(), 1_000, "who came knows already, all others hear");
+}
+
+#[test]
 fn removals_go_before_additions_and_additions_do_not_starve() {
     let mut world = paced(100_000, 1_000);
     let mut other = instance(2, 80);
