@@ -8,6 +8,9 @@ use std::time::Instant;
 
 use outrigger_benches::scale::simulate::{Size, Told, World, plot};
 
+/// A world that takes longer, in seconds, is told of when it ends: so many small ones need not be.
+const TOLD_FROM: f64 = 10.0;
+
 /// Curves in a picture.
 const DRAWN: usize = 5;
 
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+#[expect(clippy::print_stderr, reason = "somebody waits for an hour")]
 fn run(seeds: u64, size: Size) -> Vec<(u64, Told)> {
     let (next, told) = (AtomicU64::new(1), Mutex::new(Vec::new()));
     let work = || {
@@ -58,7 +62,12 @@ fn run(seeds: u64, size: Size) -> Vec<(u64, Told)> {
             if seed > seeds {
                 break;
             }
+            let began = Instant::now();
             let ended = World::of(seed, size).run();
+            let took = began.elapsed().as_secs_f64();
+            if took > TOLD_FROM {
+                eprintln!("seed {seed}: {} steps, {took:.0} s", ended.steps);
+            }
             if let Ok(mut told) = told.lock() {
                 told.push((seed, ended));
             }

@@ -41,7 +41,8 @@ pub(super) struct Control {
     watchers: BTreeMap<WatcherId, Watcher>,
     tick_at: Option<Moment>,
     saved: Moment,
-    heard: BTreeMap<usize, Moment>,
+    /// When anything was heard of each sidecar in this life.
+    heard: Vec<Option<Moment>>,
 }
 
 impl Control {
@@ -72,7 +73,7 @@ impl World {
         if let Err(why) = core.load(loaded, Moment::ZERO) {
             self.broken = Some(format!("what was stored loads: {why:?}"));
         }
-        control.heard.clear();
+        control.heard = vec![None; self.sidecars.len()];
         control.core = Some(core);
         self.after_control();
     }
@@ -124,7 +125,7 @@ impl World {
             }),
         };
         if matches!(reply, Ok(Reply::Opened(..) | Reply::Heard(_) | Reply::Said(..))) {
-            self.control.heard.insert(at, self.now);
+            self.control.heard[at] = Some(self.now);
         }
         self.carry_reply(at, boot, call, reply.unwrap_or_else(Reply::Refused));
         if let Some((id, news)) = first {
@@ -218,7 +219,7 @@ impl World {
         let at = *self.fleet.by_key.get(key)?;
         let host = self.fleet.apps[at].host;
         let asserted = self.sidecars[host].said.contains(&at);
-        let heard = self.control.heard.get(&host).copied().unwrap_or(self.control.born);
+        let heard = self.control.heard[host].unwrap_or(self.control.born);
         let silent = self.now.since(heard);
         let wrong = asserted && silent < self.lease;
         wrong.then(|| format!("who beats does not expire: {key}, heard {silent:?} ago"))

@@ -9,7 +9,7 @@ use api::{Cause, Digest, InstanceKey, List, Moment};
 use control_core::Refusal;
 use sidecar_core::heart::{Heart, Reconnect};
 
-use super::fleet::ZONES;
+use super::fleet::{Fleet, ZONES};
 use super::world::{Ask, Event, Reply, World};
 
 /// Digests are compared this often.
@@ -77,6 +77,25 @@ impl Sidecar {
             differed: false,
             wake: Moment::ZERO,
         }
+    }
+
+    /// What it holds of `service` beside what is so, for whoever looks for the reason.
+    pub(super) fn shown(&self, fleet: &Fleet, service: usize) -> String {
+        let told = self.lists.iter().find(|held| held.service == service).map(|held| &held.told);
+        let holds = |key: &InstanceKey| told.and_then(|told| told.instances.iter().find(|i| i.key == *key));
+        let apps = fleet.apps.iter().enumerate().filter(|(_, app)| app.service == service);
+        let differs = apps.filter_map(|(number, app)| {
+            let is = (app.wanted && fleet.lives[app.host]).then_some(app.instance.weight);
+            let held = holds(&app.instance.key).map(|instance| instance.weight);
+            (is != held).then(|| format!("app {number} of host {}: {held:?} is held of {is:?}", app.host))
+        });
+        let differs: Vec<String> = differs.collect();
+        let Self { boot, session, stream, watch_at, compare_at, differed, .. } = self;
+        format!(
+            "boot {boot}, session {session:?}, stream {stream:?}, watches at {watch_at}, compares at {compare_at}, \
+             differed {differed}; {}",
+            differs.join(", ")
+        )
     }
 
     fn end_session(&mut self, now: Moment, lease: Duration) {
@@ -179,6 +198,10 @@ impl World {
         let dice = self.dice.next();
         let sidecar = &mut self.sidecars[at];
         if !sidecar.up || sidecar.boot != boot || sidecar.out[kind] != Some(call) {
+            // Whoever asked gave up: its connection is closed.
+            if let Reply::Watching(stream) = reply {
+                self.control.leave(Some(stream));
+            }
             return;
         }
         sidecar.out[kind] = None;
@@ -292,6 +315,7 @@ impl World {
             sidecar.watch_at = now + REWATCH;
             self.plan(at);
         }
+        self.control.leave(Some(stream));
     }
 
     /// The zone of sidecar `at`.

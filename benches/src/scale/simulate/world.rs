@@ -1,6 +1,7 @@
 //! The world's clock: events in order, calls between sidecars and the control plane, and what is checked at the end.
 
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use api::message::{
 use api::{Digest, Instance, List, Moment, NodeName};
 use control_core::Refusal;
 
-use super::control::Control;
+use super::control::{Control, SILENT};
 use super::curve::Curve;
 use super::dice::Dice;
 use super::fleet::{Fleet, Size, ZONES};
@@ -58,12 +59,40 @@ pub(super) enum Reply {
 
 #[derive(Debug)]
 pub(super) enum Event {
-    Wake { at: usize, boot: u32 },
-    Call { at: usize, boot: u32, call: (usize, u64), ask: Ask },
-    Reply { at: usize, boot: u32, call: (usize, u64), reply: Reply },
-    News { at: usize, boot: u32, stream: u64, news: Vec<Arc<News>> },
-    StreamLost { at: usize, boot: u32, stream: u64 },
-    Tick { life: u32 },
+    Wake {
+        at: usize,
+        boot: u32,
+    },
+    Call {
+        at: usize,
+        boot: u32,
+        call: (usize, u64),
+        ask: Ask,
+    },
+    Reply {
+        at: usize,
+        boot: u32,
+        call: (usize, u64),
+        reply: Reply,
+    },
+    News {
+        at: usize,
+        boot: u32,
+        stream: u64,
+        news: Vec<Arc<News>>,
+    },
+    StreamLost {
+        at: usize,
+        boot: u32,
+        stream: u64,
+    },
+    /// The control plane finds that nobody reads this stream any more.
+    ReaderGone {
+        stream: u64,
+    },
+    Tick {
+        life: u32,
+    },
     Churn,
     Trouble(Trouble),
     Over(Trouble),
@@ -112,8 +141,35 @@ pub struct World {
     pub(super) broken: Option<String>,
     pub(super) curve: Curve,
     size: Size,
-    events: BTreeMap<(Moment, u64), Box<Event>>,
+    events: BinaryHeap<Reverse<Due>>,
     number: u64,
+}
+
+/// What happens when; in the order in which it was planned where that is the same.
+#[derive(Debug)]
+struct Due {
+    at: (Moment, u64),
+    event: Box<Event>,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.at.cmp(&other.at)
+    }
 }
 
 impl World {
@@ -146,7 +202,7 @@ impl World {
             broken: None,
             curve: Curve::default(),
             size,
-            events: BTreeMap::new(),
+            events: BinaryHeap::new(),
             number: 0,
         }
     }
@@ -158,7 +214,7 @@ impl World {
         let end = self.plan_troubles();
         self.at(Moment::ZERO + SAMPLE, Event::Sample);
         let mut steps = 0;
-        while let Some(((now, _), event)) = self.events.pop_first() {
+        while let Some(Reverse(Due { at: (now, _), event })) = self.events.pop() {
             if now > end || self.broken.is_some() {
                 break;
             }
@@ -181,6 +237,7 @@ impl World {
             Event::Reply { at, boot, call, reply } => self.reply(at, boot, call, reply),
             Event::News { at, boot, stream, news } => self.news(at, boot, stream, &news),
             Event::StreamLost { at, boot, stream } => self.stream_lost(at, boot, stream),
+            Event::ReaderGone { stream } => self.control.leave(Some(stream)),
             Event::Tick { life } => self.tick(life),
             Event::Churn => self.churn(),
             Event::Trouble(trouble) => self.begin(trouble),
@@ -195,7 +252,7 @@ impl World {
     /// `event` happens at `when`.
     pub(super) fn at(&mut self, when: Moment, event: Event) {
         self.number += 1;
-        self.events.insert((when, self.number), Box::new(event));
+        self.events.push(Reverse(Due { at: (when, self.number), event: Box::new(event) }));
     }
 
     /// How long a message takes.
@@ -215,10 +272,11 @@ impl World {
     /// An answer leaves the control plane.
     pub(super) fn carry_reply(&mut self, at: usize, boot: u32, call: (usize, u64), reply: Reply) {
         let (delay, lost) = (self.delay(), self.dice.below(LOST_ONE_IN) == 0);
-        let (delay, reply) = match self.cut[Self::zone(at)] || lost {
-            true => (CALL, Reply::Silence),
-            false => (delay, reply),
-        };
+        let lost = self.cut[Self::zone(at)] || lost;
+        if let (true, Reply::Watching(stream)) = (lost, &reply) {
+            self.at(self.now + SILENT, Event::ReaderGone { stream: *stream });
+        }
+        let (delay, reply) = if lost { (CALL, Reply::Silence) } else { (delay, reply) };
         self.at(self.now + delay, Event::Reply { at, boot, call, reply });
     }
 
@@ -256,8 +314,21 @@ impl World {
             let silent = right == Digest::EMPTY && !said.contains_key(&held.told.service);
             held.told.digest != right && !silent
         };
-        let wrong = |sidecar: &&Sidecar| sidecar.up && sidecar.lists.iter().any(differs);
-        let wrong: Vec<&Sidecar> = self.sidecars.iter().filter(wrong).collect();
-        wrong.first().map(|first| format!("{} sidecars hold a wrong list, the first: {first:?}", wrong.len()))
+        let of = |(at, sidecar): (usize, &Sidecar)| {
+            let wrong = sidecar.lists.iter().filter(|held| differs(held)).map(|held| held.service);
+            wrong.map(|service| (service, at)).collect::<Vec<_>>()
+        };
+        let up = self.sidecars.iter().enumerate().filter(|(_, sidecar)| sidecar.up);
+        let mut holders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        up.flat_map(of).for_each(|(service, at)| holders.entry(service).or_default().push(at));
+        let (service, wrong) = holders.first_key_value()?;
+        let all: usize = holders.values().map(Vec::len).sum();
+        Some(format!(
+            "{all} lists of {} services are wrong; of {} {} sidecars hold one: {}",
+            holders.len(),
+            self.fleet.services[*service],
+            wrong.len(),
+            self.sidecars[wrong[0]].shown(&self.fleet, *service)
+        ))
     }
 }
