@@ -116,6 +116,11 @@ def watches(table, folder, said):
     worst = max(p99 for _, p99 in held["changes"])
     change = f"p99 {worst * 1e3:.0f} ms (worst of {len(held['changes'])}), {held['bytes_each']} B each, {held['whole']} whole"
     table.row("one change of 1,000 instances is with every watcher", change, "p99 ≤ 500 ms, as a difference", worst <= 0.5 and not held["whole"])
+    bulk = told["bulk"]
+    said, took = bulk["said"], bulk["took"]
+    small = ", ".join(f"{one['said'] * 1e3:.0f} and {one['took'] * 1e3:.0f}" for one in held["forecasts"])
+    pushed = f"{took:.2f} s, {said:.2f} forecast; of one change, in ms, forecast and taken: {small}"
+    table.row(f"99 % of {bulk['followers']:,} are told of a push of {bulk['bytes'] / MIB:,.0f} MiB", pushed, "forecast within 20 %", abs(took - said) <= 0.2 * said)
     busiest = storm["busiest_second"]
     rate = storm["changes"] / storm["seconds"]
     table.row(f"storm of {rate:,.0f} changes/s: bytes in the busiest second", f"{busiest / MIB:.1f} MiB", f"≤ {BUDGET / MIB:.1f} MiB", busiest <= BUDGET)
@@ -129,7 +134,8 @@ def watches(table, folder, said):
     pairs = "; ".join(f"{r[1]:.2f} ≤ {a[1]:.2f}" for r, a in zip(storm["removals"], storm["additions"]))
     enough = min(len(storm["removals"]), len(storm["additions"])) > 0
     table.row("storm: p99 of a removal, of an addition made before it (s)", pairs, "never behind", enough and not behind)
-    refused = f"{back['refused']} told to come back, {back['refused_without_time']} without a time, {back['cut']} cut off; all held after {back['seconds']:.1f} s, agreed {back['settled']:.1f} s later"
+    titles = "".join(f" ({title}: {count})" for title, count in back["refused"].items())
+    refused = f"{sum(back['refused'].values())} told to come back{titles}, {back['refused_without_time']} without a time, {back['cut']} cut off; all held after {back['seconds']:.1f} s, agreed {back['settled']:.1f} s later"
     table.row(f"return of {back['watches']:,} in 10 s", refused, "0 without Retry-After", not back["refused_without_time"] and not back["cut"])
     whole = f"{back['whole']} of {back['differ']} that differ, {back['lines']} lists in all, {back['bytes'] / MIB:.0f} MiB"
     table.row("return: whole lists", whole, "only where digests differ", back["whole"] == back["differ"])

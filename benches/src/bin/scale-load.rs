@@ -78,8 +78,9 @@ async fn watches(
     let sessions = fleet::open(to, hosts).await?;
     let mut watching = Watching::new(to, pid, sessions, watchers).await?;
     let held = watching.hold().await?;
+    let bulk = watching.bulk().await?;
     let storm = watching.storm(STORM, span).await?;
     watching.leave();
     let back = reconnect::run(pid, &mut watching, RECONNECT).await?;
-    Ok(json!({ "held": held, "storm": storm, "reconnect": back }))
+    Ok(json!({ "held": held, "bulk": bulk, "storm": storm, "reconnect": back }))
 }

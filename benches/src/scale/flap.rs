@@ -10,6 +10,7 @@ use api::message::{Deregister, OpenSession, SessionOpened};
 use api::{Cause, Instance, List};
 
 use super::fleet::{HOT, PER_HOST, instance, refused};
+use super::forecast::Push;
 use super::watchers::{Board, PROBES};
 use super::wire::{Answer, Client, request};
 
@@ -87,6 +88,15 @@ impl Changer {
             404 => Ok(List::empty(service.parse().map_err(std::io::Error::other)?)),
             _ => Err(refused("query", &answer)),
         }
+    }
+
+    /// Pushes to many watchers, the latest first.
+    ///
+    /// # Errors
+    /// When the control plane does not say.
+    pub(crate) async fn pushes(&mut self) -> std::io::Result<Vec<Push>> {
+        let answer = self.ask(&request("GET", "/v1/pushes", "")).await?;
+        Ok(serde_json::from_slice(&answer.body)?)
     }
 
     /// Whether answers may still be incomplete: lists only grow until a control plane has heard from everybody.

@@ -5,6 +5,7 @@
 pub mod beats;
 pub mod flap;
 pub mod fleet;
+pub mod forecast;
 pub mod process;
 pub mod reconnect;
 pub mod simulate;

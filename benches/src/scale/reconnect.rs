@@ -1,5 +1,6 @@
 //! Everybody's connection breaks, and everybody comes back at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,7 +22,7 @@ pub struct Return {
     whole: u64,
     lines: u64,
     bytes: u64,
-    refused: u64,
+    refused: BTreeMap<String, u64>,
     refused_without_time: u64,
     /// Connections that broke before an answer.
     cut: u64,
@@ -58,7 +59,7 @@ pub async fn run(pid: u32, watching: &mut Watching, span: Duration) -> std::io::
         whole: board.whole,
         lines: board.lines,
         bytes: board.bytes.iter().sum(),
-        refused: board.refused,
+        refused: board.refused.clone(),
         refused_without_time: board.refused_without_time,
         cut: board.cut,
         seconds,

@@ -43,8 +43,8 @@ pub struct Board {
     pub(crate) whole: u64,
     pub(crate) bytes: Vec<u64>,
     pub(crate) connected: usize,
-    /// Told to come back, and that without saying when.
-    pub(crate) refused: u64,
+    /// Told to come back: how often in which words, and how often without saying when.
+    pub(crate) refused: BTreeMap<String, u64>,
     pub(crate) refused_without_time: u64,
     /// Connections that broke before an answer.
     pub(crate) cut: u64,
@@ -159,7 +159,9 @@ pub async fn follow(to: SocketAddr, id: usize, board: Rc<RefCell<Board>>) -> std
             (200, _) => return listen(client, id, &board).await,
             (503, after) => {
                 let mut board = board.borrow_mut();
-                board.refused += 1;
+                let why = String::from_utf8_lossy(&answer.body);
+                let title = word(&why, r#""title":""#).unwrap_or("no title").to_owned();
+                *board.refused.entry(title).or_default() += 1;
                 board.refused_without_time += u64::from(after.is_none());
             }
             _ => return Err(super::fleet::refused("watch", &answer)),
@@ -173,7 +175,10 @@ async fn knock(to: SocketAddr, id: usize, board: &RefCell<Board>) -> std::io::Re
     let mut client = Client::connect(to, id).await?;
     let asked = asks(&board.borrow(), id);
     client.socket.write_all(&asked).await?;
-    let (answer, _) = client.head().await?;
+    let (mut answer, length) = client.head().await?;
+    if answer.status != 200 {
+        client.body(&mut answer, length).await?;
+    }
     Ok((client, answer))
 }
 

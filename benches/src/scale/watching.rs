@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::flap::{Changer, probe, storm};
 use super::fleet::{PER_HOST, instance};
+use super::forecast::{Forecast, spread};
 use super::process::{processor, resident};
 use super::watchers::{Board, PROBES, follow, percentile};
 
@@ -34,12 +35,13 @@ pub struct Held {
     each: u64,
     /// How long it took until all were held.
     seconds: f64,
-    refused: u64,
+    refused: BTreeMap<String, u64>,
     refused_without_time: u64,
     /// Connections that broke before an answer.
     cut: u64,
     /// For each of some changes of the hot service: until half and 99 % of the watchers heard of it.
     changes: Vec<(f64, f64)>,
+    forecasts: Vec<Forecast>,
     /// Lists that came whole where a difference would do.
     whole: u64,
     bytes_each: u64,
@@ -67,9 +69,9 @@ pub struct Storm {
 
 /// The watchers of one bench and where they come from.
 pub struct Watching {
-    to: SocketAddr,
+    pub(super) to: SocketAddr,
     pid: u32,
-    sessions: Rc<Vec<String>>,
+    pub(super) sessions: Rc<Vec<String>>,
     /// What they heard.
     pub board: Rc<RefCell<Board>>,
     probes: String,
@@ -155,6 +157,13 @@ impl Watching {
         Ok(began.elapsed().as_secs_f64())
     }
 
+    /// Waits until so many heard of a change of the hot service; how old the oldest was that each heard of.
+    pub(super) async fn all_heard_of_hot(&mut self, watches: usize) -> std::io::Result<Vec<Duration>> {
+        let heard = |board: &Board| board.ages.get("hot").map_or(0, Vec::len) >= watches;
+        self.until("everybody hears of a change", heard).await?;
+        Ok(self.board.borrow_mut().ages.remove("hot").unwrap_or_default())
+    }
+
     /// Holds all watches and times changes of the hot service.
     ///
     /// # Errors
@@ -172,19 +181,18 @@ impl Watching {
         let each = resident(self.pid)?.saturating_sub(before) / watches as u64;
         let (refused, refused_without_time, cut) = {
             let board = self.board.borrow();
-            (board.refused, board.refused_without_time, board.cut)
+            (board.refused.clone(), board.refused_without_time, board.cut)
         };
         self.board.borrow_mut().clear();
-        let mut changes = Vec::new();
+        let (mut changes, mut forecasts) = (Vec::new(), Vec::new());
         for number in 0..CHANGES {
             let session = self.sessions[number / PER_HOST].clone();
             let mut changed = instance(number)?;
             changed.weight = 50;
             self.changer.change(&session, &changed, true).await?;
-            let heard = |board: &Board| board.ages.get("hot").map_or(0, Vec::len) >= watches;
-            self.until("everybody hears of one change", heard).await?;
-            let mut ages = self.board.borrow_mut().ages.remove("hot").unwrap_or_default();
+            let mut ages = self.all_heard_of_hot(watches).await?;
             changes.push((percentile(&mut ages, 0.5), percentile(&mut ages, 0.99)));
+            forecasts.push(Forecast::of(&mut self.changer, "hot", spread(&mut ages)).await?);
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
         let board = self.board.borrow();
@@ -197,6 +205,7 @@ impl Watching {
             refused_without_time,
             cut,
             changes,
+            forecasts,
             whole: board.whole,
             bytes_each,
         })

@@ -53,12 +53,18 @@ impl Client {
     pub(crate) async fn ask(&mut self, request: &[u8]) -> std::io::Result<Answer> {
         self.socket.write_all(request).await?;
         let (mut answer, length) = self.head().await?;
+        self.body(&mut answer, length).await?;
+        Ok(answer)
+    }
+
+    /// The body of `answer`, whose head was read.
+    pub(crate) async fn body(&mut self, answer: &mut Answer, length: Option<usize>) -> std::io::Result<()> {
         let length = length.unwrap_or(0);
         while self.rest.len() < length {
             self.more().await?;
         }
         answer.body = self.rest.drain(..length).collect();
-        Ok(answer)
+        Ok(())
     }
 
     /// The head of an answer, and the length of its body where it says so.
