@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::fleet;
 
-/// Writers that write at the same time, each its own policy, override and instance.
+/// Writers that write at the same time, each its own policy, commands and session.
 const WRITERS: u64 = 3;
 
 /// So many die over one disk; then a fresh one is taken, because what is compared grows with its history.
@@ -23,8 +23,16 @@ const FRESH: u64 = 50;
 /// Disks at a time: a death is mostly waiting.
 const AT_ONCE: usize = 8;
 
-/// What one writer was told is kept: the revision of its policy, with the time-out that it wrote.
-type Kept = Arc<Mutex<Vec<(u64, u64, u64)>>>;
+/// What the writers were told is kept.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Of each write: the writer, the revision of its policy, the time-out that it wrote.
+    policies: Vec<(u64, u64, u64)>,
+    /// Commands by their numbers; each writer gives one in each life.
+    commands: Vec<u64>,
+}
+
+type Told = Arc<Mutex<Kept>>;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|word| word.parse().ok()).unwrap_or(otherwise)
@@ -56,7 +64,7 @@ fn a_kill_in_the_middle_of_writing_loses_nothing_that_was_acknowledged() {
 fn die(crashes: u64, seed: u64) {
     let fleet = fleet();
     let mut plane = fleet.control_plane();
-    let (kept, next): (Kept, _) = (Kept::default(), Arc::new(AtomicU64::new(1)));
+    let (kept, next) = (Told::default(), Arc::new(AtomicU64::new(1)));
     let mut dice = seed;
     for crash in 0..crashes {
         let stop = Arc::new(AtomicBool::new(false));
@@ -68,8 +76,9 @@ fn die(crashes: u64, seed: u64) {
             })
             .collect();
         // Writes are under way; then any moment is as good as another.
-        let before = kept.lock().unwrap().len();
-        until("a write was acknowledged", || (kept.lock().unwrap().len() > before).then_some(()));
+        let writes = || kept.lock().unwrap().policies.len();
+        let before = writes();
+        until("a write was acknowledged", || (writes() > before).then_some(()));
         thread::park_timeout(Duration::from_micros(roll(&mut dice) % 20_000));
         plane.kill();
         stop.store(true, Relaxed);
@@ -81,10 +90,19 @@ fn die(crashes: u64, seed: u64) {
 }
 
 /// Writes until the process is gone.
-fn write(writer: u64, to: (SocketAddr, SocketAddr), kept: &Kept, next: &AtomicU64, stop: &AtomicBool) {
+fn write(writer: u64, to: (SocketAddr, SocketAddr), kept: &Told, next: &AtomicU64, stop: &AtomicBool) {
     let (admin, listen) = to;
     let open =
         json!({ "node": format!("n{writer}"), "boot": "b", "epoch": 1, "capabilities": [], "instances": [] });
+    let order = json!({
+        "verb": "timeout", "service": format!("s{writer}"), "total": "1s", "ttl": "1h", "reason": "drill"
+    });
+    let told = request(admin, "POST", "/v1/namespaces/default/commands", &[], &order.to_string());
+    if let Ok(answer) = told {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let told: Value = serde_json::from_str(&answer.body).unwrap();
+        kept.lock().unwrap().commands.push(told["id"].as_u64().unwrap());
+    }
     while !stop.load(Relaxed) {
         let value = next.fetch_add(1, Relaxed);
         let policy = json!({
@@ -101,16 +119,17 @@ fn write(writer: u64, to: (SocketAddr, SocketAddr), kept: &Kept, next: &AtomicU6
         };
         assert_eq!(answer.status, 200, "{answer:?}");
         let told: Value = serde_json::from_str(&answer.body).unwrap();
-        kept.lock().unwrap().push((writer, told["revision"].as_u64().unwrap(), value));
+        kept.lock().unwrap().policies.push((writer, told["revision"].as_u64().unwrap(), value));
         // The registry's snapshot is written meanwhile, too.
         drop(request(listen, "POST", "/v1/sessions", &[], &open.to_string()));
     }
 }
 
-/// Every acknowledged policy stands in its history at its revision, and the audit has its line.
-fn holds(admin: SocketAddr, kept: &[(u64, u64, u64)], told: &str) {
+/// Every acknowledged policy stands in its history at its revision, every command in the ledger, and the audit has the line
+/// of each.
+fn holds(admin: SocketAddr, kept: &Kept, told: &str) {
     for writer in 0..WRITERS {
-        let mine: Vec<_> = kept.iter().filter(|(by, ..)| *by == writer).collect();
+        let mine: Vec<_> = kept.policies.iter().filter(|(by, ..)| *by == writer).collect();
         if mine.is_empty() {
             continue;
         }
@@ -130,9 +149,19 @@ fn holds(admin: SocketAddr, kept: &[(u64, u64, u64)], told: &str) {
     }
     let audit = get(admin, "control-plane", "/v1/audit").unwrap();
     let audit: Vec<Value> = serde_json::from_str(&audit.body).unwrap();
-    for (_, revision, _) in kept.iter().rev().take(100) {
+    for (_, revision, _) in kept.policies.iter().rev().take(100) {
         let line = audit.iter().any(|line| line["revision"] == *revision);
         assert!(line, "{told}: the audit has no line of revision {revision}");
+    }
+    let ledger = get(admin, "control-plane", "/v1/namespaces/default/commands").unwrap();
+    let ledger: Vec<Value> = serde_json::from_str(&ledger.body).unwrap();
+    for id in &kept.commands {
+        let there = ledger.iter().any(|one| one["id"] == *id && one["state"] == "active");
+        assert!(there, "{told}: command {id} is lost");
+    }
+    if let Some(id) = kept.commands.last() {
+        let line = audit.iter().any(|line| line["deed"] == "command" && line["revision"] == *id);
+        assert!(line, "{told}: the audit has no line of command {id}");
     }
 }
 
