@@ -5,6 +5,8 @@
 //! Framing (`Content-Length`, `Transfer-Encoding`) and the connection's own fields belong to the wire, which
 //! writes them anew; [`Fields::write`] never repeats the ones that were received.
 
+use std::ops::Range;
+
 mod authority;
 mod decimal;
 mod fields;
@@ -33,4 +35,14 @@ pub enum Version {
     Http11,
     /// HTTP/2.
     Http2,
+}
+
+/// Where something lies in a head: heads are limited to 64 KiB, far below what such an offset holds; beyond it there is
+/// nothing, and not something else.
+fn narrow(range: Range<usize>) -> Range<u32> {
+    offset(range.start)..offset(range.end)
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }

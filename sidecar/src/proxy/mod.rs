@@ -184,25 +184,26 @@ const HOUR_MILLIS: u64 = 3_600_000;
 /// Tells the next sidecar what is left of the caller's patience, which try this is, and where the route is not like most
 /// how urgent it is; no app hears that.
 fn tell_next_hop(head: &mut RequestHead, exchange: &Exchange, admission: &Admission, attempt: &Attempt) {
-    let number = Decimal::from(u64::from(attempt.number()));
     let left = admission.deadline().remaining(attempt.began());
-    let left = left.map(|left| Decimal::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
-    let deadline = left.as_ref().map_or([&b""[..]; 2], |left| [b";deadline=", left.as_ref()]);
-    let call = [&b"attempt="[..], number.as_ref(), deadline[0], deadline[1]];
-    if attempt.endpoint().instance.sidecar && is_told(admission.settings()) {
-        let (class, user) =
-            (exchange.level.class().as_str(), Decimal::from(u64::from(exchange.level.user())));
-        let [attempt, number, deadline, left] = call;
-        let level = [class.as_bytes(), b"-", user.as_ref()];
-        let call = [attempt, number, deadline, left, b";level=", level[0], level[1], level[2]];
-        head.put(Known::OutriggerCall, &call);
-    } else {
-        head.put(Known::OutriggerCall, &call);
-    }
-    let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
-    if let Some(left) = admission.deadline().remaining(attempt.began()).filter(|_| grpc)
-        && head.find(GRPC_TIMEOUT).is_some()
-    {
+    let level = attempt.endpoint().instance.sidecar && is_told(admission.settings());
+    head.put(Known::OutriggerCall, |text| {
+        text.extend_from_slice(b"attempt=");
+        text.extend_from_slice(Decimal::from(u64::from(attempt.number())).as_ref());
+        if let Some(left) = left {
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            text.extend_from_slice(b";deadline=");
+            text.extend_from_slice(Decimal::from(millis).as_ref());
+        }
+        if level {
+            text.extend_from_slice(b";level=");
+            text.extend_from_slice(exchange.level.class().as_str().as_bytes());
+            text.extend_from_slice(b"-");
+            text.extend_from_slice(Decimal::from(u64::from(exchange.level.user())).as_ref());
+        }
+    });
+    let says_so = head.has(Known::GrpcTimeout);
+    let grpc = |kind: &[u8]| kind.starts_with(b"application/grpc");
+    if let (true, Some(left)) = (says_so && head.get(Known::ContentType).is_some_and(grpc), left) {
         head.set(GRPC_TIMEOUT, to_grpc_timeout(left));
     }
 }

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::known::Known;
 use super::names::Names;
-use super::spare;
+use super::offset;
+use super::spare::Lent;
 
 /// Where one field line lies in the text.
 #[derive(Clone, Copy, Debug)]
@@ -21,27 +22,12 @@ pub(super) struct Span {
 }
 
 /// The fields of a head, or a trailer section.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields {
-    /// What was received, and behind it the lines of our own.
-    text: Vec<u8>,
-    spans: Vec<Span>,
+    lent: Lent,
     /// The names that may be here: what is not in it was never noted, or all of it was dropped. Most lookups ask
     /// for what a head has not.
     names: Names,
-}
-
-impl Default for Fields {
-    fn default() -> Self {
-        let (spans, text) = spare::take();
-        Self { text, spans, names: Names::default() }
-    }
-}
-
-impl Drop for Fields {
-    fn drop(&mut self) {
-        spare::give_back(std::mem::take(&mut self.spans), std::mem::take(&mut self.text));
-    }
 }
 
 /// One field that is still part of the message.
@@ -70,7 +56,7 @@ impl Fields {
     /// [`Fields::note`] of a name whose id was found already; only its length is needed then.
     pub fn note_as(&mut self, known: Known, name_len: usize, line: usize, value: Range<usize>, end: usize) {
         self.names = self.names.with(known);
-        self.spans.push(Span {
+        self.lent.parts().spans.push(Span {
             line: offset(line),
             value: offset(value.start),
             value_end: offset(value.end),
@@ -84,29 +70,35 @@ impl Fields {
     /// Appends what was received, as it came; returns where it lies. It is copied, so that what a connection read into
     /// is free again.
     pub fn receive(&mut self, text: &[u8]) -> Range<usize> {
-        let start = self.text.len();
-        self.text.extend_from_slice(text);
-        start..self.text.len()
+        let own = &mut self.lent.parts().text;
+        let start = own.len();
+        own.extend_from_slice(text);
+        start..own.len()
     }
 
     /// What was received at `range`.
     pub fn received(&self, range: &Range<usize>) -> &[u8] {
-        self.text.get(range.clone()).unwrap_or_default()
+        self.text().get(range.clone()).unwrap_or_default()
     }
 
     /// What was received, start line and fields, with the lines of our own behind it.
     pub(super) fn text(&self) -> &[u8] {
-        &self.text
+        self.lent.text()
+    }
+
+    /// The part of that at `range`.
+    pub(super) fn part(&self, range: &Range<u32>) -> &[u8] {
+        self.slice(range.start, range.end)
     }
 
     /// How many lines were noted or appended, dropped ones among them.
     pub fn noted(&self) -> usize {
-        self.spans.len()
+        self.lent.spans().len()
     }
 
     /// How many fields are still part of the message.
     pub fn len(&self) -> usize {
-        self.spans.iter().filter(|span| !span.dropped).count()
+        self.lent.spans().iter().filter(|span| !span.dropped).count()
     }
 
     /// Whether no field is left.
@@ -116,7 +108,7 @@ impl Fields {
 
     /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.spans.iter().filter(|span| !span.dropped).map(|span| self.field(span))
+        self.lent.spans().iter().filter(|span| !span.dropped).map(|span| self.field(span))
     }
 
     /// The value of the first field with this id.
@@ -132,13 +124,13 @@ impl Fields {
     /// The values of all fields with this id, in order.
     pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         let live = move |span: &&Span| span.known == known && !span.dropped;
-        let spans = if self.names.has(known) { &self.spans[..] } else { &[] };
+        let spans = if self.names.has(known) { self.lent.spans() } else { &[] };
         spans.iter().filter(live).map(|span| self.slice(span.value, span.value_end))
     }
 
     /// Whether a field with this id is present.
     pub fn has(&self, known: Known) -> bool {
-        self.names.has(known) && self.spans.iter().any(|span| span.known == known && !span.dropped)
+        self.names.has(known) && self.lent.spans().iter().any(|span| span.known == known && !span.dropped)
     }
 
     /// The value of the first field of this name, in any case.
@@ -174,10 +166,10 @@ impl Fields {
     /// Drops every field that `unwanted` picks; `true` when there was one.
     pub fn drop_where(&mut self, unwanted: impl Fn(Field<'_>) -> bool) -> bool {
         let mut any = false;
-        for at in 0..self.spans.len() {
-            let span = self.spans[at];
+        for at in 0..self.noted() {
+            let span = self.lent.spans()[at];
             if !span.dropped && unwanted(self.field(&span)) {
-                self.spans[at].dropped = true;
+                self.lent.spans_mut()[at].dropped = true;
                 any = true;
             }
         }
@@ -188,8 +180,9 @@ impl Fields {
     /// allows; a name that is no token is a mistake of ours.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no field name");
-        let value = self.line(Known::of(name.as_bytes()), name, &[value.as_ref()]);
-        let value = &mut self.text[value];
+        let value =
+            self.line(Known::of(name.as_bytes()), name, |text| text.extend_from_slice(value.as_ref()));
+        let value = &mut self.lent.parts().text[value];
         // Looked through without a branch per byte, for hardly a value has anything to mend.
         if !value.iter().fold(true, |clean, b| clean & is_text(*b)) {
             value.iter_mut().filter(|b| !is_text(**b)).for_each(|b| *b = b' ');
@@ -199,15 +192,14 @@ impl Fields {
     /// Appends a field whose value, made of `parts`, is our own: constants, digits, ids. It needs no mending.
     pub fn add(&mut self, known: Known, parts: &[&[u8]]) {
         debug_assert!(parts.iter().all(|part| part.iter().all(|b| is_text(*b))), "{known:?} holds a control");
-        self.line(known, known.name(), parts);
+        self.line(known, known.name(), |text| parts.iter().for_each(|part| text.extend_from_slice(part)));
     }
 
     /// [`Fields::add`] of a line that is at hand whole, with its name and its CRLF.
     pub fn add_line(&mut self, known: Known, line: &[u8]) {
-        let (start, name_len) = (self.text.len(), known.name().len());
+        let name_len = known.name().len();
         debug_assert!(line[..name_len] == *known.name().as_bytes() && line.ends_with(b"\r\n"), "{known:?}");
-        self.text.extend_from_slice(line);
-        let end = self.text.len();
+        let Range { start, end } = self.receive(line);
         self.note_as(known, name_len, start, start + name_len + 2..end - 2, end);
     }
 
@@ -217,21 +209,22 @@ impl Fields {
         self.add_line(known, line);
     }
 
-    /// [`Fields::add`] in the place of all fields of this name.
-    pub fn put(&mut self, known: Known, parts: &[&[u8]]) {
+    /// Puts a field in the place of all of its name; its value, our own as in [`Fields::add`], is what `write` appends.
+    pub fn put(&mut self, known: Known, write: impl FnOnce(&mut Vec<u8>)) {
         self.drop_known(known);
-        self.add(known, parts);
+        self.line(known, known.name(), write);
     }
 
     /// Appends a line of ours; returns where its value lies.
-    fn line(&mut self, known: Known, name: &str, parts: &[&[u8]]) -> Range<usize> {
-        let line = self.text.len();
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.extend_from_slice(b": ");
-        let start = self.text.len();
-        parts.iter().for_each(|part| self.text.extend_from_slice(part));
-        let end = self.text.len();
-        self.text.extend_from_slice(b"\r\n");
+    fn line(&mut self, known: Known, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+        let text = &mut self.lent.parts().text;
+        let line = text.len();
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b": ");
+        let start = text.len();
+        write(text);
+        let end = text.len();
+        text.extend_from_slice(b"\r\n");
         self.note_as(known, name.len(), line, start..end, end + 2);
         start..end
     }
@@ -257,8 +250,8 @@ impl Fields {
             return;
         }
         let trailers = self.lists(Known::Te, "trailers");
-        for at in 0..self.spans.len() {
-            let span = self.spans[at];
+        for at in 0..self.noted() {
+            let span = self.lent.spans()[at];
             if span.known == Known::Connection && !span.dropped {
                 self.drop_listed(&span);
             }
@@ -278,7 +271,7 @@ impl Fields {
     /// [`Fields::write`], behind a part of what was received that ends where the first field begins.
     pub(super) fn write_behind(&self, start: Range<u32>, out: &mut Vec<u8>) {
         let mut run = start;
-        for span in self.spans.iter().filter(|span| !span.dropped && !span.known.wire_owned()) {
+        for span in self.lent.spans().iter().filter(|span| !span.dropped && !span.known.wire_owned()) {
             if span.line != run.end {
                 out.extend_from_slice(self.slice(run.start, run.end));
                 run.start = span.line;
@@ -291,7 +284,7 @@ impl Fields {
     fn drop_all(&mut self, unwanted: Names) -> bool {
         let mut any = false;
         if self.names.meets(unwanted) {
-            for span in self.spans.iter_mut().filter(|span| unwanted.has(span.known)) {
+            for span in self.lent.spans_mut().iter_mut().filter(|span| unwanted.has(span.known)) {
                 any |= !span.dropped;
                 span.dropped = true;
             }
@@ -301,12 +294,12 @@ impl Fields {
     }
 
     fn drop_listed(&mut self, connection: &Span) {
-        for at in 0..self.spans.len() {
-            let span = self.spans[at];
+        for at in 0..self.noted() {
+            let span = self.lent.spans()[at];
             let value = self.slice(connection.value, connection.value_end);
             let name = self.field(&span).name;
             if span.known != Known::Host && elements(value).any(|e| e.eq_ignore_ascii_case(name)) {
-                self.spans[at].dropped = true;
+                self.lent.spans_mut()[at].dropped = true;
             }
         }
     }
@@ -320,7 +313,7 @@ impl Fields {
     }
 
     fn slice(&self, start: u32, end: u32) -> &[u8] {
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+        self.text().get(start as usize..end as usize).unwrap_or_default()
     }
 }
 
@@ -337,11 +330,6 @@ pub fn is_token(b: u8) -> bool {
 /// Whether a byte may stand in a value (RFC 9110 §5.5).
 pub fn is_text(b: u8) -> bool {
     b == b'\t' || (b >= 0x20 && b != 0x7f)
-}
-
-/// Heads are limited to 64 KiB, far below what an offset holds; beyond it a span is empty, not wrong.
-fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::fields::{Fields, elements};
 use super::known::Known;
 use super::method::Method;
 use super::target::{self, Form};
-use super::{Version, authority};
+use super::{Version, authority, narrow};
 
 /// Why a request's head cannot be believed, whatever wire it came on. Each is the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,8 +224,7 @@ impl RequestHead {
     }
 
     fn text(&self, span: &Range<u32>) -> &str {
-        let bytes = self.fields.text().get(span.start as usize..span.end as usize);
-        bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+        std::str::from_utf8(self.fields.part(span)).unwrap_or_default()
     }
 }
 
@@ -266,11 +265,6 @@ fn judge_host(fields: &Fields, version: Version) -> Result<Option<Split<'_>>, Ba
         (None, _) if version == Version::Http11 => Err(BadHead::NoHost),
         (None, _) => Ok(None),
     }
-}
-
-fn narrow(range: Range<usize>) -> Range<u32> {
-    let cut = |at| u32::try_from(at).unwrap_or(u32::MAX);
-    cut(range.start)..cut(range.end)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
-use super::Version;
 use super::fields::Fields;
+use super::{Version, narrow};
 
 /// What a status line said; the phrase is bytes into the buffer attached to the fields.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct ResponseHead {
     status: u16,
     version: Version,
     /// The received phrase, passed on as it came; empty when we chose the status.
-    phrase: Range<usize>,
+    phrase: Range<u32>,
     own: bool,
     fields: Fields,
 }
@@ -30,7 +30,7 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// A received answer.
     pub fn new(line: ResponseLine, fields: Fields) -> Self {
-        Self { status: line.status, version: line.version, phrase: line.phrase, own: false, fields }
+        Self { status: line.status, version: line.version, phrase: narrow(line.phrase), own: false, fields }
     }
 
     /// An HTTP/1.1 answer of our own.
@@ -80,7 +80,7 @@ impl ResponseHead {
         out.extend_from_slice(b" ");
         out.extend_from_slice(match self.own {
             true => phrase(self.status).as_bytes(),
-            false => self.fields.text().get(self.phrase.clone()).unwrap_or_default(),
+            false => self.fields.part(&self.phrase),
         });
         out.extend_from_slice(b"\r\n");
         self.fields.write(out);
@@ -88,10 +88,10 @@ impl ResponseHead {
 
     /// Where the received status line lies, if it is the one to be sent.
     fn line_as_it_came(&self) -> Option<Range<u32>> {
-        const BEFORE: usize = "HTTP/1.1 200 ".len();
+        const BEFORE: u32 = "HTTP/1.1 200 ".len() as u32;
         let kept = !self.own && self.version == Version::Http11 && self.phrase.start == BEFORE;
-        let end = u32::try_from(self.phrase.end + 2).ok()?;
-        (kept && self.fields.text().get(self.phrase.end..)?.starts_with(b"\r\n")).then_some(0..end)
+        let end = self.phrase.end.saturating_add(2);
+        (kept && self.fields.part(&(self.phrase.end..end)) == b"\r\n").then_some(0..end)
     }
 }
 

@@ -1,5 +1,5 @@
 //! What fields are kept in, lent per thread: a head in a steady state costs no allocation, and moving one moves
-//! a few words.
+//! a word.
 
 use std::cell::RefCell;
 
@@ -16,32 +16,70 @@ const TEXT_MAX: usize = 4 * 1024;
 /// Kept per thread: 64 × about 1.7 KiB.
 const KEPT: usize = 64;
 
-type Parts = (Vec<Span>, Vec<u8>);
-
 thread_local! {
-    static STACK: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "parts are lent by their box; moving them would move what it keeps small")]
+    static STACK: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The memory of some fields.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    /// What was received, and behind it the lines of our own.
+    pub(super) text: Vec<u8>,
+    pub(super) spans: Vec<Span>,
+}
+
+/// Parts that are lent when something is first put into them, and given back on drop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lent(Option<Box<Parts>>);
+
+impl Lent {
+    pub(super) fn text(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |parts| &parts.text)
+    }
+
+    pub(super) fn spans(&self) -> &[Span] {
+        self.0.as_ref().map_or(&[], |parts| &parts.spans)
+    }
+
+    pub(super) fn spans_mut(&mut self) -> &mut [Span] {
+        self.0.as_mut().map_or(&mut [], |parts| &mut parts.spans)
+    }
+
+    /// To put something into.
+    pub(super) fn parts(&mut self) -> &mut Parts {
+        self.0.get_or_insert_with(take)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(parts) = self.0.take() {
+            give_back(parts);
+        }
+    }
 }
 
 /// Empty parts with room.
-pub(super) fn take() -> Parts {
+fn take() -> Box<Parts> {
     // While a thread ends its stack is gone already; heads dropped then only need to be valid.
     let lent = STACK.try_with(|stack| stack.borrow_mut().pop());
-    lent.ok().flatten().unwrap_or_else(|| (Vec::with_capacity(SPANS), Vec::with_capacity(TEXT)))
+    let fresh = || Box::new(Parts { text: Vec::with_capacity(TEXT), spans: Vec::with_capacity(SPANS) });
+    lent.ok().flatten().unwrap_or_else(fresh)
 }
 
 /// Takes parts back.
-pub(super) fn give_back(mut spans: Vec<Span>, mut text: Vec<u8>) {
-    let fit = (1..=SPANS_MAX).contains(&spans.capacity()) && (1..=TEXT_MAX).contains(&text.capacity());
-    if !fit {
+fn give_back(mut parts: Box<Parts>) {
+    if parts.spans.capacity() > SPANS_MAX || parts.text.capacity() > TEXT_MAX {
         return;
     }
-    spans.clear();
-    text.clear();
+    parts.spans.clear();
+    parts.text.clear();
     // An error says that the thread ends, and its memory with it.
     _ = STACK.try_with(|stack| {
         let mut stack = stack.borrow_mut();
         if stack.len() < KEPT {
-            stack.push((spans, text));
+            stack.push(parts);
         }
     });
 }

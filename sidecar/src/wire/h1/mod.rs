@@ -43,12 +43,9 @@ pub use tunnel::{Torn, Tunnel};
 /// Appends the lines that say where a message ends.
 fn framing_lines(text: &mut Vec<u8>, length: Option<u64>, chunked: bool) {
     if let Some(length) = length {
-        let mut line = *b"content-length: 01234567890123456789\r\n";
-        let digits = Decimal::from(length);
-        let digits = digits.as_ref();
-        line[16..16 + digits.len()].copy_from_slice(digits);
-        line[16 + digits.len()..][..2].copy_from_slice(b"\r\n");
-        text.extend_from_slice(&line[..18 + digits.len()]);
+        text.extend_from_slice(b"content-length: ");
+        text.extend_from_slice(Decimal::from(length).as_ref());
+        text.extend_from_slice(b"\r\n");
     } else if chunked {
         text.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }

@@ -99,9 +99,11 @@ impl<'t> Scan<'t> {
                 self.at += 1;
             }
             let start = self.at;
-            let end = self.value()?;
-            let blanks = self.text[start..end].iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
-            fields.note_as(known, name.len(), line, start..end - blanks, self.at);
+            let mut end = self.value()?;
+            while end > start && matches!(self.text[end - 1], b' ' | b'\t') {
+                end -= 1;
+            }
+            fields.note_as(known, name.len(), line, start..end, self.at);
         }
         self.line_end()
     }
