@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -46,6 +47,14 @@ impl Socket for Link {
 
     fn heard(&self) -> Option<bool> {
         either!(self, io => io.heard())
+    }
+
+    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        either!(self, io => io.read_now(buffer))
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, io => io.write_now(bytes))
     }
 }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
@@ -49,6 +50,18 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
         Pin::new(self).poll_write(cx, last)
     }
 
+    /// Reads what is there into `buffer`, without a place among those who wait for more; `WouldBlock` where nothing is, or
+    /// where only [`AsyncRead::poll_read`] reads.
+    fn read_now(&self, _: &mut BytesMut) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Writes at once what the kernel takes at once, without a place among those who wait for room; `WouldBlock` where it
+    /// takes nothing, or where only [`AsyncWrite::poll_write`] writes.
+    fn write_now(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Who is at the other end; `None` where ends have no addresses. One system call.
     fn peer(&self) -> Option<IpAddr> {
         None
@@ -87,6 +100,19 @@ impl Socket for TcpStream {
                 sent => return Poll::Ready(sent),
             }
         }
+    }
+
+    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let room = buffer.capacity() - buffer.len();
+        let count = self.try_read_buf(buffer)?;
+        if (1..room).contains(&count) {
+            _ = self.try_io(Interest::READABLE, nothing_more);
+        }
+        Ok(count)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -146,6 +172,19 @@ impl Socket for UnixStream {
     fn heard(&self) -> Option<bool> {
         Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
     }
+
+    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let room = buffer.capacity() - buffer.len();
+        let count = self.try_read_buf(buffer)?;
+        if (1..room).contains(&count) {
+            _ = self.try_io(Interest::READABLE, nothing_more);
+        }
+        Ok(count)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
 }
 
 impl<S: Socket + ?Sized> Socket for &mut S {
@@ -171,6 +210,14 @@ impl<S: Socket + ?Sized> Socket for &mut S {
 
     fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
         (**self).poll_write_last(cx, last)
+    }
+
+    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        (**self).read_now(buffer)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_now(bytes)
     }
 
     fn peer(&self) -> Option<IpAddr> {
@@ -203,6 +250,14 @@ impl<S: Socket + ?Sized> Socket for Box<S> {
         (**self).poll_write_last(cx, last)
     }
 
+    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        (**self).read_now(buffer)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_now(bytes)
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         (**self).peer()
     }
@@ -215,6 +270,12 @@ impl Socket for DuplexStream {
     fn quiet(&self) -> bool {
         true
     }
+}
+
+/// Where less came than there was room for, this has the runtime take it that nothing more is there: as its own reads do,
+/// so that the next one does not ask the kernel in vain.
+fn nothing_more() -> io::Result<()> {
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 fn would_block(socket: &SockRef<'_>) -> bool {

@@ -107,6 +107,9 @@ impl Asking {
 
     /// The next head; `None` when more bytes are needed.
     pub fn next_head(&mut self) -> Result<Option<ResponseHead>, Broken> {
+        if self.inbound.awaits_bytes() {
+            return Ok(None);
+        }
         let head = match self.inbound.response() {
             Ok(None) if self.inbound.ended() => Err(self.inbound.no_head()),
             other => other,

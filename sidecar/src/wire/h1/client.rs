@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sidecar_core::head::{RequestHead, ResponseHead};
 
 use super::asking::Asking;
-use super::poll_fill;
+use super::{fill_now, poll_fill};
 use crate::wire::{BodyKind, Broken, Piece, Sent, Socket, Trailers, Upstream};
 
 /// An HTTP/1.1 connection to an endpoint.
@@ -59,6 +59,7 @@ impl<S: Socket> Upstream for Client<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.machine.out.flush_now(&self.io)?;
         self.machine.out.poll_flush(&mut self.io, cx)
     }
 
@@ -70,6 +71,7 @@ impl<S: Socket> Upstream for Client<S> {
         loop {
             match self.machine.next_head()? {
                 Some(head) => return Poll::Ready(Ok(head)),
+                None if fill_now(&self.io, &mut self.machine.inbound)? => {}
                 None => ready!(self.poll_fill(cx))?,
             }
         }

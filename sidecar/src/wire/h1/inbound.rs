@@ -56,6 +56,11 @@ impl Inbound {
         self.eof
     }
 
+    /// Whether nothing is there, and something may come.
+    pub(super) fn awaits_bytes(&self) -> bool {
+        self.buf.is_empty() && !self.eof
+    }
+
     /// Bytes received and not yet taken.
     pub fn waiting(&self) -> usize {
         self.buf.len()

@@ -4,6 +4,7 @@
 //! are thin shells that read and write for them. Messages are written anew from what was parsed, so no two
 //! readers can disagree on where one ends. Whatever a rule forbids is refused, never mended.
 
+use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
@@ -69,6 +70,21 @@ fn poll_fill<S: Socket>(io: &mut S, inbound: &mut Inbound, cx: &mut Context<'_>)
         Poll::Pending => {
             inbound.rest();
             Poll::Pending
+        }
+    }
+}
+
+/// Reads once where a head is due and something is known to have come; whether it had. It takes no part in the runtime's
+/// sharing of turns, which is for what has no end: heads have, and each is followed by a wait.
+fn fill_now<S: Socket>(io: &S, inbound: &mut Inbound) -> Result<bool, Broken> {
+    if io.heard() != Some(true) {
+        return Ok(false);
+    }
+    match io.read_now(inbound.room()) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        read => {
+            inbound.filled(read?);
+            Ok(true)
         }
     }
 }

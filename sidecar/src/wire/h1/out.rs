@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
 use super::texts;
-use crate::wire::{Broken, Trailers};
+use crate::wire::{Broken, Socket, Trailers};
 
 /// Parts in one vectored write; more wait for the next.
 const SLICES: usize = 16;
@@ -83,6 +83,19 @@ impl Out {
         self.written += all.len() as u64;
         self.clear();
         all
+    }
+
+    /// Writes what the kernel takes at once, where all is text: mostly it takes all, and nobody needs to be woken for room.
+    pub fn flush_now(&mut self, io: &impl Socket) -> Result<(), Broken> {
+        if self.text.is_empty() || !self.parts.is_empty() || self.encoder == Encoder::Misframed {
+            return Ok(());
+        }
+        match io.write_now(&self.text[self.begun..]) {
+            Ok(count) => self.advance(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Writes until nothing is queued.

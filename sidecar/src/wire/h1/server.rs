@@ -9,8 +9,8 @@ use bytes::Bytes;
 use sidecar_core::head::{RequestHead, ResponseHead};
 use tokio::io::AsyncWrite;
 
-use super::poll_fill;
 use super::serving::{Next, Serving};
+use super::{fill_now, poll_fill};
 use crate::wire::h2::PREFACE;
 use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Socket, Trailers};
 
@@ -102,6 +102,7 @@ impl<S: Socket> Downstream for Server<S> {
             match self.machine.next_head()? {
                 Next::Head(head) => return Poll::Ready(Ok(Some(head))),
                 Next::Over => return Poll::Ready(Ok(None)),
+                Next::More if fill_now(&self.io, &mut self.machine.inbound)? => {}
                 Next::More => ready!(self.poll_fill(cx))?,
             }
         }
@@ -148,6 +149,7 @@ impl<S: Socket> Downstream for Server<S> {
         if self.machine.says_the_last() && !self.shut {
             return self.poll_say_the_last(cx);
         }
+        self.machine.out.flush_now(&self.io)?;
         self.machine.out.poll_flush(&mut self.io, cx)
     }
 

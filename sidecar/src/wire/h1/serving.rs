@@ -78,12 +78,12 @@ impl Serving {
             }
         }
         self.inbound.expect_head();
+        if self.inbound.awaits_bytes() {
+            return Ok(self.more());
+        }
         match self.read_head() {
             Ok(Some(head)) => Ok(Next::Head(head)),
-            Ok(None) if !self.inbound.ended() => {
-                self.forget_the_last();
-                Ok(Next::More)
-            }
+            Ok(None) if !self.inbound.ended() => Ok(self.more()),
             Ok(None) if self.inbound.waiting() == 0 => Ok(self.over()),
             Ok(None) => {
                 self.keeps = false;
@@ -215,6 +215,11 @@ impl Serving {
             head.write(text);
             text.extend_from_slice(b"\r\n");
         }
+    }
+
+    fn more(&mut self) -> Next {
+        self.forget_the_last();
+        Next::More
     }
 
     /// Whatever is said before the next head is whole answers no request.
