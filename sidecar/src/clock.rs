@@ -5,11 +5,14 @@ use std::io::Read;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use api::Moment;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Turns the system's monotonic clock into [`Moment`]s. All threads of a process share one start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    /// The same in the nanoseconds of the kernel's clock.
+    began: u64,
     /// Milliseconds since 1970 at the start: for ids and log lines, never for decisions.
     wall: u64,
 }
@@ -18,12 +21,14 @@ impl Clock {
     /// Starts counting.
     pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+        // The instant is read last: what is asked for by it is never early.
+        let began = monotonic();
+        Self { start: Instant::now(), began, wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
     }
 
     /// Now.
     pub fn now(self) -> Moment {
-        Moment::ZERO + self.start.elapsed()
+        Moment::from_nanos(monotonic().saturating_sub(self.began))
     }
 
     /// What a wall clock that was right at the start shows at `moment`, in milliseconds since 1970.
@@ -35,6 +40,13 @@ impl Clock {
     pub fn instant(self, moment: Moment) -> tokio::time::Instant {
         (self.start + moment.since(Moment::ZERO)).into()
     }
+}
+
+/// The clock that [`Instant`] reads as well, in nanoseconds, without its arithmetic of seconds. It began with the machine,
+/// and its seconds fit.
+fn monotonic() -> u64 {
+    let at = clock_gettime(ClockId::Monotonic);
+    at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64
 }
 
 /// A worker's clock. While one of its tasks is polled, nobody waits: whoever asks sees the moment of the first

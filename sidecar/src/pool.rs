@@ -5,6 +5,7 @@
 //! `limits.pool_age`, whatever it is used for.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +23,23 @@ use crate::wire::{Link, Upstream, UpstreamConn};
 
 /// Where a connection leads, and whom we take for its other end: two services that trust different authorities
 /// never share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The endpoint's address.
     pub address: SocketAddr,
     /// Which trust was applied; `None` in clear.
     pub trust: Option<u32>,
+}
+
+/// In whole words: each request is hashed by it twice.
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.address {
+            SocketAddr::V4(at) => state.write_u64(u64::from(at.ip().to_bits()) << 16 | u64::from(at.port())),
+            SocketAddr::V6(at) => (at.ip(), at.port()).hash(state),
+        }
+        state.write_u32(self.trust.unwrap_or_default());
+    }
 }
 
 /// A connection to an endpoint, with what is known of its past.
