@@ -38,16 +38,19 @@ pub struct Traffic {
     pub seconds: Vec<u32>,
 }
 
-/// The class of a latency of so many microseconds.
-pub const fn class(micros: u64) -> usize {
-    let mut class = 0;
-    let mut end = FIRST_MICROS;
-    while class + 1 < CLASSES && micros >= end {
+/// Where each class ends but the last, which has no end: two classes to an octave, × 1.5, then × 4/3.
+const ENDS: [u64; CLASSES - 1] = {
+    let (mut ends, mut class) = ([FIRST_MICROS; CLASSES - 1], 1);
+    while class < ends.len() {
+        ends[class] = if class % 2 == 1 { ends[class - 1] / 2 * 3 } else { ends[class - 1] / 3 * 4 };
         class += 1;
-        // Two classes to an octave: × 1.5, then × 4/3.
-        end = if class % 2 == 1 { end / 2 * 3 } else { end / 3 * 4 };
     }
-    class
+    ends
+};
+
+/// The class of a latency of so many microseconds.
+pub fn class(micros: u64) -> usize {
+    ENDS.partition_point(|end| *end <= micros)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Breaker {
     /// Whether a request would pass; takes no permit. A trial that was lost is noticed here too: whoever is passed over
     /// while it is not closed must have its timer run.
     pub fn would_pass(&self, now: Moment, settings: &Settings) -> bool {
-        if !settings.is_on() || self.word.load(Relaxed) & state::KIND == 0 {
+        if self.word.load(Relaxed) & state::KIND == 0 || !settings.is_on() {
             return true;
         }
         let rule = |word: Word| match word.ask(now, settings) {
@@ -94,7 +94,7 @@ impl Breaker {
     /// Lets a request pass, or not.
     pub fn ask<T: Breaks>(of: &Arc<T>, now: Moment, settings: &Settings) -> Pass<T> {
         let breaker = of.breaker();
-        if !settings.is_on() || breaker.word.load(Relaxed) & state::KIND == 0 {
+        if breaker.word.load(Relaxed) & state::KIND == 0 || !settings.is_on() {
             return Pass::Free;
         }
         match breaker.change(|word| word.ask(now, settings)) {

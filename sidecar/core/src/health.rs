@@ -59,6 +59,9 @@ pub enum Condition {
     },
 }
 
+/// The bit that the kinds have which are left out.
+const OUT: u64 = 2;
+
 impl Condition {
     /// Whether it is left out of ordinary choices.
     pub fn is_out(self) -> bool {
@@ -140,6 +143,11 @@ impl Health {
     /// The condition now.
     pub fn ask(&self) -> Condition {
         Condition::unpack(self.word.load(Relaxed))
+    }
+
+    /// Whether it is left out of ordinary choices: [`Condition::is_out`] of the packed word, which most choices ask of many.
+    pub fn is_out(&self) -> bool {
+        self.word.load(Relaxed) & OUT != 0
     }
 
     /// Failures in a row.

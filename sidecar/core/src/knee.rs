@@ -129,7 +129,7 @@ impl Knee {
 
     /// A good answer came; `in_flight` are there now.
     pub fn tell_good(&self, now: Moment, sample: Sample, in_flight: u32) {
-        let (beside, micros) = (sample.beside as f32, sample.took.as_micros() as f32);
+        let (beside, micros) = (sample.beside as f32, sample.took.as_micros() as u64 as f32);
         let (usual, lately) = (get(&self.usual), get(&self.lately));
         let told = (self.told.load(Relaxed) + 1).min(USUAL);
         self.told.store(told, Relaxed);

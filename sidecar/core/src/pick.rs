@@ -49,7 +49,9 @@ pub(crate) fn pick(
     let (taken, how) = match by {
         Choosing::LeastLoaded | Choosing::Latency => {
             let least = least(pool, meant, |s| s.cost);
-            (throw_among(pool, meant, |s| (least / s.cost).powi(STEEPNESS), dice), How::Drawn)
+            // Who costs the least is mostly who is taken: nobody need be multiplied for that.
+            let part = |s: &Scored| if s.cost == least { 1.0 } else { (least / s.cost).powi(STEEPNESS) };
+            (throw_among(pool, meant, part, dice), How::Drawn)
         }
         Choosing::LeastActive | Choosing::P2c => {
             let least = least(pool, meant, |s| s.cost);

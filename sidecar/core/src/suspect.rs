@@ -44,7 +44,7 @@ impl Machines for InForce {
 /// Whether an answer that took `took` was slow against the peers' median; never where slowness is no evidence.
 pub(crate) fn is_slow(took: Duration, medians: Medians, settings: &HealthSettings) -> bool {
     let (Some(_), Some(median)) = (settings.slow_share.on(), medians.latency) else { return false };
-    took > NEVER_SLOW && took.as_micros() as f32 > median * settings.slow_factor as f32
+    took > NEVER_SLOW && took.as_micros() as u64 as f32 > median * settings.slow_factor as f32
 }
 
 /// Whether the endpoint has failed so often in a row that one more failure may be enough, and it is too early for that

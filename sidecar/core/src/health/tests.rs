@@ -46,6 +46,8 @@ fn a_condition_survives_its_packing() {
         Condition::OnTrial { due: at, times: 0, hard: false },
     ] {
         assert_eq!(Condition::unpack(condition.pack()), condition);
+        let health = Health { word: condition.pack().into(), ..Health::default() };
+        assert_eq!(health.is_out(), condition.is_out(), "{condition:?}");
     }
 }
 
