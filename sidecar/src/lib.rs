@@ -24,6 +24,7 @@ mod quick;
 pub mod rooms;
 mod rounds;
 pub mod run;
+mod served;
 pub mod shared;
 pub mod snapshot;
 mod successor;

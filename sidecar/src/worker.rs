@@ -39,6 +39,7 @@ use crate::proxy::{self, Asked, Lines, Work};
 use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
 use crate::rooms::Rooms;
 use crate::rounds::{Rounds, Sleeps};
+use crate::served::Served;
 use crate::shared::{SharedConns, Times};
 use crate::tls::{Shown, TlsMeters, Trusts};
 use crate::wheel::Wheel;
@@ -131,9 +132,10 @@ pub struct World {
     tls: Arc<TlsMeters>,
     crowd: Arc<Crowd>,
     services: RefCell<HashMap<ServiceKey, Heard>>,
-    /// The view that was asked for last: a connection, and mostly a whole app, asks for the same one again.
-    recent: RefCell<Option<Rc<ServiceView>>>,
-    inbound: RefCell<HashMap<ServiceKey, Rc<ServiceView>>>,
+    /// The view that was asked for last, by the key that asked: a connection, and mostly a whole app, asks by the same one
+    /// again.
+    recent: RefCell<Option<(ServiceKey, Rc<Served>)>>,
+    inbound: RefCell<HashMap<ServiceKey, Rc<Served>>>,
     asks: UnboundedSender<Ask>,
     /// Load probes that others sent here.
     pub(crate) probed: Bucket,
@@ -148,7 +150,7 @@ pub struct World {
 
 /// What a worker heard of a service.
 enum Heard {
-    View(Rc<ServiceView>),
+    View(Rc<Served>),
     Missing(Reason),
     /// Asked for; these wait to hear.
     Asked(Vec<Waker>),
@@ -156,7 +158,7 @@ enum Heard {
 
 /// What is known of a service at this moment.
 pub(crate) enum Known {
-    Service(Rc<ServiceView>),
+    Service(Rc<Served>),
     Missing(Reason),
     NotYet,
 }
@@ -166,7 +168,8 @@ impl World {
         let limits = shared.limits;
         let wheel = Wheel::new(shared.clock);
         let memory = Memory::new(limits.queued.as_usize());
-        let inbound = shared.inbound.into_iter().map(|(service, view)| (service, Rc::new(view))).collect();
+        let served = |(service, view)| (service, Rc::new(Served::new(view, &meters)));
+        let inbound = shared.inbound.into_iter().map(served).collect();
         Rc::new(Self {
             clock: TaskClock::new(shared.clock),
             dice: Dice::seeded(shared.clock),
@@ -230,16 +233,19 @@ impl World {
     }
 
     /// The view of `service` when it is at hand.
-    pub(crate) fn at_hand(&self, way: &Way, service: &ServiceKey) -> Option<Rc<ServiceView>> {
+    pub(crate) fn at_hand(&self, way: &Way, service: &ServiceKey) -> Option<Rc<Served>> {
         if let Way::Inbound(_) = way {
             return self.inbound.borrow().get(service).cloned();
         }
         let mut recent = self.recent.borrow_mut();
-        if let Some(view) = recent.as_ref().filter(|view| view.key == *service) {
+        if let Some((_, view)) = recent.as_ref().filter(|(key, _)| key == service) {
             return Some(Rc::clone(view));
         }
         match self.services.borrow().get(service) {
-            Some(Heard::View(view)) => Some(Rc::clone(recent.insert(Rc::clone(view)))),
+            Some(Heard::View(view)) => {
+                *recent = Some((service.clone(), Rc::clone(view)));
+                Some(Rc::clone(view))
+            }
             _ => None,
         }
     }
@@ -271,8 +277,8 @@ impl World {
     }
 
     /// The newest view of the service that `view` shows: a retry should not choose from an old list.
-    pub(crate) fn latest(&self, way: &Way, view: &Rc<ServiceView>) -> Rc<ServiceView> {
-        if self.recent.borrow().as_ref().is_some_and(|recent| Rc::ptr_eq(recent, view)) {
+    pub(crate) fn latest(&self, way: &Way, view: &Rc<Served>) -> Rc<Served> {
+        if self.recent.borrow().as_ref().is_some_and(|(_, recent)| Rc::ptr_eq(recent, view)) {
             return Rc::clone(view);
         }
         self.at_hand(way, &view.key).unwrap_or_else(|| Rc::clone(view))
@@ -281,11 +287,11 @@ impl World {
     fn hear(self: &Rc<Self>, update: Update) {
         let (service, heard) = match update {
             Update::Service(view) => {
-                self.meters.resolve(&view.plan);
-                (view.key.clone(), Heard::View(Rc::new(view)))
+                (view.key.clone(), Heard::View(Rc::new(Served::new(view, &self.meters))))
             }
             Update::Inbound(view) => {
-                self.inbound.borrow_mut().insert(view.key.clone(), Rc::new(view));
+                let served = Served::new(view, &self.meters);
+                self.inbound.borrow_mut().insert(served.key.clone(), Rc::new(served));
                 return;
             }
             Update::Gone(gone) => {

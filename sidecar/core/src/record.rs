@@ -89,7 +89,7 @@ pub struct Glance<'a> {
     /// When its head was whole.
     pub arrived: Moment,
     /// How it ended.
-    pub finish: Finish,
+    pub finish: &'a Finish,
     /// Its attempts.
     pub attempts: &'a [AttemptNote],
     /// How many there were.
@@ -106,7 +106,7 @@ impl<'a> Glance<'a> {
         exchange: &'a Exchange,
         route: Option<&'a Route>,
         scratch: &'a Scratch,
-        finish: Finish,
+        finish: &'a Finish,
     ) -> Self {
         Self {
             service: &exchange.service,
@@ -175,7 +175,7 @@ impl Record {
             service: &self.service,
             route: self.route.as_ref(),
             arrived: self.arrived,
-            finish: self.finish,
+            finish: &self.finish,
             attempts: &self.attempts,
             attempted: self.attempted,
             free: self.free,

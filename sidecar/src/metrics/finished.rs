@@ -14,22 +14,26 @@ use super::worker::WorkerMeters;
 const NOWHERE: &[Reason] = &[Reason::UnknownHost, Reason::NoSuchService, Reason::NoSnapshot];
 
 impl WorkerMeters {
-    /// A request ended, whichever way; `effects` is what its outcomes brought about.
-    pub fn finished(&self, seen: &Glance<'_>, effects: Effects) {
-        if seen.finish.reason.is_some_and(|reason| NOWHERE.contains(&reason)) {
-            return self.request(seen, effects, &self.nowhere());
-        }
-        self.with(seen.service, |resolved| {
-            let route = resolved.route(seen.route);
-            self.request(seen, effects, route);
-            for attempt in seen.attempts {
-                self.attempt(route, attempt);
+    /// A request ended, whichever way; `effects` is what its outcomes brought about, `route` where it is counted, if it got so
+    /// far as to have one.
+    pub fn finished(&self, seen: &Glance<'_>, effects: Effects, route: Option<&RouteMeters>) {
+        let looked_up;
+        let route = match route {
+            Some(route) => route,
+            None => {
+                let nowhere = seen.finish.reason.is_some_and(|reason| NOWHERE.contains(&reason));
+                looked_up = if nowhere { self.nowhere() } else { self.route(seen.service, seen.route) };
+                &looked_up
             }
-        });
+        };
+        self.request(seen, effects, route);
+        for attempt in seen.attempts {
+            self.attempt(route, attempt);
+        }
     }
 
     fn request(&self, seen: &Glance<'_>, effects: Effects, route: &RouteMeters) {
-        let finish = &seen.finish;
+        let finish = seen.finish;
         route.request(finish.status, finish.now.since(seen.arrived));
         route.bytes(finish.bytes_in, finish.bytes_out);
         if let Some(reason) = finish.reason {

@@ -143,7 +143,7 @@ fn a_record_is_counted_attempt_by_attempt() {
     let worker = meters.worker();
     let refused = note(1, Some(Reason::ConnectRefused), 0, Then::AgainFree);
     let told = record(None, 200, &[refused, note(2, None, 200, Then::Answered)]);
-    worker.finished(&told.glance(), Effects { ejected: Some(Sign::Refused), ..Effects::default() });
+    worker.finished(&told.glance(), Effects { ejected: Some(Sign::Refused), ..Effects::default() }, None);
     for line in [
         "outrigger_requests_total{service=\"cart\",route=\"default\",code=\"2xx\"} 1",
         "outrigger_free_resends_total{service=\"cart\"} 1",
@@ -160,7 +160,11 @@ fn a_record_is_counted_attempt_by_attempt() {
 #[test]
 fn a_name_nobody_knows_mints_no_series() {
     let meters = Meters::new(Clock::start());
-    meters.worker().finished(&record(Some(Reason::NoSuchService), 500, &[]).glance(), Effects::default());
+    meters.worker().finished(
+        &record(Some(Reason::NoSuchService), 500, &[]).glance(),
+        Effects::default(),
+        None,
+    );
     check(&meters, "outrigger_failures_total{service=\"other\",reason=\"no_such_service\"} 1");
     assert!(!meters.render().contains("cart"));
 }

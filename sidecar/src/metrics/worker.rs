@@ -75,28 +75,16 @@ impl WorkerMeters {
         Self { cells, resolved: RefCell::default() }
     }
 
-    /// Resolves every handle that requests of `plan`'s service will need, all at zero.
-    pub fn resolve(&self, plan: &ServicePlan) {
-        for route in &plan.routes {
-            self.route(&plan.service, route.name.as_ref());
-        }
+    /// The handles that requests of `plan` will need, all at zero, in the order of its routes.
+    pub fn resolve(&self, plan: &ServicePlan) -> Vec<Arc<RouteMeters>> {
+        plan.routes.iter().map(|route| self.route(&plan.service, route.name.as_ref())).collect()
     }
 
     /// The handles of a route.
     pub fn route(&self, service: &ServiceKey, route: Option<&Label>) -> Arc<RouteMeters> {
-        self.with(service, |resolved| Arc::clone(resolved.route(route)))
-    }
-
-    /// The handles of requests that named no service there is.
-    pub fn nowhere(&self) -> Arc<RouteMeters> {
-        self.cells.other.route(None)
-    }
-
-    /// Looks at the handles of `service`, once for all that a request needs of them.
-    pub(super) fn with<T>(&self, service: &ServiceKey, get: impl FnOnce(&mut Resolved) -> T) -> T {
         let mut resolved = self.resolved.borrow_mut();
         if let Some(known) = resolved.get_mut(service) {
-            return get(known);
+            return Arc::clone(known.route(route));
         }
         let mut services = lock(&self.cells.services);
         let cells = if services.len() < SERVICES_MAX {
@@ -108,7 +96,12 @@ impl WorkerMeters {
         };
         drop(services);
         let fresh = Resolved { cells, routes: Vec::new() };
-        get(resolved.entry(service.clone()).or_insert(fresh))
+        Arc::clone(resolved.entry(service.clone()).or_insert(fresh).route(route))
+    }
+
+    /// The handles of requests that named no service there is.
+    pub fn nowhere(&self) -> Arc<RouteMeters> {
+        self.cells.other.route(None)
     }
 
     /// A request's head was read.

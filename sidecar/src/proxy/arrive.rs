@@ -20,14 +20,14 @@ use crate::worker::World;
 /// A request that passed this often through sidecars that copied `Via` runs in a circle.
 const HOPS_MAX: usize = 16;
 
-/// Makes the exchange. Comes with a refusal when the request names no service we may ask.
+/// Makes the exchange, refused already when the request names no service we may ask.
 pub(super) fn arrive<'c, D: Downstream>(
     world: &World,
     way: &Way,
     client: &'c mut D,
     timer: &'c mut Timer,
     mut head: RequestHead,
-) -> (Ongoing<'c, D>, Result<(), Refusal>) {
+) -> Ongoing<'c, D> {
     let arrived = world.clock.now();
     let kept = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
     let id = kept.unwrap_or_else(|| {
@@ -60,7 +60,7 @@ pub(super) fn arrive<'c, D: Downstream>(
     };
     // Only a sidecar says it, and only sidecars call here.
     let told = if let Way::Inbound(_) = way { level(|known| head.get(known)) } else { None };
-    let refused = refuse(&head, is_named);
+    let refused = refuse(&head, is_named).map(Box::new);
     let grpc = head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
     head.strip_hop_by_hop();
     head.strip_claims();
@@ -79,7 +79,7 @@ pub(super) fn arrive<'c, D: Downstream>(
     head.put_line(Known::RequestId, &id_line);
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
-    let ongoing = Ongoing {
+    Ongoing {
         client,
         timer,
         upload: Upload::new(no_body, &world.memory),
@@ -93,24 +93,26 @@ pub(super) fn arrive<'c, D: Downstream>(
         grpc,
         only_once,
         stale: false,
-    };
-    (ongoing, refused)
+        refused,
+    }
 }
 
-fn refuse(head: &RequestHead, named: bool) -> Result<(), Refusal> {
+fn refuse(head: &RequestHead, named: bool) -> Option<Refusal> {
     if head.method() == Method::Connect {
-        return Err(Refusal::of(Reason::NotImplemented).detail("CONNECT needs HTTP/2 or a port per service"));
+        return Some(
+            Refusal::of(Reason::NotImplemented).detail("CONNECT needs HTTP/2 or a port per service"),
+        );
     }
     if !head.expects_nothing_unknown() {
-        return Err(Refusal::of(Reason::ExpectationFailed));
+        return Some(Refusal::of(Reason::ExpectationFailed));
     }
     let hops = head.get_all(Known::Via).filter(|via| via.windows(9).any(|w| w == b"outrigger")).count();
     if hops >= HOPS_MAX {
-        return Err(Refusal::of(Reason::LoopDetected).detail("the request passed 16 sidecars"));
+        return Some(Refusal::of(Reason::LoopDetected).detail("the request passed 16 sidecars"));
     }
-    if !named {
+    let nobody = || {
         let detail = format!("{:?} names no service", head.authority().unwrap_or_default());
-        return Err(Refusal::of(Reason::UnknownHost).detail(detail));
-    }
-    Ok(())
+        Refusal::of(Reason::UnknownHost).detail(detail)
+    };
+    (!named).then(nobody)
 }

@@ -43,9 +43,10 @@ pub(super) fn finish<D: Downstream>(
         bytes_in: ongoing.upload.bytes,
         bytes_out: ended.bytes_out,
     };
-    let seen = Glance::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
-    world.meters.finished(&seen, effects);
-    if let Some(route) = &ongoing.route {
+    let route = ongoing.route.as_ref();
+    let seen = Glance::of(&ongoing.exchange, route.map(|(route, _)| route), &ongoing.scratch, &finish);
+    world.meters.finished(&seen, effects, route.and_then(|(route, served)| served.meters(route)));
+    if let Some((route, _)) = route {
         route.tally().tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took());
         if let Some(shadow) = route.shadow() {
             let head = finish.head.unwrap_or(now).since(seen.arrived);
@@ -82,7 +83,8 @@ pub(super) fn leave(world: &World, way: &Way, exchange: &Exchange, held: Held, s
 
 /// Of a hundred ordinary requests about two come here.
 fn write_down<D: Downstream>(world: &World, ongoing: &Ongoing<'_, D>, finish: Finish, kept: Kept) {
-    let record = Record::of(&ongoing.exchange, ongoing.route.as_ref(), &ongoing.scratch, finish);
+    let route = ongoing.route.as_ref().map(|(route, _)| route);
+    let record = Record::of(&ongoing.exchange, route, &ongoing.scratch, finish);
     world.log.finished(&record, ongoing.head.method_name(), ongoing.head.path());
     world.rings.borrow_mut().put(record, kept);
 }

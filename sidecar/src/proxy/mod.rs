@@ -51,10 +51,12 @@ use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
+use self::attempt::Ran;
+use self::beside::{Late, beside};
 use self::upload::Upload;
 use crate::accept::Way;
 use crate::pool::Conn;
-use crate::publish::ServiceView;
+use crate::served::Served;
 use crate::wheel::Timer;
 use crate::wire::{Broken, Downstream};
 use crate::worker::World;
@@ -78,8 +80,8 @@ struct Ongoing<'c, D> {
     scratch: Box<Scratch>,
     /// What its caller's sidecar said of how urgent it is; believed where the policy trusts it.
     told: Option<Level>,
-    /// What `route` found; `None` before it was asked.
-    route: Option<Route>,
+    /// What `route` found, in the plan of what was known then; `None` before it was asked.
+    route: Option<(Route, Rc<Served>)>,
     /// The protocol the client asked to switch to.
     upgrade: Option<String>,
     grpc: bool,
@@ -87,6 +89,8 @@ struct Ongoing<'c, D> {
     only_once: bool,
     /// A pooled connection failed under this request: the next one is dialled.
     stale: bool,
+    /// Why it goes no further; boxed, for few are refused.
+    refused: Option<Box<Refusal>>,
 }
 
 /// An answer whose body has yet to come, with everything that is held until it ended.
@@ -97,7 +101,7 @@ struct Answered {
     conn: Conn,
     attempt: Attempt,
     admission: Admission,
-    view: Rc<ServiceView>,
+    view: Rc<Served>,
     room: InFlight,
 }
 
@@ -123,17 +127,69 @@ enum Stop {
     Client(Broken),
 }
 
-/// Steps 2 to 8: from an exchange to the head of an answer, or a refusal.
-async fn line<D: Downstream>(
+/// Steps 2 to 8: from an exchange to the head of an answer, which is put where it stays until its body ended, or a refusal.
+async fn line<'p, D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-) -> Result<Answered, Refusal> {
+    place: &'p mut Option<Answered>,
+) -> Result<&'p mut Answered, Refusal> {
     let room = admit(&world.host)?;
     let view = wait::known(world, way, ongoing).await?;
     if view.plan.needs_peer {
         ongoing.exchange.peer = ongoing.client.peer();
     }
+    let route = routed(world, &view, ongoing);
+    let admission = wait::admission(world, way, ongoing, &route).await;
+    ongoing.route = Some((route, Rc::clone(&view)));
+    let admission = admission?;
+    world.rounds.others_first().await;
+    ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
+    loop {
+        let view = world.latest(way, &view);
+        let mut attempt = wait::attempt(world, way, ongoing, &admission, &view).await?;
+        let answer = match attempt::run(world, ongoing, &admission, &mut attempt).await {
+            Ran::Ended(answer) => answer,
+            Ran::Late(conn, forward) => {
+                let (first, asked) = (Late { attempt, conn, forward }, (&admission, &**view));
+                let (counts, answer) = Box::pin(beside(world, ongoing, asked, first)).await;
+                attempt = counts;
+                answer
+            }
+        };
+        let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
+        let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
+        let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
+        let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
+        let stop = match answer {
+            Ok((head, conn)) if matches!(next, Next::Done) => {
+                // Its answer begins: the next request may be there before its body has ended.
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                let said = outcome::said(&outcome);
+                return Ok(place.insert(Answered { head, said, conn, attempt, admission, view, room }));
+            }
+            answer => answer.err(),
+        };
+        match (next, stop) {
+            (_, Some(Stop::Client(Broken::Request(reason, detail)))) => {
+                return Err(Refusal::of(reason).detail(detail));
+            }
+            (Next::GiveUp(refusal), _) => return Err(refusal),
+            (Next::Again { at, .. }, stop) => {
+                ongoing.stale = matches!(stop, Some(Stop::Fault(fault)) if fault.reused);
+                drop(attempt);
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                wait::retry(world, ongoing, at).await?;
+            }
+            (Next::Done, _) => {
+                return Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer"));
+            }
+        }
+    }
+}
+
+/// Step 3, and how urgent the request is where that leads.
+fn routed<D>(world: &World, view: &Served, ongoing: &mut Ongoing<'_, D>) -> Route {
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
@@ -141,41 +197,7 @@ async fn line<D: Downstream>(
     let seen = Seen { id, peer, target: head.target(), told: ongoing.told };
     let hour = || world.clock.wall(ongoing.exchange.arrived) / HOUR_MILLIS;
     ongoing.exchange.level = level(&route, seen, header, hour);
-    let admission = wait::admission(world, way, ongoing, &route).await;
-    ongoing.route = Some(route);
-    let admission = admission?;
-    world.rounds.others_first().await;
-    ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
-    loop {
-        let view = world.latest(way, &view);
-        let attempt = wait::attempt(world, way, ongoing, &admission, &view).await?;
-        let (mut attempt, answer) = attempt::run(world, ongoing, (&admission, &view), attempt).await;
-        let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
-        let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
-        let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
-        let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
-        match (next, answer) {
-            (Next::Done, Ok((head, conn))) => {
-                // Its answer begins: the next request may be there before its body has ended.
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
-                let said = outcome::said(&outcome);
-                return Ok(Answered { head, said, conn, attempt, admission, view, room });
-            }
-            (_, Err(Stop::Client(Broken::Request(reason, detail)))) => {
-                return Err(Refusal::of(reason).detail(detail));
-            }
-            (Next::GiveUp(refusal), _) => return Err(refusal),
-            (Next::Again { at, .. }, answer) => {
-                ongoing.stale = matches!(answer, Err(Stop::Fault(fault)) if fault.reused);
-                drop(attempt);
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
-                wait::retry(world, ongoing, at).await?;
-            }
-            (Next::Done, Err(_)) => {
-                return Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer"));
-            }
-        }
-    }
+    route
 }
 
 /// Users change places once an hour.

@@ -66,6 +66,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         only_once: true,
         // What others left in the pool spoke HTTP.
         stale: true,
+        refused: None,
     };
     world.meters.arrived();
     let reached = match world.gate.ask(&way) {
@@ -114,7 +115,7 @@ async fn reach<S: Socket>(
     }
     let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
     let admission = wait::admission(world, way, ongoing, &route).await;
-    ongoing.route = Some(route);
+    ongoing.route = Some((route, Rc::clone(&view)));
     let admission = admission?;
     loop {
         let view = world.latest(way, &view);

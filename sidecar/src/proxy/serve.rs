@@ -161,29 +161,41 @@ pub(super) async fn handle<D: Downstream>(
         Box::pin(own_load::answer(world, way, client)).await;
         return if client.persistent() { After::Next } else { After::Close };
     }
-    let (mut ongoing, named) = arrive(world, way, client, timer, head);
+    let mut ongoing = arrive(world, way, client, timer, head);
     world.meters.arrived();
     let mut held = Held::new();
     let after = {
-        let mut outcome = match named.and_then(|()| world.gate.ask(way)) {
-            Ok(()) => line(world, way, &mut ongoing).await,
+        let mut place = None;
+        let taken = match ongoing.refused.take() {
+            None => world.gate.ask(way),
+            Some(refusal) => Err(*refusal),
+        };
+        let came = match taken {
+            Ok(()) => line(world, way, &mut ongoing, &mut place).await,
             Err(refusal) => Err(refusal),
         };
-        let ended = match &mut outcome {
-            Ok(answered) => reply::answer(world, way, &mut ongoing, answered).await,
-            Err(refusal) => reply::refusal(world, way, &mut ongoing, refusal).await,
+        let ended = match came {
+            Ok(answered) => {
+                let ended = reply::answer(world, way, &mut ongoing, answered).await;
+                finish(world, &ongoing, Some(answered), &ended);
+                ended
+            }
+            Err(refusal) => {
+                let ended = reply::refusal(world, way, &mut ongoing, &refusal).await;
+                finish(world, &ongoing, None, &ended);
+                ended
+            }
         };
-        finish(world, &ongoing, outcome.as_mut().ok(), &ended);
-        match outcome {
-            Ok(answered) if answered.head.status() == 101 && ended.end == End::Whole => {
+        match place {
+            Some(answered) if answered.head.status() == 101 && ended.end == End::Whole => {
                 After::Tunnel(Box::new(answered))
             }
-            Ok(Answered { conn, ref admission, ref attempt, .. }) => {
+            Some(Answered { conn, ref admission, ref attempt, .. }) => {
                 admission.holds().chain(attempt.holds()).for_each(|place| held.push(place));
                 keep(world, conn, ended.end);
                 after(ongoing.client, &ended)
             }
-            Err(_) => after(ongoing.client, &ended),
+            None => after(ongoing.client, &ended),
         }
     };
     leave(world, way, &ongoing.exchange, held, ongoing.scratch);

@@ -18,8 +18,8 @@ use sidecar_core::route::Route;
 
 use super::{Ongoing, ask_load};
 use crate::accept::Way;
-use crate::publish::ServiceView;
 use crate::rooms::Place;
+use crate::served::Served;
 use crate::wire::Downstream;
 use crate::worker::{Known, World};
 
@@ -32,7 +32,7 @@ pub(super) async fn known<D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-) -> Result<Rc<ServiceView>, Refusal> {
+) -> Result<Rc<Served>, Refusal> {
     if let Some(view) = world.at_hand(way, &ongoing.exchange.service) {
         return Ok(view);
     }
@@ -86,7 +86,7 @@ pub(super) async fn attempt<D: Downstream>(
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
     admission: &Admission,
-    view: &ServiceView,
+    view: &Served,
 ) -> Result<Attempt, Refusal> {
     let mut place = None;
     loop {
