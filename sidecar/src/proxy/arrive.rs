@@ -3,7 +3,7 @@
 //! What belongs to the connection and not to the message is taken off; claims that only a sidecar may make
 //! are taken off too, so that none passes that came from the network.
 
-use api::{Caller, Reason};
+use api::{Caller, Moment, Reason};
 use sidecar_core::deadline::{level, patience};
 use sidecar_core::exchange::{Exchange, RequestId};
 use sidecar_core::head::{Known, Method, RequestHead, Version};
@@ -26,9 +26,8 @@ pub(super) fn arrive<'c, D: Downstream>(
     way: &Way,
     client: &'c mut D,
     timer: &'c mut Timer,
-    mut head: RequestHead,
+    (mut head, arrived): (RequestHead, Moment),
 ) -> Ongoing<'c, D> {
-    let arrived = world.clock.now();
     let kept = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
     let id = kept.unwrap_or_else(|| {
         RequestId::mint(

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use api::Moment;
 use sidecar_core::head::RequestHead;
 
 use super::serve::{After, Guest, handle};
@@ -22,6 +23,8 @@ const KEPT: usize = 256;
 pub(super) struct Job<D> {
     pub(super) guest: Box<Guest<D>>,
     pub(super) head: RequestHead,
+    /// When that was whole.
+    pub(super) arrived: Moment,
 }
 
 /// Where a line finds its next request and leaves what became of it.
@@ -78,8 +81,8 @@ pub(crate) fn lines<D: Downstream + 'static>(
 async fn work<D: Downstream>(world: Rc<World>, way: Rc<Way>, desk: Rc<Desk<D>>) {
     loop {
         let next = poll_fn(|_| desk.job.take().map_or(Poll::Pending, Poll::Ready));
-        let Job { mut guest, head } = next.await;
-        let after = handle(&world, &way, &mut guest, head).await;
+        let Job { mut guest, head, arrived } = next.await;
+        let after = handle(&world, &way, &mut guest, (head, arrived)).await;
         desk.done.set(Some((guest, after)));
     }
 }

@@ -143,7 +143,6 @@ async fn line<'p, D: Downstream>(
     let admission = wait::admission(world, way, ongoing, &route).await;
     ongoing.route = Some((route, Rc::clone(&view)));
     let admission = admission?;
-    world.rounds.others_first().await;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
         let view = world.latest(way, &view);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use api::Reason;
+use api::{Moment, Reason};
 use sidecar_core::exchange::RequestId;
 use sidecar_core::head::RequestHead;
 use sidecar_core::outcome::End;
@@ -79,7 +79,10 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
                 let after = {
                     // The head moves to its line before anything is awaited: no room is kept for it here.
                     let due = match next_head(world, guest.as_mut()?).await {
-                        Ok(Some(head)) => Ok(lines.run(Job { guest: guest.take()?, head })),
+                        Ok(Some(head)) => {
+                            let (guest, arrived) = (guest.take()?, world.clock.now());
+                            Ok(lines.run(Job { guest, head, arrived }))
+                        }
                         Ok(None) => break,
                         Err(Broken::Request(reason, detail)) => Err((reason, detail)),
                         // The client went away in the midst of a head: nobody is there to be told.
@@ -87,6 +90,7 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
                     };
                     match due {
                         Ok(exchange) => {
+                            world.rounds.others_first().await;
                             let (back, after) = exchange.await;
                             *guest = Some(back);
                             after
@@ -151,7 +155,7 @@ pub(super) async fn handle<D: Downstream>(
     world: &World,
     way: &Way,
     Guest { client, answer: timer, .. }: &mut Guest<D>,
-    head: RequestHead,
+    (head, arrived): (RequestHead, Moment),
 ) -> After {
     if last_hop::is_here(&head) {
         Box::pin(last_hop::answer(world, client, &head)).await;
@@ -161,7 +165,7 @@ pub(super) async fn handle<D: Downstream>(
         Box::pin(own_load::answer(world, way, client)).await;
         return if client.persistent() { After::Next } else { After::Close };
     }
-    let mut ongoing = arrive(world, way, client, timer, head);
+    let mut ongoing = arrive(world, way, client, timer, (head, arrived));
     world.meters.arrived();
     let mut held = Held::new();
     let after = {
