@@ -74,6 +74,8 @@ fn line(format: LogFormat, record: &Record, method: &str, path: &str) -> String 
     line.stamped(Utc(finish.unix_millis))
 }
 
+/// In whole microseconds, without a formatter of fractions.
 fn millis(span: Duration) -> String {
-    format!("{:.3}", span.as_secs_f64() * 1e3)
+    let micros = (span.as_nanos() + 500) / 1_000;
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
 }

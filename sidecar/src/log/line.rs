@@ -83,8 +83,9 @@ impl Line {
                 if self.text.len() > 1 {
                     self.text.push(',');
                 }
-                quote(&mut self.text, key);
-                self.text.push(':');
+                self.text.push('"');
+                self.text.push_str(key);
+                self.text.push_str("\":");
             }
             LogFormat::Logfmt => {
                 if !self.text.is_empty() {
@@ -103,13 +104,24 @@ fn cut(value: &str) -> &str {
 }
 
 fn needs_quotes(value: &str) -> bool {
-    value.is_empty()
-        || value.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
+    if is_plain(value) {
+        return value.is_empty() || value.bytes().any(|b| matches!(b, b' ' | b'='));
+    }
+    value.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
+}
+
+/// Whether each byte stands for itself within quotes: what is written down mostly does, and then it is written at once.
+fn is_plain(value: &str) -> bool {
+    value.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\')
 }
 
 /// `value` as a JSON string, which logfmt readers take as well (RFC 8259 §7).
 fn quote(text: &mut String, value: &str) {
     text.push('"');
+    if is_plain(value) {
+        text.push_str(value);
+        return text.push('"');
+    }
     for c in value.chars() {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
