@@ -14,6 +14,11 @@ use std::task::Poll;
 /// served together, and each would only be put off.
 const CROWD: u32 = 4;
 
+/// So many requests a client has taken up in one turn before others have theirs. Whoever waits for an endpoint ends its
+/// turn by that; who pipelines what is answered here never waits for anything, and would have the worker to itself, its
+/// clock included.
+const IN_A_TURN: u32 = 8;
+
 /// How often the worker's thread went to sleep. Only that thread counts it.
 pub(crate) type Sleeps = Arc<AtomicU32>;
 
@@ -26,6 +31,8 @@ pub(crate) struct Rounds {
     /// Turns in it so far, and in the one before.
     turns: Cell<u32>,
     before: Cell<u32>,
+    /// Requests taken up in the running turn.
+    taken_up: Cell<u32>,
 }
 
 impl Rounds {
@@ -41,11 +48,15 @@ impl Rounds {
             self.before.set(self.turns.take());
         }
         self.turns.set(self.turns.get() + 1);
+        self.taken_up.set(0);
     }
 
-    /// Ready once whoever was woken together with the asker had its turn, where they are many.
+    /// A request is taken up: ready once whoever was woken together with the asker had its turn, where they are many or the
+    /// asker had enough in this one.
     pub(crate) fn others_first(&self) -> impl Future<Output = ()> {
-        let mut steps_back = self.before.get() >= CROWD;
+        let taken_up = self.taken_up.get() + 1;
+        self.taken_up.set(taken_up);
+        let mut steps_back = self.before.get() >= CROWD || taken_up > IN_A_TURN;
         poll_fn(move |cx| {
             if std::mem::take(&mut steps_back) {
                 cx.waker().wake_by_ref();
@@ -87,5 +98,16 @@ mod tests {
         check(CROWD - 1, false);
         check(CROWD, true);
         check(64, true);
+    }
+
+    #[test]
+    fn who_took_up_enough_in_one_turn_steps_back_even_alone() {
+        let (rounds, mut cx) = (Rounds::default(), Context::from_waker(Waker::noop()));
+        let mut steps_back = || pin!(rounds.others_first()).poll(&mut cx).is_pending();
+        for _ in 0..2 {
+            rounds.turn();
+            assert!((0..IN_A_TURN).all(|_| !steps_back()));
+            assert!(steps_back());
+        }
     }
 }
