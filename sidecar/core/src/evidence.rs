@@ -115,9 +115,10 @@ pub fn too_early(run: u32, meanwhile: Counts) -> bool {
 /// `meanwhile` ones of others are dealt at random (Fisher's exact test, one-sided).
 fn dealt(run: u32, meanwhile: Counts) -> f32 {
     let (bad, all) = (meanwhile.bad as f32, meanwhile.total() as f32);
-    let run_size = run as f32;
-    // Of a longer run the first sixteen say enough, and the product stays short.
-    (0..run.min(16)).map(|i| (run_size + bad - i as f32) / (run_size + all - i as f32)).product()
+    // A longer run is taken for one of sixteen: that says enough, and the product stays short.
+    let run = run.min(16);
+    let size = run as f32;
+    (0..run).map(|i| (size + bad - i as f32) / (size + all - i as f32)).product()
 }
 
 #[cfg(test)]
