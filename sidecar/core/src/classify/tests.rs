@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use api::Instance;
 use api::policy::Failing;
+use proptest::prelude::*;
 
 use super::*;
 use crate::bench::{self, Bench};
@@ -423,5 +424,50 @@ fn what_may_be_tried_once_does_not_wait_for_a_host_that_refuses() {
         let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
         bench.classify(&exchange, &admission, &mut attempt, &Outcome::Fault(fault), Body::Whole);
         assert_eq!(bench.scratch.last_attempt().unwrap().then, wanted);
+    }
+}
+
+/// Any way in which no answer may come.
+fn any_fault() -> impl Strategy<Value = Fault> {
+    use FaultKind::*;
+    const KINDS: &[FaultKind] = &[
+        ConnectRefused,
+        ConnectTimeout,
+        ConnectFailed,
+        NoSocket,
+        TlsFailed,
+        AttemptTimeout,
+        ResetBeforeHead,
+        StaleConnection,
+        BadAnswer,
+        AnswerCut,
+    ];
+    let sent = prop::sample::select(&[Sent::None, Sent::Some, Sent::All][..]);
+    (prop::sample::select(KINDS), sent, any::<bool>(), any::<bool>())
+        .prop_map(|(kind, sent, reused, answer_byte)| Fault { kind, sent, reused, answer_byte })
+}
+
+proptest! {
+    #[test]
+    fn what_may_have_run_is_sent_again_only_where_it_may_run_twice_and_never_without_its_body(
+        faults in prop::collection::vec(any_fault(), 1..6), idempotent: bool, whole: bool,
+    ) {
+        let body = if whole { Body::Whole } else { Body::Gone };
+        let mut bench = Bench::new(5, "");
+        let exchange = bench.exchange(idempotent);
+        let admission = bench.admission(&exchange);
+        for fault in faults {
+            let queue::Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { break };
+            bench.after(5);
+            let next = bench.classify(&exchange, &admission, &mut attempt, &Outcome::Fault(fault), body);
+            let Next::Again { free, .. } = next else {
+                prop_assert!(matches!(next, Next::GiveUp(_)), "{fault:?} is no answer");
+                break;
+            };
+            prop_assert!(whole, "{fault:?}");
+            prop_assert!(idempotent || fault.sent == Sent::None, "{fault:?}");
+            let at_its_reuse = fault.reused || fault.kind == FaultKind::StaleConnection;
+            prop_assert!(!free || fault.sent == Sent::None || at_its_reuse, "{fault:?}");
+        }
     }
 }

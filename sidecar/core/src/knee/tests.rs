@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use api::Moment;
+use proptest::prelude::*;
 
 use super::rule::{Found, Round};
 use super::{Knee, Sample};
@@ -146,4 +147,26 @@ fn the_rule_reads_a_round() {
     let less = Round { in_flight: 5.0, now: 5.0, ..round };
     check(cut, Round { latency: 50e3, ..less }, 5.0);
     check(cut, Round { latency: 100e3, ..less }, 12.5);
+}
+
+proptest! {
+    #[test]
+    fn whatever_it_hears_somebody_may_pass_and_its_words_are_numbers(
+        heard in prop::collection::vec((0_u8..3, 0_u32..400, 0_u64..10_000_000, 0_u32..400), 0..600),
+    ) {
+        let (knee, mut now) = (Knee::default(), Moment::ZERO);
+        for (what, beside, micros, in_flight) in heard {
+            let (sent, took) = (now, Duration::from_micros(micros));
+            now = now + took;
+            let sample = Sample { sent, beside, took };
+            match what {
+                0 => knee.tell_met(),
+                1 => knee.tell_lost(now, sample, in_flight),
+                _ => knee.tell_good(now, sample, in_flight),
+            }
+            prop_assert!(knee.cap().is_none_or(|cap| (1..10_000).contains(&cap)), "{:?}", knee.cap());
+            prop_assert!(knee.usual().is_finite() && knee.usual() >= 0.0);
+            prop_assert!(knee.drains().is_finite() && knee.drains() >= 0.0);
+        }
+    }
 }
