@@ -101,6 +101,11 @@ impl Counts {
             self.leave(at);
             return None;
         }
+        // The overflow is for who finds only slots of others; who was overtaken since it looked looks again.
+        let word = |at: usize| self.slots[at].load(SeqCst);
+        if self.probes(key).map(word).any(|word| word & COUNT == 0 || word >> COUNT_BITS == key) {
+            return self.enter(key, most);
+        }
         let (at, room) = (self.slots.len() - 1, |count: u64| (count < most).then_some(count + 1));
         self.slots[at].fetch_update(SeqCst, SeqCst, room).ok().map(|_| at)
     }
