@@ -68,27 +68,45 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     }
 }
 
+/// What streams of the kernel have in common, whose readiness the runtime keeps.
+macro_rules! of_the_kernel {
+    () => {
+        fn ends_by_drop(&self) -> bool {
+            true
+        }
+
+        fn quiet(&self) -> bool {
+            would_block(&SockRef::from(self))
+        }
+
+        fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+            // What went wrong is told by the read.
+            self.poll_read_ready(cx).map(|_| ())
+        }
+
+        fn heard(&self) -> Option<bool> {
+            Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
+        }
+
+        fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+            let room = buffer.capacity() - buffer.len();
+            let count = self.try_read_buf(buffer)?;
+            if (1..room).contains(&count) {
+                _ = self.try_io(Interest::READABLE, nothing_more);
+            }
+            Ok(count)
+        }
+
+        fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.try_write(bytes)
+        }
+    };
+}
+
 impl Socket for TcpStream {
     fn reset(&self) {
         // A failure means that the connection is gone already, which is what we want.
         _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
-    }
-
-    fn ends_by_drop(&self) -> bool {
-        true
-    }
-
-    fn quiet(&self) -> bool {
-        would_block(&SockRef::from(self))
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // What went wrong is told by the read.
-        self.poll_read_ready(cx).map(|_| ())
-    }
-
-    fn heard(&self) -> Option<bool> {
-        Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
     }
 
     fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
@@ -102,18 +120,7 @@ impl Socket for TcpStream {
         }
     }
 
-    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let room = buffer.capacity() - buffer.len();
-        let count = self.try_read_buf(buffer)?;
-        if (1..room).contains(&count) {
-            _ = self.try_io(Interest::READABLE, nothing_more);
-        }
-        Ok(count)
-    }
-
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_write(bytes)
-    }
+    of_the_kernel!();
 
     fn peer(&self) -> Option<IpAddr> {
         // The same host on a listener of either family is one peer. A connection that is gone has none.
@@ -157,111 +164,54 @@ impl Socket for UnixStream {
     /// A Unix socket has no reset; an answer that needs one has framing of its own, or is told by its length.
     fn reset(&self) {}
 
-    fn ends_by_drop(&self) -> bool {
-        true
-    }
+    of_the_kernel!();
+}
 
-    fn quiet(&self) -> bool {
-        would_block(&SockRef::from(self))
-    }
+/// What holds a stream is one: each question goes on to it.
+macro_rules! passed_on {
+    ($holder:ty) => {
+        impl<S: Socket + ?Sized> Socket for $holder {
+            fn reset(&self) {
+                (**self).reset();
+            }
 
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_read_ready(cx).map(|_| ())
-    }
+            fn quiet(&self) -> bool {
+                (**self).quiet()
+            }
 
-    fn heard(&self) -> Option<bool> {
-        Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
-    }
+            fn ends_by_drop(&self) -> bool {
+                (**self).ends_by_drop()
+            }
 
-    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let room = buffer.capacity() - buffer.len();
-        let count = self.try_read_buf(buffer)?;
-        if (1..room).contains(&count) {
-            _ = self.try_io(Interest::READABLE, nothing_more);
+            fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+                (**self).poll_readable(cx)
+            }
+
+            fn heard(&self) -> Option<bool> {
+                (**self).heard()
+            }
+
+            fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
+                (**self).poll_write_last(cx, last)
+            }
+
+            fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+                (**self).read_now(buffer)
+            }
+
+            fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+                (**self).write_now(bytes)
+            }
+
+            fn peer(&self) -> Option<IpAddr> {
+                (**self).peer()
+            }
         }
-        Ok(count)
-    }
-
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_write(bytes)
-    }
+    };
 }
 
-impl<S: Socket + ?Sized> Socket for &mut S {
-    fn reset(&self) {
-        (**self).reset();
-    }
-
-    fn quiet(&self) -> bool {
-        (**self).quiet()
-    }
-
-    fn ends_by_drop(&self) -> bool {
-        (**self).ends_by_drop()
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        (**self).poll_readable(cx)
-    }
-
-    fn heard(&self) -> Option<bool> {
-        (**self).heard()
-    }
-
-    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
-        (**self).poll_write_last(cx, last)
-    }
-
-    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        (**self).read_now(buffer)
-    }
-
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        (**self).write_now(bytes)
-    }
-
-    fn peer(&self) -> Option<IpAddr> {
-        (**self).peer()
-    }
-}
-
-impl<S: Socket + ?Sized> Socket for Box<S> {
-    fn reset(&self) {
-        (**self).reset();
-    }
-
-    fn quiet(&self) -> bool {
-        (**self).quiet()
-    }
-
-    fn ends_by_drop(&self) -> bool {
-        (**self).ends_by_drop()
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        (**self).poll_readable(cx)
-    }
-
-    fn heard(&self) -> Option<bool> {
-        (**self).heard()
-    }
-
-    fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
-        (**self).poll_write_last(cx, last)
-    }
-
-    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        (**self).read_now(buffer)
-    }
-
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        (**self).write_now(bytes)
-    }
-
-    fn peer(&self) -> Option<IpAddr> {
-        (**self).peer()
-    }
-}
+passed_on!(&mut S);
+passed_on!(Box<S>);
 
 /// In memory, for tests and simulation: it knows no reset and no kernel.
 impl Socket for DuplexStream {

@@ -75,7 +75,7 @@ fn poll_fill<S: Socket>(io: &mut S, inbound: &mut Inbound, cx: &mut Context<'_>)
 }
 
 /// Reads once where a head is due and something is known to have come; whether it had. It takes no part in the runtime's
-/// sharing of turns, which is for what has no end: heads have, and each is followed by a wait.
+/// sharing of turns: between heads the line sees to that.
 fn fill_now<S: Socket>(io: &S, inbound: &mut Inbound) -> Result<bool, Broken> {
     if io.heard() != Some(true) {
         return Ok(false);
