@@ -151,8 +151,9 @@ impl Collector for Scraped {
         }
         for (service, view) in &*lock(&self.cells.inbound) {
             let service = service.to_string();
-            Levels::of(&service, view).collect_app(self.cells.clock.now(), &mut sheet);
-            Levels::of(&service, view).collect_attempts(&mut sheet);
+            let levels = Levels::of(&service, view);
+            levels.collect_app(self.cells.clock.now(), &mut sheet);
+            levels.collect_attempts(&mut sheet);
         }
         process::collect(&mut sheet);
         for source in &*lock(&self.cells.sources) {

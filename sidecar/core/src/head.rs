@@ -22,7 +22,7 @@ pub use decimal::Decimal;
 pub use fields::{Field, Fields, is_text, is_token};
 pub use known::Known;
 pub use method::Method;
-pub use request::{BadHead, RequestHead, RequestLine};
+pub use request::{BadHead, RequestHead, RequestLine, path_and_query};
 pub use response::{ResponseHead, ResponseLine};
 pub use target::Form;
 

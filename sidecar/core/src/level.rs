@@ -13,6 +13,7 @@ use api::schema::Switch;
 use crate::deadline::digits;
 use crate::exchange::RequestId;
 use crate::hash;
+use crate::head::path_and_query;
 use crate::route::Route;
 
 /// Users told apart within a class (DAGOR's value).
@@ -101,11 +102,8 @@ pub fn level<'h>(
     let user = match &settings.shed_by {
         Switch::Off => None,
         Switch::On(key) => {
-            let (path, query) = match seen.target.split_once('?') {
-                Some((path, query)) => (path, Some(query)),
-                None => (seen.target, None),
-            };
-            hash::key_of(key, (path, query), seen.peer, header).map(|user| hash::both(user, hour()))
+            let asked = path_and_query(seen.target);
+            hash::key_of(key, asked, seen.peer, header).map(|user| hash::both(user, hour()))
         }
     };
     // The last bits of an id are random.

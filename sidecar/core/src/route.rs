@@ -10,6 +10,7 @@ use api::schema::Switch;
 
 use crate::exchange::Exchange;
 use crate::hash;
+use crate::head::path_and_query;
 use crate::latency::Latencies;
 use crate::parts::{self, Asked};
 use crate::plan::{ServicePlan, Terms};
@@ -39,11 +40,7 @@ pub fn route<'h>(
     target: &str,
     header: impl Fn(&str) -> Option<&'h str>,
 ) -> Route {
-    // By the byte: most targets are too short for a searcher to be worth its making.
-    let (path, query) = match target.bytes().position(|b| b == b'?') {
-        Some(at) => (&target[..at], Some(&target[at + 1..])),
-        None => (target, None),
-    };
+    let (path, query) = path_and_query(target);
     let matches = |matching: &Matching| matching.matches(method, path, &exchange.caller, &header);
     let last = plan.routes.len().saturating_sub(1);
     let at = plan.routes.iter().position(|route| matches(&route.matching)).unwrap_or(last);

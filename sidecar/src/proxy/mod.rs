@@ -217,9 +217,7 @@ fn tell_next_hop(head: &mut RequestHead, exchange: &Exchange, admission: &Admiss
         }
         if level {
             text.extend_from_slice(b";level=");
-            text.extend_from_slice(exchange.level.class().as_str().as_bytes());
-            text.extend_from_slice(b"-");
-            text.extend_from_slice(Decimal::from(u64::from(exchange.level.user())).as_ref());
+            text.extend_from_slice(exchange.level.to_string().as_bytes());
         }
     });
     let says_so = head.has(Known::GrpcTimeout);

@@ -69,6 +69,15 @@ pub struct RequestHead {
     fields: Fields,
 }
 
+/// A target without its query, and what follows its first `?`.
+pub fn path_and_query(target: &str) -> (&str, Option<&str>) {
+    // By the byte: most targets are too short for a searcher to be worth its making.
+    match target.bytes().position(|b| b == b'?') {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
+}
+
 impl RequestHead {
     /// Judges target and `Host` and makes the head. An HTTP/1.0 request may lack `Host`; with an absolute
     /// target it then gets the target's.
@@ -155,12 +164,12 @@ impl RequestHead {
 
     /// The target without its query.
     pub fn path(&self) -> &str {
-        self.target().split('?').next().unwrap_or_default()
+        path_and_query(self.target()).0
     }
 
     /// What follows the target's first `?`.
     pub fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
+        path_and_query(self.target()).1
     }
 
     /// The authority asked for: the target's, else that of `Host`; `None` only in HTTP/1.0.
