@@ -71,6 +71,11 @@ def priority():
     return {**scenario, "callers": [{"rate": 320, "sidecar": 0}, {"rate": 80, "sidecar": 0, "headers": ["x-class: critical"]}]}
 
 
+# Whoever is critical goes first. A cap by hand, of somebody who does not know that a host has two slots, is the published one of
+# 209 ms (211 with 8); one that knows them is the published oracle of 72 ms, and no goal is held against that.
+QUEUED = ["balance leastconn", "timeout queue 100ms", "http-request set-priority-class int(-1) if { req.hdr(x-class) critical }"]
+
+
 def critical(story):
     return [r for r in story.due(1) if r[4] == 1]
 
@@ -82,9 +87,9 @@ ROWS = [
         [Goal("critical ok %", lambda s: 100 * sum(r[2] == 200 for r in critical(s)) / len(critical(s)), flat(99), least=True, digits=2),
          Goal("goodput, of 200 a second", lambda s: sum(r[2] == 200 and 1 <= r[0] + r[1] < 20 for r in s.requests) / 19, flat(190), least=True, digits=0),
          Goal("critical p99, ms", lambda s: 1e3 * sorted(r[1] for r in critical(s))[int(len(critical(s)) * 0.99)],
-              against("haproxy slots by hand", 0.7), digits=0)],
-        {**PEERS, "haproxy slots by hand": HAProxy(["balance leastconn", "timeout queue 100ms",
-            "http-request set-priority-class int(-1) if { req.hdr(x-class) critical }"], "maxconn 2")}, policy=CLASSES, providers=True),
+              against("haproxy cap by hand", 0.7), digits=0)],
+        {**PEERS, "haproxy cap by hand": HAProxy(QUEUED, "maxconn 8"), "haproxy slots by hand": HAProxy(QUEUED, "maxconn 2")},
+        policy=CLASSES, providers=True),
     Row("adaptive-limit", "one host's capacity 8, 4, 8 slots at 150 requests of 40 ms a second", step,
         [Goal("s to settle", lambda s: settled(s, 4, 10, 20), flat(2)),
          Goal("in flight × right", lambda s: in_flight(s, 12, 20) / 4, flat(1.5), digits=2),
