@@ -129,6 +129,7 @@ impl View<'_> {
             weight,
             ramp,
             load,
+            taken_for: both.known,
             room,
             success,
             credit,

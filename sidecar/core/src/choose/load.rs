@@ -11,6 +11,7 @@ use crate::bench::{Bench, service};
 use crate::limit::Admission;
 use crate::outcome::{Answer, Body, Outcome};
 use crate::queue::Verdict;
+use crate::record::{Finish, Record};
 
 /// Sends `n` requests at `rate` per second to hosts that answer `behave(place, request)` = (status, µs)
 /// whatever their load; each host's share in percent.
@@ -113,6 +114,12 @@ fn a_caller_that_sees_little_keeps_to_a_few_hosts_and_never_to_one() {
         let found = most(shares(&mut bench, 6_000, 50, by_chance));
         let own: f64 = found[..4].iter().sum();
         assert!(own > 50.0 && found[0] < 35.0, "{own} % to four, {found:?}");
+        let says_so = (0..100).any(|_| {
+            shares(&mut bench, 20, 50, by_chance);
+            let told = Record::of(&bench.exchange(true), None, &bench.scratch, Finish::default()).to_string();
+            told.contains("0 in flight, taken for 0.") && told.contains(" with those of others, success")
+        });
+        assert!(says_so);
     }
 }
 

@@ -11,6 +11,9 @@ use super::Record;
 use crate::parts::{Kind, Where};
 use crate::scratch::{Among, AttemptNote, Candidate, How, Then, Why};
 
+/// A caller that takes an endpoint to have so much more in flight than it sees says so.
+const WORTH_TELLING: f32 = 0.1;
+
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "request {}  service {}  -> {}", self.id, self.service, Ending(self))?;
@@ -78,10 +81,13 @@ impl Record {
         writeln!(f)?;
         // What an open choice costs is told against the one taken.
         let paid = self.candidates.first().map_or(1.0, |c| c.cost);
-        for Candidate { address, why, cost, load, room, success, .. } in &self.candidates {
+        for Candidate { address, why, cost, load, taken_for, room, success, .. } in &self.candidates {
             let cost = cost / paid;
             write!(f, "    {address}  {why}: cost {cost:.2}, {load} in flight")?;
             room.map_or(Ok(()), |room| write!(f, " of {room}"))?;
+            if *taken_for >= *load as f32 + WORTH_TELLING {
+                write!(f, ", taken for {taken_for:.1} with those of others")?;
+            }
             writeln!(f, ", success {success:.2}")?;
         }
         Ok(())
@@ -207,6 +213,7 @@ struct ToldCandidate {
     why: Why,
     cost: f32,
     in_flight: u32,
+    taken_for: f32,
     room: Option<u32>,
     success: f32,
 }
@@ -233,6 +240,7 @@ impl Serialize for Record {
             why: c.why,
             cost: c.cost,
             in_flight: c.load,
+            taken_for: c.taken_for,
             room: c.room,
             success: c.success,
         };

@@ -20,6 +20,9 @@ pub struct Candidate {
     pub cost: f32,
     /// Its requests in flight, as known here.
     pub load: u32,
+    /// How many it was taken to have with those of callers that are not seen: as its sidecar said a while ago, or because it is
+    /// [nobody's own](crate::aperture) here.
+    pub taken_for: f32,
     /// How many there may be from this host, where there is a cap.
     pub room: Option<u32>,
     /// Its success against its peers, 0 to 1.
@@ -76,6 +79,7 @@ pub(crate) struct Scored {
     pub(crate) weight: f32,
     pub(crate) ramp: f32,
     pub(crate) load: u32,
+    pub(crate) taken_for: f32,
     pub(crate) room: Option<u32>,
     pub(crate) success: f32,
     pub(crate) credit: i32,
@@ -97,6 +101,7 @@ impl Scored {
         weight: 0.0,
         ramp: 0.0,
         load: 0,
+        taken_for: 0.0,
         room: None,
         success: 0.0,
         credit: 0,
@@ -112,6 +117,7 @@ impl Scored {
             why,
             cost: self.cost,
             load: self.load,
+            taken_for: self.taken_for,
             room: self.room,
             success: self.success,
             inputs: Inputs {
