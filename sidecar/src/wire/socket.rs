@@ -27,7 +27,8 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Whether the kernel holds neither bytes nor an end for us at this moment.
     fn quiet(&self) -> bool;
 
-    /// Whether a drop is all that an orderly end takes. TLS has an alert to send first.
+    /// Whether a drop ends in order once our half was shut: what the peer has said was read. What it only says when it
+    /// hears our end (under TLS an alert of its own, RFC 9112 §9.8) need not be waited for.
     fn ends_by_drop(&self) -> bool {
         false
     }
@@ -137,6 +138,10 @@ impl Socket for Secured {
     fn quiet(&self) -> bool {
         let (flight, session) = self.get_ref();
         session.wants_read() && flight.io().quiet()
+    }
+
+    fn ends_by_drop(&self) -> bool {
+        self.quiet()
     }
 
     fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
