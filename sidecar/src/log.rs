@@ -14,6 +14,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::Thread;
 use std::time::Duration;
 
 use api::config::LogFormat;
@@ -28,7 +29,7 @@ pub const LINES_MAX: usize = 4_096;
 
 /// So long the writer waits for company once there is a line: at load a wake-up then serves many lines, and
 /// nobody who reads a log notices.
-const COMPANY: Duration = Duration::from_millis(50);
+const COMPANY: Duration = Duration::from_millis(200);
 
 enum Message {
     Line(String),
@@ -39,6 +40,7 @@ enum Message {
 #[derive(Clone)]
 pub struct Writer {
     lines: SyncSender<Message>,
+    thread: Thread,
     dropped: Arc<AtomicU64>,
     format: LogFormat,
 }
@@ -58,8 +60,9 @@ impl Writer {
     /// When the system gives no thread.
     pub fn onto(format: LogFormat, sink: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, queue) = sync_channel(LINES_MAX);
-        std::thread::Builder::new().name("log".into()).spawn(move || write(&queue, BufWriter::new(sink)))?;
-        Ok(Self { lines, dropped: Arc::default(), format })
+        let writing = move || write(&queue, BufWriter::new(sink));
+        let thread = std::thread::Builder::new().name("log".into()).spawn(writing)?.thread().clone();
+        Ok(Self { lines, thread, dropped: Arc::default(), format })
     }
 
     /// How lines are written.
@@ -87,6 +90,8 @@ impl Writer {
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.lines.send(Message::Flush(done)).is_ok() {
+            // It waits for company no longer.
+            self.thread.unpark();
             // An error says that the thread is gone, and with it whatever could be waited for.
             _ = wait.recv();
         }
@@ -100,11 +105,10 @@ impl Writer {
 }
 
 /// Writes until every [`Writer`] is gone. What cannot be written is lost: there is nowhere to say so.
-#[expect(clippy::disallowed_methods, reason = "a thread of its own, which nobody waits for")]
 fn write(queue: &Receiver<Message>, mut sink: impl Write) {
     while let Ok(mut message) = queue.recv() {
         if matches!(message, Message::Line(_)) {
-            std::thread::sleep(COMPANY);
+            std::thread::park_timeout(COMPANY);
         }
         loop {
             match message {

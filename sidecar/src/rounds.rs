@@ -41,14 +41,16 @@ impl Rounds {
         Self { sleeps, ..Self::default() }
     }
 
-    /// A client's task has its turn.
-    pub(crate) fn turn(&self) {
+    /// A client's task has its turn; whether it is the first of its round.
+    pub(crate) fn turn(&self) -> bool {
         let round = self.sleeps.load(Relaxed);
-        if self.round.replace(round) != round {
+        let first = self.round.replace(round) != round;
+        if first {
             self.before.set(self.turns.take());
         }
         self.turns.set(self.turns.get() + 1);
         self.taken_up.set(0);
+        first
     }
 
     /// A request is taken up: ready once whoever was woken together with the asker had its turn, where they are many or the
@@ -78,9 +80,9 @@ mod tests {
     fn check(turns: u32, wanted: bool) {
         let sleeps = Sleeps::default();
         let rounds = Rounds::new(Arc::clone(&sleeps));
-        (0..turns).for_each(|_| rounds.turn());
+        (0..turns).for_each(|_| _ = rounds.turn());
         sleeps.fetch_add(1, Relaxed);
-        rounds.turn();
+        assert!(rounds.turn() && !rounds.turn());
         let (mut others, mut cx) = (pin!(rounds.others_first()), Context::from_waker(Waker::noop()));
         assert_eq!(others.as_mut().poll(&mut cx).is_pending(), wanted, "after {turns}");
         assert!(!wanted || others.as_mut().poll(&mut cx).is_ready(), "once is enough");

@@ -2,7 +2,8 @@
 //!
 //! A request needs several deadlines and meets almost none of them, so arming and disarming must cost next
 //! to nothing and being late by a tick must not matter (hashed wheel, Varghese and Lauck, SOSP 1987). The
-//! runtime sees one timer per worker, and only while something is armed.
+//! runtime sees one timer per worker, and only while something is armed. Most who arm one have left before it is due: the
+//! driver is not told, and who is awake just before it would wake for nobody lets it [sleep on](Wheel::pass_by).
 
 mod rings;
 
@@ -15,15 +16,15 @@ use std::task::{Context, Poll};
 use api::Moment;
 use tokio::sync::Notify;
 
-use self::rings::{Id, Rings, Stands};
+use self::rings::{Armed, Id, Rings, Stands};
 use crate::clock::Clock;
 
 /// 4 ms: a tenth of the shortest time-out anyone sets, and 250 wake-ups a second at the very most.
 const TICK_NANOS: u64 = 4_000_000;
 /// 4,096 slots: 16 s of ticks, so that an ordinary deadline is looked at once.
 const SLOTS: u32 = 4096;
-/// So far ahead the driver looks for something to do; with nothing there it sleeps until then.
-const AHEAD: u64 = 256;
+/// The tick at which the driver wakes while nothing is armed.
+const NOBODY: u64 = u64::MAX;
 /// When a timer at rest is due.
 const NEVER: Moment = Moment::from_nanos(u64::MAX);
 
@@ -33,7 +34,7 @@ pub struct Wheel {
     rings: RefCell<Rings>,
     /// The last tick whose slot was looked at.
     done: Cell<u64>,
-    /// The tick until which the driver sleeps.
+    /// The tick until which the driver sleeps: nobody stands in a slot before it.
     asleep_until: Cell<u64>,
     driver: Notify,
 }
@@ -45,7 +46,7 @@ impl Wheel {
             clock,
             rings: RefCell::new(Rings::new(SLOTS)),
             done: Cell::new(tick(clock.now())),
-            asleep_until: Cell::new(u64::MAX),
+            asleep_until: Cell::new(NOBODY),
             driver: Notify::new(),
         })
     }
@@ -63,9 +64,8 @@ impl Wheel {
     /// Turns the wheel for as long as the worker lives.
     pub async fn drive(self: Rc<Self>) {
         loop {
-            let next = self.next();
-            self.asleep_until.set(next);
-            if next == u64::MAX {
+            let next = self.asleep_until.get();
+            if next == NOBODY {
                 self.driver.notified().await;
                 continue;
             }
@@ -77,24 +77,36 @@ impl Wheel {
         }
     }
 
-    /// The next tick at which something may be due; `u64::MAX` while nothing is armed.
-    fn next(&self) -> u64 {
-        let (rings, done) = (self.rings.borrow(), self.done.get());
-        if rings.standing() == 0 {
-            return u64::MAX;
+    /// Somebody is awake at `now`. In the last tick before the driver wakes, and with nobody left whom it would wake, it
+    /// sleeps one tick more: whoever arms a timer now is due later still. From further on it would have to be called back,
+    /// which costs a system call.
+    pub(crate) fn pass_by(&self, now: Moment) {
+        let wakes = self.asleep_until.get();
+        if tick(now) + 1 != wakes {
+            return;
         }
-        (done + 1..done + AHEAD).find(|tick| !rings.is_empty(*tick)).unwrap_or(done + AHEAD)
+        let mut rings = self.rings.borrow_mut();
+        while let Some(id) = rings.first(wakes) {
+            match *rings.of(id) {
+                Armed { stands, at, .. } if stands != Stands::At(wakes) || tick(at) < wakes => return,
+                Armed { at: NEVER, .. } => rings.step_aside(id),
+                Armed { at, .. } => self.put(&mut rings, id, at),
+            }
+        }
+        self.sleep_until(wakes + 1);
     }
 
     /// Looks at every slot whose time has come.
     fn catch_up(&self) {
         let now = self.clock.now();
-        let (done, tick) = (self.done.get(), tick(now));
-        // After a stall every slot is looked at once, not once per tick slept through.
-        for tick in (done + 1)..=tick.min(done + u64::from(SLOTS)) {
-            self.turn(tick, now);
+        let next = || self.rings.borrow().next(self.done.get()).unwrap_or(NOBODY);
+        let mut ahead = next();
+        while ahead <= tick(now) {
+            self.turn(ahead, now);
+            ahead = next();
         }
-        self.done.set(tick.max(done));
+        self.done.set(tick(now).max(self.done.get()));
+        self.asleep_until.set(ahead);
     }
 
     fn turn(&self, tick: u64, now: Moment) {
@@ -130,9 +142,13 @@ impl Wheel {
         let tick = tick(at).max(self.done.get()) + 1;
         rings.put(id, tick);
         if tick < self.asleep_until.get() {
-            self.asleep_until.set(tick);
-            self.driver.notify_one();
+            self.sleep_until(tick);
         }
+    }
+
+    fn sleep_until(&self, tick: u64) {
+        self.asleep_until.set(tick);
+        self.driver.notify_one();
     }
 }
 
@@ -212,80 +228,4 @@ impl Drop for Timer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-    use std::time::Duration;
-
-    use super::*;
-
-    fn run(test: impl AsyncFnOnce(Clock, Rc<Wheel>)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async {
-            let clock = Clock::start();
-            let wheel = Wheel::new(clock);
-            let driver = tokio::task::spawn_local(Rc::clone(&wheel).drive());
-            test(clock, wheel).await;
-            driver.abort();
-        });
-    }
-
-    #[test]
-    fn a_timer_is_never_early() {
-        run(async |clock, wheel| {
-            for millis in [0, 1, 4, 9, 30] {
-                let at = clock.now() + Duration::from_millis(millis);
-                wheel.at(at).await;
-                assert!(clock.now() >= at, "{millis} ms");
-            }
-        });
-    }
-
-    #[test]
-    fn a_timer_moved_later_fires_later_and_one_moved_earlier_does_not_wait() {
-        run(async |clock, wheel| {
-            let start = clock.now();
-            let mut later = wheel.at(start + Duration::from_millis(4));
-            assert!(futures_now(&mut later).is_pending());
-            later.reset(start + Duration::from_millis(40));
-            later.await;
-            assert!(clock.now() >= start + Duration::from_millis(40));
-
-            let mut earlier = wheel.at(clock.now() + Duration::from_secs(3600));
-            assert!(futures_now(&mut earlier).is_pending());
-            earlier.reset(clock.now() + Duration::from_millis(5));
-            earlier.await;
-        });
-    }
-
-    #[test]
-    fn a_timer_at_rest_wakes_nobody_and_goes_on_when_it_is_reset() {
-        run(async |clock, wheel| {
-            let mut timer = wheel.at(clock.now() + Duration::from_millis(4));
-            assert!(futures_now(&mut timer).is_pending());
-            timer.rest();
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            assert!(futures_now(&mut timer).is_pending());
-            assert_eq!(wheel.rings.borrow().standing(), 0, "nothing is looked at for it");
-            let at = clock.now() + Duration::from_millis(8);
-            timer.reset(at);
-            timer.await;
-            assert!(clock.now() >= at);
-        });
-    }
-
-    #[test]
-    fn dropped_timers_leave_the_wheel_empty() {
-        run(async |clock, wheel| {
-            for _ in 0..100 {
-                let mut timer = wheel.at(clock.now() + Duration::from_millis(5));
-                assert!(futures_now(&mut timer).is_pending());
-            }
-            assert_eq!(wheel.rings.borrow().standing(), 0);
-        });
-    }
-
-    fn futures_now(timer: &mut Timer) -> Poll<()> {
-        Pin::new(timer).poll(&mut Context::from_waker(Waker::noop()))
-    }
-}
+mod tests;

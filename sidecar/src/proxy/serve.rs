@@ -112,8 +112,13 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
             None
         });
         poll_fn(|cx| {
-            world.rounds.turn();
-            world.clock.polling(|| exchanges.as_mut().poll(cx))
+            let first = world.rounds.turn();
+            world.clock.polling(|| {
+                if first {
+                    world.wheel.pass_by(world.clock.now());
+                }
+                exchanges.as_mut().poll(cx)
+            })
         })
         .await
     }

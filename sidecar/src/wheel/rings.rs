@@ -47,7 +47,8 @@ pub(super) struct Rings {
     /// Timers that nobody has.
     free: Vec<Id>,
     slots: Place,
-    standing: usize,
+    /// A bit for each slot that somebody stands in.
+    taken: Vec<u64>,
 }
 
 impl Rings {
@@ -58,19 +59,32 @@ impl Rings {
             timers: Vec::new(),
             free: Vec::new(),
             slots,
-            standing: 0,
+            taken: vec![0; slots.div_ceil(u64::BITS) as usize],
         }
     }
 
-    /// How many timers stand in slots.
-    pub(super) fn standing(&self) -> usize {
-        self.standing
+    /// The first tick after `tick` in whose slot somebody stands, be it for a later round.
+    pub(super) fn next(&self, tick: u64) -> Option<u64> {
+        let first = self.slot(tick + 1);
+        let (word, bit) = place(first);
+        let behind = u64::MAX << bit;
+        // The word that holds the first slot is looked at twice: from that slot on, and at last before it.
+        let bits = |nth: usize| match nth {
+            0 => self.taken[word] & behind,
+            nth if nth == self.taken.len() => self.taken[word] & !behind,
+            nth => self.taken[(word + nth) % self.taken.len()],
+        };
+        let nth = (0..=self.taken.len()).find(|nth| bits(*nth) != 0)?;
+        let slot = (word + nth) % self.taken.len() * u64::BITS as usize + bits(nth).trailing_zeros() as usize;
+        let ahead = (slot as u64 + u64::from(self.slots) - u64::from(first)) % u64::from(self.slots);
+        Some(tick + 1 + ahead)
     }
 
-    /// Whether no timer stands in the slot of `tick`.
-    pub(super) fn is_empty(&self, tick: u64) -> bool {
+    /// Who stands first in the slot of `tick`.
+    pub(super) fn first(&self, tick: u64) -> Option<Id> {
         let slot = self.slot(tick);
-        self.links[slot as usize].after == slot
+        let first = self.links[slot as usize].after;
+        (first != slot).then_some(Id(first))
     }
 
     /// A timer that stands aside.
@@ -106,16 +120,21 @@ impl Rings {
         self.links[last as usize].after = id.0;
         self.links[id.0 as usize] = Link { before: last, after: slot };
         self.of(id).stands = Stands::At(tick);
-        self.standing += 1;
+        let (word, bit) = place(slot);
+        self.taken[word] |= 1 << bit;
     }
 
     /// Takes a timer out of its slot, or out of those that are due.
     pub(super) fn step_aside(&mut self, id: Id) {
-        if matches!(self.of(id).stands, Stands::At(_)) {
+        if let Stands::At(tick) = self.of(id).stands {
             let Link { before, after } = self.links[id.0 as usize];
             self.links[before as usize].after = after;
             self.links[after as usize].before = before;
-            self.standing -= 1;
+            self.of(id).stands = Stands::Aside;
+            // Of a ring only its head is left where both neighbours are one; it may be that of those that are due.
+            if before == after && self.first(tick).is_none() {
+                self.leave_free(tick);
+            }
         }
         self.of(id).stands = Stands::Aside;
     }
@@ -128,6 +147,7 @@ impl Rings {
             return;
         }
         self.links[slot as usize] = Link { before: slot, after: slot };
+        self.leave_free(tick);
         let last = std::mem::replace(&mut self.links[due as usize].before, before);
         self.links[last as usize].after = after;
         self.links[after as usize].before = last;
@@ -142,10 +162,20 @@ impl Rings {
         Some(id)
     }
 
+    fn leave_free(&mut self, tick: u64) {
+        let (word, bit) = place(self.slot(tick));
+        self.taken[word] &= !(1 << bit);
+    }
+
     fn slot(&self, tick: u64) -> Place {
         // Less than the number of slots, which fits.
         (tick % u64::from(self.slots)) as Place
     }
+}
+
+/// Which word has a slot's bit, and which bit it is.
+fn place(slot: Place) -> (usize, u32) {
+    ((slot / u64::BITS) as usize, slot % u64::BITS)
 }
 
 #[cfg(test)]
@@ -163,17 +193,34 @@ mod tests {
         for id in &ids {
             rings.put(*id, 9);
         }
-        assert_eq!((rings.standing(), rings.is_empty(1), rings.is_empty(2)), (4, false, true));
+        assert_eq!((rings.next(0), rings.first(1), rings.first(2)), (Some(1), Some(ids[0]), None));
         rings.remove(ids[1]);
         rings.due(9);
         // Who leaves or moves on after its slot came due is not due any more.
         rings.step_aside(ids[3]);
         rings.put(ids[0], 13);
         assert_eq!(drain(&mut rings), [ids[2].0]);
-        assert_eq!((rings.standing(), rings.of(ids[0]).stands), (1, Stands::At(13)));
+        assert_eq!((rings.next(9), rings.of(ids[0]).stands), (Some(13), Stands::At(13)));
         rings.due(13);
         rings.due(13);
         assert_eq!(drain(&mut rings), [ids[0].0]);
+        assert_eq!(rings.next(13), None);
         assert_eq!(rings.add(Moment::ZERO), ids[1], "a place is used again");
+    }
+
+    #[test]
+    fn the_next_taken_slot_is_found_all_around_the_wheel() {
+        const SLOTS: u64 = 192;
+        let mut rings = Rings::new(SLOTS as u32);
+        let id = rings.add(Moment::ZERO);
+        for stands in 0..SLOTS {
+            rings.put(id, stands);
+            for from in 0..SLOTS {
+                let ahead = (stands + SLOTS - from - 1) % SLOTS;
+                assert_eq!(rings.next(from), Some(from + 1 + ahead), "{stands} from {from}");
+            }
+        }
+        rings.remove(id);
+        assert!((0..SLOTS).all(|from| rings.next(from).is_none()));
     }
 }
