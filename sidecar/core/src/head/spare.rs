@@ -47,6 +47,7 @@ impl Lent {
     }
 
     /// To put something into.
+    #[inline]
     pub(super) fn parts(&mut self) -> &mut Parts {
         self.0.get_or_insert_with(take)
     }
@@ -61,6 +62,7 @@ impl Drop for Lent {
 }
 
 /// Empty parts with room.
+#[inline(never)]
 fn take() -> Box<Parts> {
     // While a thread ends its stack is gone already; heads dropped then only need to be valid.
     let lent = STACK.try_with(|stack| stack.borrow_mut().pop());

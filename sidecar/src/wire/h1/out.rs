@@ -118,7 +118,9 @@ impl Out {
             }
         }
         texts::give_back(&mut self.text);
-        texts::give_back(&mut self.tail);
+        if self.tail.capacity() > 0 {
+            texts::give_back(&mut self.tail);
+        }
         Pin::new(io).poll_flush(cx).map_err(Broken::from)
     }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use sidecar_core::head::{RequestHead, ResponseHead};
 use tokio::io::AsyncWrite;
+use tokio::task::coop::has_budget_remaining;
 
 use super::serving::{Next, Serving};
 use super::{fill_now, poll_fill};
@@ -42,12 +43,14 @@ pub struct Server<S> {
     /// The answer was left unfinished: closing in order would make it look whole.
     aborted: bool,
     lingered: usize,
+    /// Whether the runtime was asked to wake us once something came, and has not yet heard of anything.
+    watched: bool,
 }
 
 impl<S: Socket> Server<S> {
     /// A connection that was just accepted.
     pub fn new(io: S) -> Self {
-        Self { io, machine: Serving::default(), shut: false, aborted: false, lingered: 0 }
+        Self { io, machine: Serving::default(), shut: false, aborted: false, lingered: 0, watched: false }
     }
 
     /// What carries the connection.
@@ -90,7 +93,15 @@ impl<S: Socket> Server<S> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        poll_fill(&mut self.io, &mut self.machine.inbound, cx)
+        let filled = poll_fill(&mut self.io, &mut self.machine.inbound, cx);
+        // Whoever has had its share of turns waits for the next one, and nobody was asked.
+        self.watched = filled.is_pending() && has_budget_remaining();
+        filled
+    }
+
+    fn fill_now(&mut self) -> Result<bool, Broken> {
+        self.watched &= self.io.heard() == Some(false);
+        if self.watched { Ok(false) } else { fill_now(&self.io, &mut self.machine.inbound) }
     }
 }
 
@@ -102,7 +113,9 @@ impl<S: Socket> Downstream for Server<S> {
             match self.machine.next_head()? {
                 Next::Head(head) => return Poll::Ready(Ok(Some(head))),
                 Next::Over => return Poll::Ready(Ok(None)),
-                Next::More if fill_now(&self.io, &mut self.machine.inbound)? => {}
+                Next::More if self.fill_now()? => {}
+                // Asked while the exchange before ran, to notice whether the client leaves.
+                Next::More if self.watched => return Poll::Pending,
                 Next::More => ready!(self.poll_fill(cx))?,
             }
         }
