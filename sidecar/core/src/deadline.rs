@@ -28,9 +28,8 @@ impl Deadline {
     /// For what arrived at `arrived`, with the caller's `patience`. A `streaming` exchange has no total time
     /// unless the caller named one.
     pub fn new(arrived: Moment, timeout: &Timeout, patience: Option<Duration>, streaming: bool) -> Self {
-        let total = (!streaming).then(|| timeout.total.duration());
-        let shorter = [total, patience].into_iter().flatten().min();
-        Self { at: shorter.map(|span| arrived + span) }
+        let total = (!streaming).then(|| arrived + timeout.total);
+        Self { at: sooner(total, patience.map(|span| arrived + span)) }
     }
 
     /// The moment; `None` for an exchange without one.
@@ -50,14 +49,21 @@ impl Deadline {
 
     /// Until when an attempt begun at `now` may take: its own limit, or the whole request's if that is sooner.
     pub fn of_attempt(self, now: Moment, timeout: &Timeout) -> Option<Moment> {
-        let own = timeout.per_try.on().map(|span| now + span.duration());
-        [own, self.at].into_iter().flatten().min()
+        sooner(timeout.per_try.on().map(|span| now + span), self.at)
     }
 
     /// Until when a connection begun at `now` may take.
     pub fn of_connect(self, now: Moment, timeout: &Timeout) -> Moment {
-        let own = now + timeout.connect.duration();
+        let own = now + timeout.connect;
         self.at.map_or(own, |at| own.min(at))
+    }
+}
+
+/// Whichever comes first, where there is any.
+fn sooner(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
