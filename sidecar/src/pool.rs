@@ -18,8 +18,7 @@ use sidecar_core::idle::{IdleLimit, Leave};
 
 use crate::metrics::Limit;
 use crate::quick::QuickMap;
-use crate::wire::h1::Client;
-use crate::wire::{Link, Upstream, UpstreamConn};
+use crate::wire::{Upstream, UpstreamConn};
 
 /// Where a connection leads, and whom we take for its other end: two services that trust different authorities
 /// never share one.
@@ -42,7 +41,8 @@ impl Hash for Place {
     }
 }
 
-/// A connection to an endpoint, with what is known of its past.
+/// A connection to an endpoint, with what is known of its past. It moves from the pool to the line and back with every
+/// exchange, and is boxed for that.
 pub struct Conn {
     /// The wire.
     pub wire: UpstreamConn,
@@ -56,11 +56,26 @@ pub struct Conn {
     pub leave: Leave,
     /// When it is too old to be used again; `None` for never.
     pub retires: Option<Moment>,
+    /// Since when it lies in the pool.
+    since: Moment,
+}
+
+impl Conn {
+    /// One that carried nothing yet, or a stream of its own.
+    pub fn new(wire: UpstreamConn, place: Place, retires: Option<Moment>) -> Box<Self> {
+        let (idled, leave, since) = (Duration::ZERO, Leave::default(), Moment::ZERO);
+        Box::new(Self { wire, place, reused: false, idled, leave, retires, since })
+    }
+
+    fn is_old(&self, now: Moment) -> bool {
+        self.retires.is_some_and(|retires| retires <= now)
+    }
 }
 
 /// Idle connections by the place they lead to: whatever service it stands for, the connection is the same.
 pub struct Pool {
-    idle: RefCell<QuickMap<Place, Vec<Idle>>>,
+    #[expect(clippy::vec_box, reason = "each is lent to the line by its box")]
+    idle: RefCell<QuickMap<Place, Vec<Box<Conn>>>>,
     /// Kept in all.
     count: Cell<usize>,
     /// Kept for each endpoint at most.
@@ -71,19 +86,6 @@ pub struct Pool {
     longest: Duration,
     /// Not used again when older than this.
     age: Option<Duration>,
-}
-
-/// A connection that nobody uses.
-pub struct Idle {
-    wire: Box<Client<Link>>,
-    since: Moment,
-    retires: Option<Moment>,
-}
-
-impl Idle {
-    fn is_old(&self, now: Moment) -> bool {
-        self.retires.is_some_and(|retires| retires <= now)
-    }
 }
 
 impl Pool {
@@ -115,7 +117,7 @@ impl Pool {
         now: Moment,
         careful: Option<&Arc<EndpointCell>>,
         mut closed: impl FnMut(Duration),
-    ) -> Option<Conn> {
+    ) -> Option<Box<Conn>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&place)?;
         while let Some(youngest) = stack.last_mut() {
@@ -126,9 +128,8 @@ impl Pool {
                 stack.clear();
                 return None;
             }
-            let wire = &mut youngest.wire;
             let asks = careful.is_some() && !IdleLimit::was_in_use(idled);
-            let lost = wire.is_lost() || (asks && wire.is_stale());
+            let lost = youngest.wire.is_lost() || (asks && youngest.wire.is_stale());
             if lost {
                 closed(idled);
             }
@@ -143,20 +144,19 @@ impl Pool {
             };
             // Left to those who can be sent again.
             let leave = leave?;
-            let Idle { wire, retires, .. } = stack.pop()?;
+            let mut conn = stack.pop()?;
             self.count.set(self.count.get() - 1);
-            return Some(Conn { wire: UpstreamConn::H1(wire), place, reused: true, idled, leave, retires });
+            (conn.reused, conn.idled, conn.leave) = (true, idled, leave);
+            return Some(conn);
         }
         None
     }
 
     /// Takes back a connection whose exchange is complete; the limit that stands in the way, when it is closed
     /// although it could be used again.
-    pub fn give(&self, conn: Conn, now: Moment) -> Option<Limit> {
+    pub fn give(&self, mut conn: Box<Conn>, now: Moment) -> Option<Limit> {
         // A stream is used up; the connection under it is kept elsewhere.
-        let UpstreamConn::H1(wire) = conn.wire else { return None };
-        let mut given = Idle { wire, since: now, retires: conn.retires };
-        if !given.wire.reusable() || given.is_old(now) {
+        if !conn.wire.rests() || !conn.wire.reusable() || conn.is_old(now) {
             return None;
         }
         let mut idle = self.idle.borrow_mut();
@@ -167,8 +167,9 @@ impl Pool {
         if self.count.get() >= self.cap_of_all {
             return Some(Limit::PoolAll);
         }
-        given.wire.rest();
-        stack.push(given);
+        conn.wire.rest();
+        conn.since = now;
+        stack.push(conn);
         self.count.set(self.count.get() + 1);
         None
     }
@@ -192,9 +193,9 @@ impl Pool {
     /// Takes out everything to endpoints that are `gone`. Dropping them closes them, which takes the kernel its time:
     /// whoever has many lets others have their turn.
     #[must_use]
-    pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) -> Vec<Idle> {
+    pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) -> Vec<Box<Conn>> {
         let mut idle = self.idle.borrow_mut();
-        let gone: Vec<Idle> =
+        let gone: Vec<Box<Conn>> =
             idle.extract_if(|place, _| gone(&place.address)).flat_map(|(_, stack)| stack).collect();
         self.count.set(self.count.get() - gone.len());
         gone

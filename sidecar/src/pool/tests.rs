@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::wire::Link;
+use crate::wire::h1::Client;
 
 fn limits(pool: u32, pool_all: u32) -> LimitsConfig {
     let config = api::config::SidecarConfig::default();
@@ -18,26 +20,18 @@ fn at(seconds: u64) -> Moment {
 }
 
 /// A connection to a listener that holds its other end open, and the listener's end.
-async fn conn(door: &TcpListener, trust: Option<u32>, retires: Option<Moment>) -> (Conn, TcpStream) {
+async fn conn(door: &TcpListener, trust: Option<u32>, retires: Option<Moment>) -> (Box<Conn>, TcpStream) {
     let address = door.local_addr().unwrap();
     let (near, far) = tokio::join!(TcpStream::connect(address), door.accept());
     let wire = UpstreamConn::H1(Box::new(Client::new(Link::Plain(near.unwrap()))));
-    let conn = Conn {
-        wire,
-        place: Place { address, trust },
-        reused: false,
-        idled: Duration::ZERO,
-        leave: Leave::default(),
-        retires,
-    };
-    (conn, far.unwrap().0)
+    (Conn::new(wire, Place { address, trust }, retires), far.unwrap().0)
 }
 
 async fn door() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-fn take(pool: &Pool, place: Place, now: Moment) -> Option<Conn> {
+fn take(pool: &Pool, place: Place, now: Moment) -> Option<Box<Conn>> {
     pool.take(place, now, None, |_| {})
 }
 

@@ -14,7 +14,6 @@ use api::message::{LOAD_PATH, header};
 use api::{Protocol, ServiceKey};
 use sidecar_core::endpoint::Endpoint;
 use sidecar_core::head::{Method, RequestHead};
-use sidecar_core::idle::Leave;
 use sidecar_core::probe;
 use sidecar_core::report::Report;
 use sidecar_core::service::ServiceCell;
@@ -136,7 +135,7 @@ async fn report(world: &World, asked: &Asked) -> Option<Report> {
 }
 
 /// A connection that speaks HTTP/1.1, as every sidecar's way in does whatever its app speaks.
-async fn connected(world: &World, asked: &Asked) -> Option<Conn> {
+async fn connected(world: &World, asked: &Asked) -> Option<Box<Conn>> {
     let instance = &asked.endpoint.instance;
     let trust = if instance.tls { Some(world.trusts.of(&asked.service)?.clone()) } else { None };
     let place = Place { address: instance.address, trust: trust.as_ref().map(|trust| trust.number) };
@@ -145,12 +144,6 @@ async fn connected(world: &World, asked: &Asked) -> Option<Conn> {
         return Some(conn);
     }
     let link = open(place.address, trust.as_deref().map(|trust| (trust, Protocol::H1))).await.ok()?;
-    Some(Conn {
-        wire: UpstreamConn::H1(Box::new(Client::new(link))),
-        place,
-        reused: false,
-        idled: Duration::ZERO,
-        leave: Leave::default(),
-        retires: world.pool.retires(now, world.dice.draw()),
-    })
+    let retires = world.pool.retires(now, world.dice.draw());
+    Some(Conn::new(UpstreamConn::H1(Box::new(Client::new(link))), place, retires))
 }

@@ -17,7 +17,7 @@ pub(super) enum Ran {
     /// The head of its answer, or why there is none.
     Ended(Answer),
     /// Nothing yet, and it is late.
-    Late(Conn, Forward),
+    Late(Box<Conn>, Forward),
 }
 
 /// Runs `attempt` until the head of its answer.

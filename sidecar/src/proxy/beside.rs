@@ -13,7 +13,7 @@ use sidecar_core::head::{RequestHead, ResponseHead};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{Body, FaultKind, Outcome};
 
-use super::connect::{Want, left, reach};
+use super::connect::{Want, anew, left, pooled};
 use super::forward::{Came, Forward};
 use super::hear::fault;
 use super::learn::learn;
@@ -28,7 +28,7 @@ use crate::worker::World;
 /// The first attempt, whose answer is late.
 pub(super) struct Late {
     pub(super) attempt: Attempt,
-    pub(super) conn: Conn,
+    pub(super) conn: Box<Conn>,
     pub(super) forward: Forward,
 }
 
@@ -135,7 +135,10 @@ async fn forward(
     (head, body): (RequestHead, BodyKind),
     whole: Whole,
 ) -> Answer {
-    let mut conn = reach(world, want, attempt, |_| Poll::Pending).await?;
+    let mut conn = match pooled(world, want, attempt) {
+        Some(conn) => conn,
+        None => anew(world, want.service, attempt, |_| Poll::Pending).await?,
+    };
     let mut timer = pin!(world.wheel.at(attempt.until().unwrap_or(Moment::from_nanos(u64::MAX))));
     conn.wire.send_head(&head, body);
     whole.pieces.into_iter().for_each(|piece| conn.wire.send(piece));

@@ -4,11 +4,9 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use api::{Moment, Protocol, ServiceKey};
 use sidecar_core::attempt::Attempt;
-use sidecar_core::idle::Leave;
 use sidecar_core::outcome::{Fault, FaultKind, Sent};
 
 use super::join::join;
@@ -35,46 +33,60 @@ pub(super) async fn connect<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
     attempt: &mut Attempt,
-) -> Result<Conn, Stop> {
+) -> Result<Box<Conn>, Stop> {
     let Ongoing { client, exchange, only_once, stale, .. } = ongoing;
     let want = Want { service: &exchange.service, only_once: *only_once, fresh: *stale };
-    let conn = reach(world, want, attempt, |cx| client.poll_gone(cx)).await?;
+    let conn = match pooled(world, want, attempt) {
+        Some(conn) => conn,
+        // Boxed: few requests dial, and all would have room for what that holds.
+        None => Box::pin(anew(world, want.service, attempt, |cx| client.poll_gone(cx))).await?,
+    };
     upgrade::possible(ongoing, &conn)?;
     Ok(conn)
 }
 
-/// A connection to the attempt's endpoint, unless `gone` says first that nobody waits for it. A request that must
-/// not run twice never rides on a connection that has been idle for longer than the endpoint is known to allow;
-/// nobody rides on one that was just closed.
-pub(super) async fn reach(
-    world: &World,
-    want: Want<'_>,
-    attempt: &mut Attempt,
-    gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
-) -> Result<Conn, Stop> {
+/// An idle connection to the attempt's endpoint. A request that must not run twice never rides on one that has been idle
+/// for longer than the endpoint is known to allow; nobody rides on one that was just closed.
+pub(super) fn pooled(world: &World, want: Want<'_>, attempt: &mut Attempt) -> Option<Box<Conn>> {
     let now = world.clock.now();
     let endpoint = attempt.endpoint();
-    let trust = if endpoint.instance.tls { Some(trusted(world, want.service)?) } else { None };
-    let place = Place { address: endpoint.instance.address, trust: trust.as_ref().map(|trust| trust.number) };
-    if matches!(endpoint.instance.protocol, Protocol::H2c | Protocol::Grpc) {
-        let conn = join(world, gone, (place, trust), attempt.connect_until()).await?;
-        attempt.connected(world.clock.now(), conn.reused);
-        return Ok(conn);
-    }
     // After a failed reuse a fresh connection: the others in the pool are most likely as dead.
+    if want.fresh || is_shared(endpoint.instance.protocol) {
+        return None;
+    }
+    let trust = if endpoint.instance.tls { Some(world.trusts.of(want.service)?.number) } else { None };
+    let place = Place { address: endpoint.instance.address, trust };
     let careful = want.only_once.then_some(&endpoint.cell);
-    let learn = |idled| endpoint.cell.idle.tell_closed(now, idled);
-    let pooled = if want.fresh { None } else { world.pool.take(place, now, careful, learn) };
-    let conn = match pooled {
-        Some(conn) => conn,
-        None => {
-            let tls = trust.as_deref().map(|trust| (trust, endpoint.instance.protocol));
-            // Boxed: few requests dial, and all would have room for what that holds.
-            Box::pin(dial(world, gone, (place, tls), attempt.connect_until())).await?
-        }
+    let conn = world.pool.take(place, now, careful, |idled| endpoint.cell.idle.tell_closed(now, idled))?;
+    attempt.connected(world.clock.now(), true);
+    Some(conn)
+}
+
+/// A connection of its own to the attempt's endpoint, or a stream of a shared one, unless `gone` says first that nobody
+/// waits for it.
+pub(super) async fn anew(
+    world: &World,
+    service: &ServiceKey,
+    attempt: &mut Attempt,
+    gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
+) -> Result<Box<Conn>, Stop> {
+    let instance = &attempt.endpoint().instance;
+    let trust = if instance.tls { Some(trusted(world, service)?) } else { None };
+    let place = Place { address: instance.address, trust: trust.as_ref().map(|trust| trust.number) };
+    let until = attempt.connect_until();
+    let conn = if is_shared(instance.protocol) {
+        join(world, gone, (place, trust), until).await?
+    } else {
+        let tls = trust.as_deref().map(|trust| (trust, instance.protocol));
+        dial(world, gone, (place, tls), until).await?
     };
     attempt.connected(world.clock.now(), conn.reused);
     Ok(conn)
+}
+
+/// Whether requests share connections to who speaks `protocol`.
+fn is_shared(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::H2c | Protocol::Grpc)
 }
 
 async fn dial(
@@ -82,7 +94,7 @@ async fn dial(
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
     (place, tls): (Place, Option<(&Trust, Protocol)>),
     until: Moment,
-) -> Result<Conn, Stop> {
+) -> Result<Box<Conn>, Stop> {
     let mut dial = pin!(open(place.address, tls));
     let mut timer = pin!(world.wheel.at(until));
     poll_fn(|cx| {
@@ -91,13 +103,9 @@ async fn dial(
                 // Each idle one holds a descriptor that the next try may have.
                 world.pool.shed();
             }
-            let fresh = |link| Conn {
-                wire: UpstreamConn::H1(Box::new(Client::new(link))),
-                place,
-                reused: false,
-                idled: Duration::ZERO,
-                leave: Leave::default(),
-                retires: world.pool.retires(world.clock.now(), world.dice.draw()),
+            let fresh = |link| {
+                let retires = world.pool.retires(world.clock.now(), world.dice.draw());
+                Conn::new(UpstreamConn::H1(Box::new(Client::new(link))), place, retires)
             };
             return Poll::Ready(dialled.map(fresh).map_err(|kind| Stop::Fault(unsent(kind))));
         }

@@ -38,7 +38,7 @@ impl Download {
         &mut self,
         cx: &mut Context<'_>,
         ongoing: &mut Ongoing<'_, D>,
-        answered: &mut Answered,
+        answered: &mut Answered<'_>,
     ) -> Poll<End> {
         let upstream = &mut answered.conn.wire;
         if upstream.response_body() == BodyKind::Tunnel {

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use sidecar_core::choose::Call;
 use sidecar_core::exchange::Exchange;
-use sidecar_core::judge::conclude;
 use sidecar_core::outcome::End;
 use sidecar_core::queue::WaitOn;
 use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
 use sidecar_core::scratch::Scratch;
 use smallvec::SmallVec;
 
-use super::{Answered, Ended, Ongoing};
+use super::{Ended, Ongoing};
 use crate::accept::Way;
 use crate::pool::Conn;
 use crate::wire::Downstream;
@@ -20,19 +18,9 @@ use crate::worker::World;
 /// A good request that took longer is worth a record: people notice a second.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Tells the machines how the answer's body ended and writes the request down.
-pub(super) fn finish<D: Downstream>(
-    world: &World,
-    ongoing: &Ongoing<'_, D>,
-    answered: Option<&mut Answered>,
-    ended: &Ended,
-) {
+/// Counts the request and writes it down.
+pub(super) fn finish<D: Downstream>(world: &World, ongoing: &Ongoing<'_, D>, ended: &Ended) {
     let now = world.clock.now();
-    let mut effects = ongoing.scratch.effects;
-    if let Some(Answered { attempt, admission, view, .. }) = answered {
-        let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
-        effects = effects.and(conclude(&call, attempt, ended.end, now, world.dice.draw()));
-    }
     let finish = Finish {
         now,
         unix_millis: world.clock.wall(ongoing.exchange.arrived),
@@ -45,7 +33,11 @@ pub(super) fn finish<D: Downstream>(
     };
     let route = ongoing.route.as_ref();
     let seen = Glance::of(&ongoing.exchange, route.map(|(route, _)| route), &ongoing.scratch, &finish);
-    world.meters.finished(&seen, effects, route.and_then(|(route, served)| served.meters(route)));
+    world.meters.finished(
+        &seen,
+        ongoing.scratch.effects,
+        route.and_then(|(route, served)| served.meters(route)),
+    );
     if let Some((route, _)) = route {
         route.tally().tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took());
         if let Some(shadow) = route.shadow() {
@@ -60,7 +52,7 @@ pub(super) fn finish<D: Downstream>(
 }
 
 /// Gives the connection of an answer that ended whole back.
-pub(super) fn keep(world: &World, conn: Conn, end: End) {
+pub(super) fn keep(world: &World, conn: Box<Conn>, end: End) {
     if end == End::Whole {
         let full = world.pool.give(conn, world.clock.now());
         full.into_iter().for_each(|limit| world.meters.limit_hit(limit));

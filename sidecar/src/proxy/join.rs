@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use api::{Moment, Protocol};
-use sidecar_core::idle::Leave;
 use sidecar_core::outcome::FaultKind;
 
 use super::Stop;
@@ -23,19 +22,14 @@ pub(super) async fn join(
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
     (place, trust): (Place, Option<Arc<Trust>>),
     until: Moment,
-) -> Result<Conn, Stop> {
+) -> Result<Box<Conn>, Stop> {
     let mut timer = pin!(world.wheel.at(until));
     loop {
         let now = world.clock.now();
         if let Some((stream, reused)) = world.shared.take(place, now) {
-            return Ok(Conn {
-                wire: UpstreamConn::H2(Box::new(stream)),
-                place,
-                reused,
-                idled: std::time::Duration::ZERO,
-                leave: Leave::default(),
-                retires: None,
-            });
+            let mut conn = Conn::new(UpstreamConn::H2(Box::new(stream)), place, None);
+            conn.reused = reused;
+            return Ok(conn);
         }
         let trust = trust.clone();
         let retires = world.pool.retires(now, world.dice.draw());

@@ -46,13 +46,15 @@ use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
 use sidecar_core::level::{Level, Seen, is_told, level};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
-use sidecar_core::queue::WaitOn;
+use sidecar_core::queue::{Verdict, WaitOn};
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
 use self::attempt::Ran;
 use self::beside::{Late, beside};
+use self::finish::{Held, keep};
+use self::serve::{After, after};
 use self::upload::Upload;
 use crate::accept::Way;
 use crate::pool::Conn;
@@ -93,15 +95,32 @@ struct Ongoing<'c, D> {
     refused: Option<Box<Refusal>>,
 }
 
-/// An answer whose body has yet to come, with everything that is held until it ended.
-struct Answered {
-    head: ResponseHead,
+/// An answer whose body has yet to come, with what is held until it ended. All of it stays where the line keeps it.
+struct Answered<'l> {
+    head: &'l mut ResponseHead,
     /// Why the endpoint's sidecar answered in its app's place.
     said: Option<Reason>,
-    conn: Conn,
+    conn: &'l mut Conn,
+    attempt: &'l mut Attempt,
+    admission: &'l Admission,
+    view: &'l Served,
+}
+
+impl<'l> Answered<'l> {
+    fn new(
+        (head, said): (&'l mut ResponseHead, Option<Reason>),
+        conn: &'l mut Conn,
+        (attempt, admission, view): (&'l mut Attempt, &'l Admission, &'l Served),
+    ) -> Self {
+        Self { head, said, conn, attempt, admission, view }
+    }
+}
+
+/// A connection to an endpoint that carries raw bytes, with everything that is held while it lasts.
+struct Reached {
+    conn: Box<Conn>,
     attempt: Attempt,
     admission: Admission,
-    view: Rc<Served>,
     room: InFlight,
 }
 
@@ -117,7 +136,7 @@ struct Ended {
 }
 
 /// The head of an answer with the connection that its body comes on, or why there is none.
-type Answer = Result<(ResponseHead, Conn), Stop>;
+type Answer = Result<(ResponseHead, Box<Conn>), Stop>;
 
 /// Why an attempt stopped before the head of its answer.
 enum Stop {
@@ -127,63 +146,91 @@ enum Stop {
     Client(Broken),
 }
 
-/// Steps 2 to 8: from an exchange to the head of an answer, which is put where it stays until its body ended, or a refusal.
-async fn line<'p, D: Downstream>(
+/// Steps 2 to 9: from an exchange to the end of an endpoint's answer, or a refusal. What may have to wait is asked without
+/// waiting first: mostly nobody has to, and then nothing is kept for it.
+async fn line<D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-    place: &'p mut Option<Answered>,
-) -> Result<&'p mut Answered, Refusal> {
+    held: &mut Held,
+) -> Result<(Ended, After), Refusal> {
     let room = admit(&world.host)?;
     let view = wait::known(world, way, ongoing).await?;
     if view.plan.needs_peer {
         ongoing.exchange.peer = ongoing.client.peer();
     }
     let route = routed(world, &view, ongoing);
-    let admission = wait::admission(world, way, ongoing, &route).await;
+    let admission = match wait::ask(world, ongoing, &route) {
+        Verdict::Now(admission) if admission.turn().is_none() => Ok(admission),
+        verdict => Box::pin(wait::admission(world, way, ongoing, (&route, verdict))).await,
+    };
     ongoing.route = Some((route, Rc::clone(&view)));
     let admission = admission?;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
         let view = world.latest(way, &view);
-        let mut attempt = wait::attempt(world, way, ongoing, &admission, &view).await?;
+        let mut attempt = match wait::pick(world, ongoing, &admission, &view) {
+            Verdict::Now(attempt) => attempt,
+            verdict => Box::pin(wait::attempt(world, way, ongoing, (&admission, &view), verdict)).await?,
+        };
         let answer = match attempt::run(world, ongoing, &admission, &mut attempt).await {
             Ran::Ended(answer) => answer,
             Ran::Late(conn, forward) => {
-                let (first, asked) = (Late { attempt, conn, forward }, (&admission, &**view));
-                let (counts, answer) = Box::pin(beside(world, ongoing, asked, first)).await;
+                let first = Late { attempt, conn, forward };
+                let (counts, answer) = Box::pin(beside(world, ongoing, (&admission, &**view), first)).await;
                 attempt = counts;
                 answer
             }
         };
-        let outcome = outcome::outcome(&answer, attempt.endpoint().instance.sidecar);
-        let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
-        let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
-        let next = classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice);
+        let (next, said) = judged(world, ongoing, (&admission, &view), &mut attempt, &answer);
         let stop = match answer {
-            Ok((head, conn)) if matches!(next, Next::Done) => {
+            Ok((mut head, mut conn)) if matches!(next, Next::Done) => {
                 // Its answer begins: the next request may be there before its body has ended.
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
-                let said = outcome::said(&outcome);
-                return Ok(place.insert(Answered { head, said, conn, attempt, admission, view, room }));
+                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, world.clock.now());
+                let at = (&mut attempt, &admission, &*view);
+                let mut answered = Answered::new((&mut head, said), &mut conn, at);
+                let ended = reply::answer(world, way, ongoing, &mut answered).await;
+                if ended.status == 101 && ended.end == End::Whole {
+                    return Ok((ended, After::Tunnel(Box::new(Reached { conn, attempt, admission, room }))));
+                }
+                held.extend(admission.holds().chain(attempt.holds()));
+                keep(world, conn, ended.end);
+                let after = after(ongoing.client, &ended);
+                return Ok((ended, after));
             }
             answer => answer.err(),
         };
-        match (next, stop) {
-            (_, Some(Stop::Client(Broken::Request(reason, detail)))) => {
-                return Err(Refusal::of(reason).detail(detail));
-            }
-            (Next::GiveUp(refusal), _) => return Err(refusal),
-            (Next::Again { at, .. }, stop) => {
-                ongoing.stale = matches!(stop, Some(Stop::Fault(fault)) if fault.reused);
-                drop(attempt);
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
-                wait::retry(world, ongoing, at).await?;
-            }
-            (Next::Done, _) => {
-                return Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer"));
-            }
+        let at = again(ongoing, next, stop)?;
+        drop(attempt);
+        Box::pin(wait::retry(world, way, ongoing, at)).await?;
+    }
+}
+
+/// Step 8: what follows from an attempt's outcome, and why a sidecar answered in its app's place, when one did.
+fn judged<D>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    (admission, view): (&Admission, &Served),
+    attempt: &mut Attempt,
+    answer: &Answer,
+) -> (Next, Option<Reason>) {
+    let outcome = outcome::outcome(answer, attempt.endpoint().instance.sidecar);
+    let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
+    let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
+    let next = classify(&call, &mut ongoing.scratch, attempt, &outcome, body, now, dice);
+    (next, outcome::said(&outcome))
+}
+
+/// When the next attempt begins, where there is to be one.
+fn again<D>(ongoing: &mut Ongoing<'_, D>, next: Next, stop: Option<Stop>) -> Result<Moment, Refusal> {
+    match (next, stop) {
+        (_, Some(Stop::Client(Broken::Request(reason, detail)))) => Err(Refusal::of(reason).detail(detail)),
+        (Next::GiveUp(refusal), _) => Err(refusal),
+        (Next::Again { at, .. }, stop) => {
+            ongoing.stale = matches!(stop, Some(Stop::Fault(fault)) if fault.reused);
+            Ok(at)
         }
+        (Next::Done, _) => Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer")),
     }
 }
 
@@ -208,8 +255,14 @@ fn tell_next_hop(head: &mut RequestHead, exchange: &Exchange, admission: &Admiss
     let left = admission.deadline().remaining(attempt.began());
     let level = attempt.endpoint().instance.sidecar && is_told(admission.settings());
     head.put(Known::OutriggerCall, |text| {
-        text.extend_from_slice(b"attempt=");
-        text.extend_from_slice(Decimal::from(u64::from(attempt.number())).as_ref());
+        match attempt.number() {
+            // Nearly all are the first.
+            1 => text.extend_from_slice(b"attempt=1"),
+            number => {
+                text.extend_from_slice(b"attempt=");
+                text.extend_from_slice(Decimal::from(u64::from(number)).as_ref());
+            }
+        }
         if let Some(left) = left {
             let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             text.extend_from_slice(b";deadline=");

@@ -49,8 +49,8 @@ pub(super) async fn answer<D: Downstream>(world: &World, way: &Way, client: &mut
 }
 
 /// Lets a report ride on an answer of the app, and notes how long that took.
-pub(super) fn report(world: &World, answered: &mut Answered) {
-    let (cell, head) = (&answered.view.cell, &mut answered.head);
+pub(super) fn report(world: &World, answered: &mut Answered<'_>) {
+    let (cell, head) = (&answered.view.cell, &mut *answered.head);
     let now = world.clock.now();
     let report = cell.report(now);
     if let (true, Some(speeds)) = (head.status() < 500, &cell.speeds) {

@@ -8,14 +8,11 @@ use std::rc::Rc;
 
 use api::{Caller, Moment, Reason, ServiceKey};
 use sidecar_core::admit::admit;
-use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::Call;
 use sidecar_core::classify::{Next, classify};
 use sidecar_core::exchange::{Exchange, RequestId};
-use sidecar_core::flight::InFlight;
 use sidecar_core::head::{Method, RequestHead};
 use sidecar_core::level::Level;
-use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{Answer, End, Outcome};
 use sidecar_core::queue::WaitOn;
 use sidecar_core::refusal::Refusal;
@@ -23,22 +20,13 @@ use sidecar_core::route::route;
 
 use super::finish::{Held, finish, leave};
 use super::upload::Upload;
-use super::{Ended, Ongoing, Stop, connect, tunnel, wait};
+use super::{Ended, Ongoing, Reached, Stop, connect, tunnel, wait};
 use crate::accept::Way;
 use crate::crowd::Member;
-use crate::pool::Conn;
 use crate::wire::h1::Tunnel;
 use crate::wire::raw::Raw;
 use crate::wire::{Downstream, Socket, Upstream};
 use crate::worker::World;
-
-/// A connection to an endpoint, with everything that is held while it lasts.
-struct Reached {
-    conn: Conn,
-    attempt: Attempt,
-    admission: Admission,
-    room: InFlight,
-}
 
 /// Carries bytes between `io` and an endpoint of the service that `way` names, until both have said all; `open` counts
 /// the connection until then.
@@ -77,7 +65,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         Ok(reached) => between(&world, &way, ongoing, reached).await,
         Err(refusal) => {
             ongoing.client.abort();
-            finish(&world, &ongoing, None, &ended(None, Some(refusal.reason), 0));
+            finish(&world, &ongoing, &ended(None, Some(refusal.reason), 0));
             leave(&world, &way, &ongoing.exchange, Held::new(), ongoing.scratch);
         }
     }
@@ -114,12 +102,14 @@ async fn reach<S: Socket>(
         ongoing.exchange.peer = ongoing.client.peer();
     }
     let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
-    let admission = wait::admission(world, way, ongoing, &route).await;
+    let verdict = wait::ask(world, ongoing, &route);
+    let admission = wait::admission(world, way, ongoing, (&route, verdict)).await;
     ongoing.route = Some((route, Rc::clone(&view)));
     let admission = admission?;
     loop {
         let view = world.latest(way, &view);
-        let mut attempt = wait::attempt(world, way, ongoing, &admission, &view).await?;
+        let verdict = wait::pick(world, ongoing, &admission, &view);
+        let mut attempt = wait::attempt(world, way, ongoing, (&admission, &view), verdict).await?;
         let (outcome, conn) = match connect::connect(world, ongoing, &mut attempt).await {
             Ok(conn) => (Outcome::Answer(Answer::default()), Some(conn)),
             Err(Stop::Fault(fault)) => (Outcome::Fault(fault), None),
@@ -136,8 +126,7 @@ async fn reach<S: Socket>(
             (Next::GiveUp(refusal), _) => return Err(refusal),
             (Next::Again { at, .. }, _) => {
                 drop(attempt);
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
-                wait::retry(world, ongoing, at).await?;
+                wait::retry(world, way, ongoing, at).await?;
             }
         }
     }
@@ -155,7 +144,7 @@ async fn between<S: Socket>(world: &World, way: &Way, mut ongoing: Ongoing<'_, R
     ongoing.upload.bytes = forth;
     // What is held goes back before somebody who waits for it is woken.
     drop((attempt, admission, room));
-    finish(world, &ongoing, None, &ended(Some(connected), reason, back));
+    finish(world, &ongoing, &ended(Some(connected), reason, back));
     leave(world, way, &ongoing.exchange, Held::new(), ongoing.scratch);
 }
 

@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use api::Reason;
+use sidecar_core::choose::Call;
 use sidecar_core::head::Known;
+use sidecar_core::judge::conclude;
 use sidecar_core::outcome::{End, grpc_status};
 use sidecar_core::refusal::Refusal;
 
@@ -16,16 +18,17 @@ use crate::accept::Way;
 use crate::wire::{Downstream, Upstream};
 use crate::worker::World;
 
-/// Passes the answer on, head and body, while what is left of the request's body still goes the other way.
+/// Passes the answer on, head and body, while what is left of the request's body still goes the other way, and tells the
+/// machines how it ended.
 pub(super) async fn answer<D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-    answered: &mut Answered,
+    answered: &mut Answered<'_>,
 ) -> Ended {
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
-    let (said, grpc) = (answered.said, grpc_status(&answered.head));
+    let (said, grpc) = (answered.said, grpc_status(answered.head));
     answered.head.strip_hop_by_hop();
     answered.head.strip_claims();
     if let Some(reason) = said {
@@ -41,10 +44,10 @@ pub(super) async fn answer<D: Downstream>(
     if world.closing() {
         ongoing.client.close_after();
     }
-    ongoing.client.send_head(&answered.head, kind);
+    ongoing.client.send_head(answered.head, kind);
     let passed = world.clock.fresh();
     let mut download = Download::new(ongoing.upload.memory());
-    let idle = answered.admission.settings().timeout.idle.duration();
+    let idle = answered.admission.settings().timeout.idle;
     let mut timer = pin!(world.wheel.at(passed + idle));
     let mut seen = 0;
     let end = poll_fn(|cx| {
@@ -70,6 +73,10 @@ pub(super) async fn answer<D: Downstream>(
         ongoing.client.abort();
         answered.conn.wire.abort();
     }
+    let call = Call { exchange: &ongoing.exchange, admission: answered.admission, list: &answered.view.list };
+    let (now, dice) = (world.clock.now(), world.dice.draw());
+    let effects = conclude(&call, answered.attempt, end, now, dice);
+    ongoing.scratch.effects = ongoing.scratch.effects.and(effects);
     let grpc = download.grpc.or(grpc);
     Ended { head: Some(passed), status, grpc, reason, bytes_out: download.bytes, end }
 }

@@ -13,10 +13,10 @@ use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
 use super::arrive::arrive;
-use super::finish::{Held, finish, keep, leave};
+use super::finish::{Held, finish, leave};
 use super::lines::{Job, Lines, Work};
 use super::say::say;
-use super::{Answered, Ended, last_hop, line, own_load, reply, tunnel};
+use super::{Ended, Reached, last_hop, line, own_load, reply, tunnel};
 use crate::accept::Way;
 use crate::wheel::Timer;
 use crate::wire::h1::Tunnel;
@@ -33,14 +33,14 @@ pub(super) enum After {
     /// The connection is done.
     Close,
     /// HTTP is over and raw bytes begin.
-    Tunnel(Box<Answered>),
+    Tunnel(Box<Reached>),
 }
 
 /// Serves `client` until its connection ends.
 pub(super) async fn serve<D: Downstream, W: Work<D>>(client: D, lines: Rc<Lines<D, W>>) {
     let mut guest = Some(Guest::new(&lines.world, client));
-    if let (Some(answered), Some(guest)) = (exchanges(&mut guest, &lines).await, guest) {
-        Box::pin(tunnelled(&lines.world, guest, *answered)).await;
+    if let (Some(reached), Some(guest)) = (exchanges(&mut guest, &lines).await, guest) {
+        Box::pin(tunnelled(&lines.world, guest, *reached)).await;
     }
 }
 
@@ -71,7 +71,7 @@ impl<D> Guest<D> {
 pub(super) fn exchanges<D: Downstream, W: Work<D>>(
     guest: &mut Option<Box<Guest<D>>>,
     lines: &Lines<D, W>,
-) -> impl Future<Output = Option<Box<Answered>>> {
+) -> impl Future<Output = Option<Box<Reached>>> {
     async move {
         let world = &*lines.world;
         let mut exchanges = pin!(async {
@@ -105,7 +105,7 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
                 match after {
                     After::Next => guest.as_mut()?.known = true,
                     After::Close => break,
-                    After::Tunnel(answered) => return Some(answered),
+                    After::Tunnel(reached) => return Some(reached),
                 }
             }
             goodbye(world, guest.as_mut()?).await;
@@ -131,7 +131,7 @@ fn next_head<D: Downstream>(
     guest: &mut Guest<D>,
 ) -> impl Future<Output = Result<Option<RequestHead>, Broken>> {
     let patience = if guest.known { world.limits.idle } else { world.limits.head };
-    guest.idle.reset(world.clock.now() + patience.duration());
+    guest.idle.reset(world.clock.now() + patience);
     let mut begun = false;
     poll_fn(move |cx| {
         if let Poll::Ready(head) = guest.client.poll_next_head(cx) {
@@ -139,7 +139,7 @@ fn next_head<D: Downstream>(
         }
         if !begun && guest.client.head_begun() {
             begun = true;
-            guest.idle.reset(world.clock.now() + world.limits.head.duration());
+            guest.idle.reset(world.clock.now() + world.limits.head);
         }
         let late = Broken::Request(Reason::HeadTimeout, "the rest of a head did not come");
         Pin::new(&mut guest.idle).poll(cx).map(|()| if begun { Err(late) } else { Ok(None) })
@@ -173,45 +173,28 @@ pub(super) async fn handle<D: Downstream>(
     let mut ongoing = arrive(world, way, client, timer, (head, arrived));
     world.meters.arrived();
     let mut held = Held::new();
-    let after = {
-        let mut place = None;
-        let taken = match ongoing.refused.take() {
-            None => world.gate.ask(way),
-            Some(refusal) => Err(*refusal),
-        };
-        let came = match taken {
-            Ok(()) => line(world, way, &mut ongoing, &mut place).await,
-            Err(refusal) => Err(refusal),
-        };
-        let ended = match came {
-            Ok(answered) => {
-                let ended = reply::answer(world, way, &mut ongoing, answered).await;
-                finish(world, &ongoing, Some(answered), &ended);
-                ended
-            }
-            Err(refusal) => {
-                let ended = reply::refusal(world, way, &mut ongoing, &refusal).await;
-                finish(world, &ongoing, None, &ended);
-                ended
-            }
-        };
-        match place {
-            Some(answered) if answered.head.status() == 101 && ended.end == End::Whole => {
-                After::Tunnel(Box::new(answered))
-            }
-            Some(Answered { conn, ref admission, ref attempt, .. }) => {
-                admission.holds().chain(attempt.holds()).for_each(|place| held.push(place));
-                keep(world, conn, ended.end);
-                after(ongoing.client, &ended)
-            }
-            None => after(ongoing.client, &ended),
+    let taken = match ongoing.refused.take() {
+        None => world.gate.ask(way),
+        Some(refusal) => Err(*refusal),
+    };
+    let came = match taken {
+        Ok(()) => line(world, way, &mut ongoing, &mut held).await,
+        Err(refusal) => Err(refusal),
+    };
+    let (ended, after) = match came {
+        Ok(came) => came,
+        Err(refusal) => {
+            let ended = Box::pin(reply::refusal(world, way, &mut ongoing, &refusal)).await;
+            let after = after(ongoing.client, &ended);
+            (ended, after)
         }
     };
+    finish(world, &ongoing, &ended);
     leave(world, way, &ongoing.exchange, held, ongoing.scratch);
     after
 }
 
-fn after<D: Downstream>(client: &D, ended: &Ended) -> After {
+pub(super) fn after<D: Downstream>(client: &D, ended: &Ended) -> After {
     if ended.end == End::Whole && client.persistent() { After::Next } else { After::Close }
 }
 
@@ -232,8 +215,8 @@ pub(super) async fn malformed<D: Downstream>(
 
 /// Carries bytes both ways until both sides have ended. What was held for the request is held until then: a
 /// tunnel is in flight for as long as it lasts.
-pub(super) async fn tunnelled<D: Downstream>(world: &World, guest: Box<Guest<D>>, answered: Answered) {
-    let Answered { conn, attempt, admission, room, .. } = answered;
+pub(super) async fn tunnelled<D: Downstream>(world: &World, guest: Box<Guest<D>>, reached: Reached) {
+    let Reached { conn, attempt, admission, room } = reached;
     let mut tunnel = Tunnel::new(guest.client.into_tunnel(), conn.wire.into_tunnel());
     let torn = tunnel::carry(world, &admission, &mut tunnel).await;
     if let Some(reason) = torn {

@@ -1,8 +1,6 @@
 //! Whose turn it is while a request's body goes out: an endpoint is not late while its client owes it bytes.
 
-use std::time::Duration;
-
-use api::Moment;
+use api::{Moment, Span};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::limit::Admission;
 
@@ -13,7 +11,7 @@ use crate::worker::World;
 
 /// Watches a body that may stand still.
 pub(super) struct Stall {
-    idle: Duration,
+    idle: Span,
     until: Option<Moment>,
     /// When the answer is late; `None` once that was said.
     late: Option<Moment>,
@@ -25,15 +23,16 @@ impl Stall {
     /// For an attempt that has until its own end, within which a body may stand still for `timeout.idle`.
     /// Its answer is late at `late`, which is said once.
     pub(super) fn new(admission: &Admission, attempt: &Attempt, late: Option<Moment>) -> Self {
-        let idle = admission.settings().timeout.idle.duration();
+        let idle = admission.settings().timeout.idle;
         Self { idle, until: attempt.until(), late, owes_after: None }
     }
 
     /// Sets the exchange's timer to what comes first of the attempt's end and the moment when it is late.
     pub(super) fn arm<D>(&self, ongoing: &mut Ongoing<'_, D>) {
-        match [self.late, self.until].into_iter().flatten().min() {
-            Some(at) => ongoing.timer.reset(at),
-            None => ongoing.timer.rest(),
+        match (self.late, self.until) {
+            (Some(late), Some(until)) => ongoing.timer.reset(late.min(until)),
+            (Some(at), None) | (None, Some(at)) => ongoing.timer.reset(at),
+            (None, None) => ongoing.timer.rest(),
         }
     }
 

@@ -36,9 +36,9 @@ pub(crate) fn greet<S: Socket + 'static>(
     async move {
         match speaks_h2(&lines.world, &mut guest).await {
             Some(false) => {
-                let answered = exchanges(&mut guest, &lines).await;
-                if let (Some(answered), Some(guest)) = (answered, guest) {
-                    Box::pin(tunnelled(&lines.world, guest, *answered)).await;
+                let reached = exchanges(&mut guest, &lines).await;
+                if let (Some(reached), Some(guest)) = (reached, guest) {
+                    Box::pin(tunnelled(&lines.world, guest, *reached)).await;
                 }
             }
             Some(true) => {

@@ -26,16 +26,25 @@ use crate::worker::{Known, World};
 /// A place freed by another worker is noticed this soon: longer than a wake-up costs, shorter than anyone waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
-/// What this host knows of the service. The first call of an unknown one has it subscribed and waits for its
-/// list, at most `outbound.first_call`.
+/// What this host knows of the service.
 pub(super) async fn known<D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
 ) -> Result<Rc<Served>, Refusal> {
-    if let Some(view) = world.at_hand(way, &ongoing.exchange.service) {
-        return Ok(view);
+    match world.at_hand(way, &ongoing.exchange.service) {
+        Some(view) => Ok(view),
+        None => Box::pin(told(world, way, ongoing)).await,
     }
+}
+
+/// What this host is told of the service. The first call of an unknown one has it subscribed and waits for its list, at most
+/// `outbound.first_call`.
+async fn told<D: Downstream>(
+    world: &World,
+    way: &Way,
+    ongoing: &mut Ongoing<'_, D>,
+) -> Result<Rc<Served>, Refusal> {
     let service = ongoing.exchange.service.clone();
     let until = world.clock.now() + world.first_call.duration();
     let mut timer = pin!(world.wheel.at(until));
@@ -56,18 +65,24 @@ fn missing(reason: Reason, service: &api::ServiceKey) -> Refusal {
     Refusal::of(reason).detail(format!("service {service}"))
 }
 
-/// Leave to go on, waiting for room within the service's cap, and for its turn where a leaky bucket gives turns.
+/// Leave to go on, or what stands in its way.
+pub(super) fn ask<D>(world: &World, ongoing: &mut Ongoing<'_, D>, route: &Route) -> Verdict<Admission> {
+    let head = &ongoing.head;
+    let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
+    limit(route, &ongoing.exchange, header, &mut ongoing.scratch, world.clock.now())
+}
+
+/// Leave to go on for whom [`ask`] gave this verdict: room within the service's cap, or its turn where a leaky bucket
+/// gives turns.
 pub(super) async fn admission<D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-    route: &Route,
+    (route, mut verdict): (&Route, Verdict<Admission>),
 ) -> Result<Admission, Refusal> {
     let mut place = None;
     loop {
-        let head = &ongoing.head;
-        let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
-        match limit(route, &ongoing.exchange, header, &mut ongoing.scratch, world.clock.now()) {
+        match verdict {
             Verdict::Now(admission) => {
                 if let Some(turn) = admission.turn() {
                     until(world, ongoing, turn, |_| Poll::Pending).await?;
@@ -77,29 +92,42 @@ pub(super) async fn admission<D: Downstream>(
             Verdict::Refuse(refusal) => return Err(refusal),
             Verdict::Wait { until, on } => room((world, way), ongoing, (on, until), &mut place).await?,
         }
+        verdict = ask(world, ongoing, route);
     }
 }
 
-/// The next attempt, waiting for room at some endpoint.
+/// The next attempt, or what stands in its way.
+pub(super) fn pick<D>(
+    world: &World,
+    ongoing: &mut Ongoing<'_, D>,
+    admission: &Admission,
+    view: &Served,
+) -> Verdict<Attempt> {
+    let (now, dice) = (world.clock.fresh(), world.dice.draw());
+    let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
+    let verdict = choose(&call, &mut ongoing.scratch, now, dice);
+    if let Verdict::Now(_) = &verdict {
+        ask_load::ask(world, view, &ongoing.scratch.probes);
+    }
+    verdict
+}
+
+/// The next attempt for whom [`pick`] gave this verdict: when there is room at some endpoint.
 pub(super) async fn attempt<D: Downstream>(
     world: &World,
     way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-    admission: &Admission,
-    view: &Served,
+    (admission, view): (&Admission, &Served),
+    mut verdict: Verdict<Attempt>,
 ) -> Result<Attempt, Refusal> {
     let mut place = None;
     loop {
-        let (now, dice) = (world.clock.fresh(), world.dice.draw());
-        let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
-        match choose(&call, &mut ongoing.scratch, now, dice) {
-            Verdict::Now(attempt) => {
-                ask_load::ask(world, view, &ongoing.scratch.probes);
-                return Ok(attempt);
-            }
+        match verdict {
+            Verdict::Now(attempt) => return Ok(attempt),
             Verdict::Refuse(refusal) => return Err(refusal),
             Verdict::Wait { until, on } => room((world, way), ongoing, (on, until), &mut place).await?,
         }
+        verdict = pick(world, ongoing, admission, view);
     }
 }
 
@@ -123,12 +151,14 @@ async fn room<'w, D: Downstream>(
     }
 }
 
-/// Until the next try is due.
+/// Until the next try is due; what the one before held is free.
 pub(super) async fn retry<D: Downstream>(
     world: &World,
+    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
     at: Moment,
 ) -> Result<(), Refusal> {
+    world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, world.clock.now());
     if at <= world.clock.now() { Ok(()) } else { until(world, ongoing, at, |_| Poll::Pending).await }
 }
 

@@ -63,6 +63,26 @@ impl UpstreamConn {
         }
     }
 
+    /// Whether it can lie idle in a pool: a stream is used up with its exchange.
+    pub fn rests(&self) -> bool {
+        matches!(self, Self::H1(_))
+    }
+
+    /// It lies idle from now on.
+    pub fn rest(&mut self) {
+        if let Self::H1(client) = self {
+            client.rest();
+        }
+    }
+
+    /// Whether it was lost while it lay idle, as far as is known without asking.
+    pub fn is_lost(&mut self) -> bool {
+        match self {
+            Self::H1(client) => client.is_lost(),
+            Self::H2(_) => false,
+        }
+    }
+
     /// Tells a shared connection that no answer came in time.
     pub fn doubt(&self) {
         if let Self::H2(stream) = self {
