@@ -23,7 +23,6 @@ use crate::stay::Stay;
 /// An attempt.
 #[derive(Debug)]
 pub struct Attempt {
-    endpoint: Arc<Endpoint>,
     service: Arc<ServiceCell>,
     number: u8,
     how: How,
@@ -63,7 +62,7 @@ impl Attempt {
     ) -> Result<Self, Why> {
         let settings = admission.settings();
         let base = admission.base();
-        let stay = Stay::begin(&endpoint.cell, base.concurrency.per_endpoint, now).ok_or(Why::Full)?;
+        let stay = Stay::begin(endpoint, base.concurrency.per_endpoint, now).ok_or(Why::Full)?;
         let labels = &admission.route().terms().of_endpoints;
         let places = bulkhead::enter_at(labels, &endpoint.instance).map_err(|_| Why::BulkheadFull)?;
         let limit = admission.route().plan().per_endpoint.as_ref();
@@ -80,7 +79,6 @@ impl Attempt {
             }
         };
         Ok(Self {
-            endpoint: endpoint.clone(),
             service: admission.route().cell().clone(),
             number,
             how,
@@ -108,7 +106,7 @@ impl Attempt {
 
     /// Where it goes.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+        self.stay.at()
     }
 
     /// Its number, from 1.
@@ -154,13 +152,13 @@ impl Attempt {
         let ending = Ending::of(failed, now.since(self.given()), settings);
         match self.permit.take() {
             Some(permit) => permit.ended(ending, now, settings),
-            None => self.endpoint.cell.breaker.tell(now, ending, settings),
+            None => self.stay.at().cell.breaker.tell(now, ending, settings),
         }
     }
 
     /// This became of it.
     pub(crate) fn ended(&mut self, fate: Fate) {
-        self.endpoint.cell.fates.tell(fate);
+        self.stay.at().cell.fates.tell(fate);
         self.counted = true;
     }
 

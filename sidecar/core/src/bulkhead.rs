@@ -243,6 +243,10 @@ pub(crate) fn enter_all<'b, 'h>(
     exchange: &Exchange,
     header: impl Fn(&str) -> Option<&'h str>,
 ) -> Result<Places, (&'b Bulkhead, u64)> {
+    // Most routes have none, and each request asks.
+    if bulkheads.is_empty() {
+        return Ok(Places::new());
+    }
     let enter =
         |bulkhead: &'b Bulkhead| bulkhead.enter(bulkhead.key(exchange, &header)).map_err(|on| (bulkhead, on));
     bulkheads.iter().map(enter).collect()
@@ -250,6 +254,9 @@ pub(crate) fn enter_all<'b, 'h>(
 
 /// A place of each for an attempt at `instance`, or nothing of any: then the one that is full.
 pub(crate) fn enter_at<'b>(bulkheads: &'b [Bulkhead], instance: &Instance) -> Result<Places, &'b Bulkhead> {
+    if bulkheads.is_empty() {
+        return Ok(Places::new());
+    }
     let enter = |bulkhead: &'b Bulkhead| bulkhead.enter(bulkhead.key_of(instance)).map_err(|_| bulkhead);
     bulkheads.iter().map(enter).collect()
 }

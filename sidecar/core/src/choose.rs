@@ -6,7 +6,6 @@
 use api::policy::Choosing;
 use api::{Moment, Reason};
 
-use crate::aperture;
 use crate::attempt::Attempt;
 use crate::cost;
 use crate::endpoint::EndpointList;
@@ -19,8 +18,8 @@ use crate::refusal::Refusal;
 use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
 use crate::shed::Waited;
 use crate::trial;
-use crate::weigh::{Keyed, View};
-use crate::{pick, probe, told, turn};
+use crate::weigh::View;
+use crate::{pick, probe, turn};
 
 /// A request on its way, as `choose` and `classify` see it.
 #[derive(Clone, Copy, Debug)]
@@ -40,45 +39,14 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
     if cell.medians_due(now) {
-        aperture::draw(call.list, dice);
-        cell.tell_medians(cost::medians(call.list, now, call.admission.base(), &mut scratch.numbers));
-        cell.tell_ramping(call.list.endpoints.iter().any(|e| e.cell.ramp(now, call.admission.base()) < 1.0));
-        cell.tell_weight(cost::weight(call.list.endpoints.iter()));
-        cell.bound.tell(now, told::least(call.list, now));
+        cost::measure(call, &mut scratch.numbers, now, dice);
     }
     let mut pool = std::mem::take(&mut scratch.pool);
     let (by, asked) = (settings.balance.by, call.admission.route().asked());
-    let (keyed, medians) = (Keyed::of(call.admission, &mut dice), cell.medians());
-    let (base, balance) = (call.admission.base(), &settings.balance);
-    let (limit, cost) = (call.admission.route().plan().per_endpoint.as_ref(), call.admission.cost());
-    let (bulkheads, tried) = (&call.admission.route().terms().of_endpoints[..], &scratch.tried[..]);
-    let away = aperture::away(cell, medians, by);
-    let view =
-        View { now, settings: base, balance, keyed, medians, away, tried, cell, limit, bulkheads, cost };
+    let view = View::of(call, &scratch.tried, now, &mut dice);
     scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
-    scratch.throw = None;
     let hot = cell.probes.hot();
-    let mine = asked.parts(&call.list.parts).next();
-    let mine = |at| mine.is_some_and(|(_, part)| part.all.has(at));
-    let taken = match trial::claim(call, scratch, mine, now) {
-        Some((at, permit)) => begin(call, scratch, &mut pool, (at, How::Trial), Some(permit), now),
-        None => None,
-    };
-    let taken = taken.or_else(|| {
-        let rank = pick::best_rank(&pool)?;
-        // Each round takes one candidate out of the question at least.
-        loop {
-            scratch.throw = Some(Throw { by, dice, hot });
-            let (place, how) = pick::pick(&pool, rank, (by, hot), &mut dice)?;
-            let at = pool[place].at;
-            if by == Choosing::RoundRobin && how != How::Ramp {
-                turn::tell(call.list, &pool, pick::Meant::of(&pool, rank), place);
-            }
-            if let Some(attempt) = begin(call, scratch, &mut pool, (at, how), None, now) {
-                return Some(attempt);
-            }
-        }
-    });
+    let taken = take(call, scratch, &mut pool, (by, hot), now, &mut dice);
     match by {
         Choosing::Prequal => probe::follow_up(call, scratch, &pool, now, dice),
         Choosing::LeastLoaded => probe::refresh(call, scratch, now, dice),
@@ -104,6 +72,39 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     }
 }
 
+/// An attempt at whoever is due for a trial, or at whom the rule picks of `pool`.
+fn take(
+    call: &Call<'_>,
+    scratch: &mut Scratch,
+    pool: &mut [Scored],
+    (by, hot): (Choosing, f32),
+    now: Moment,
+    dice: &mut u64,
+) -> Option<Attempt> {
+    scratch.throw = None;
+    let asked = call.admission.route().asked();
+    let mine = |at| asked.first(&call.list.parts).is_some_and(|(_, part)| part.all.has(at));
+    if let Some((at, permit)) = trial::claim(call, scratch, mine, now) {
+        let begun = begin(call, scratch, pool, (at, How::Trial), Some(permit), now);
+        if begun.is_some() {
+            return begun;
+        }
+    }
+    let rank = pick::best_rank(pool)?;
+    // Each round takes one candidate out of the question at least.
+    loop {
+        scratch.throw = Some(Throw { by, dice: *dice, hot });
+        let (place, how) = pick::pick(pool, rank, (by, hot), dice)?;
+        if by == Choosing::RoundRobin && how != How::Ramp {
+            turn::tell(call.list, pool, pick::Meant::of(pool, rank), place);
+        }
+        let begun = begin(call, scratch, pool, (pool[place].at, how), None, now);
+        if begun.is_some() {
+            return begun;
+        }
+    }
+}
+
 /// Begins the attempt at the endpoint `at`; what stands in its way is noted in `pool`.
 fn begin(
     call: &Call<'_>,
@@ -118,9 +119,10 @@ fn begin(
     if let Some(scored) = pool.iter_mut().find(|scored| scored.at == at) {
         scored.why = begun.as_ref().err().copied().unwrap_or(Why::Chosen);
     }
-    let attempt = begun.ok()?;
-    scratch.note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
-    Some(attempt)
+    if begun.is_ok() {
+        scratch.note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
+    }
+    begun.ok()
 }
 
 #[cfg(test)]

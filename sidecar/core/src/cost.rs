@@ -16,8 +16,10 @@ use api::policy::Settings;
 use api::{Moment, Readiness};
 
 use crate::aperture;
+use crate::choose::Call;
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::service::Medians;
+use crate::told;
 use crate::window::Counts;
 
 /// The exponent of success: 6 gives a host with one failure a quarter of the traffic of three, and a host
@@ -91,6 +93,11 @@ pub fn cost(load: Load, weight: f32, latency: Option<f32>, medians: Medians) -> 
     active(load, weight, 1.0) * time
 }
 
+/// Whether a time is none but the peers': what fades towards theirs stays so.
+pub(crate) fn is_alike(own: f32, peers: f32) -> bool {
+    told_apart(own, peers) == peers
+}
+
 /// What an endpoint's time is taken for beside its peers': alike it is theirs, beyond that by what it is beyond.
 fn told_apart(own: f32, peers: f32) -> f32 {
     let alike = (peers * ALIKE).min(NOISE);
@@ -110,6 +117,16 @@ pub fn active(load: Load, weight: f32, success: f32) -> f32 {
 /// An endpoint's counts within the policy's window.
 pub fn counts(endpoint: &Endpoint, now: Moment, settings: &Settings) -> Counts {
     endpoint.cell.window.ask(now, settings.health.window.duration() / 10)
+}
+
+/// Tells the service's cell what its endpoints are like at `now`. `numbers` is a buffer.
+pub(crate) fn measure(call: &Call<'_>, numbers: &mut Vec<f32>, now: Moment, dice: u64) {
+    let (list, cell, base) = (call.list, call.admission.route().cell(), call.admission.base());
+    aperture::draw(list, dice);
+    cell.tell_medians(medians(list, now, base, numbers));
+    cell.tell_ramping(list.endpoints.iter().any(|e| e.cell.ramp(now, base) < 1.0));
+    cell.tell_weight(weight(list.endpoints.iter()));
+    cell.bound.tell(now, told::least(list, now));
 }
 
 /// The medians over `list`; the better of the two middle ones for an even number. `numbers` is a buffer.
@@ -165,7 +182,10 @@ fn middle(numbers: &mut [f32], lower: usize) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::ewma::{Ewma, Memory};
 
     fn check(good: u64, bad: u64, peers: f32, wanted: std::ops::RangeInclusive<f32>) {
         let found = favour(success(Counts { good, bad }, peers));
@@ -215,5 +235,16 @@ mod tests {
         assert_eq!(middle(&mut [5.0, 9.0], 1), Some(5.0));
         assert_eq!(middle(&mut [3.0, 1.0, 2.0], 0), Some(2.0));
         assert_eq!(middle(&mut [], 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn who_is_alike_stays_so_without_news(micros in 250_u64..5_000_000, peers in 1_f32..5e6, later in 0_u64..60_000) {
+            let (span, now) = (Duration::from_secs(10), Moment::from_millis(later));
+            let ewma = Ewma::default();
+            ewma.tell(Moment::ZERO, Duration::from_micros(micros), Memory { span, peaks: false });
+            let (last, own) = (ewma.last().unwrap_or_default(), ewma.beside(now, span, peers).unwrap_or_default());
+            prop_assert!(!is_alike(last, peers) || (told_apart(own, peers) / peers - 1.0).abs() < 1e-6, "{last} {own}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use api::{Cause, Digest, Instance, Moment, ServiceKey};
 use crate::abandoned::Abandoned;
 use crate::aperture::Lot;
 use crate::breaker::{Breaker, Breaks};
+use crate::decay;
 use crate::ewma::Ewma;
 use crate::fate::Fates;
 use crate::flight::Gauge;
@@ -187,21 +188,21 @@ impl EndpointCell {
 
     /// What is in flight to it: from this host, and from others as its sidecar said a moment ago.
     pub fn load(&self, now: Moment) -> u32 {
-        let others = self.others(now).filter(|(_, age)| *age < REPORT_FOR);
-        self.in_flight().saturating_add(others.map_or(0, |(others, _)| others))
+        self.loads(now, 0.0).0
     }
 
-    /// The same as it is to be expected where all like it have `usual` in flight from others: the older a report is the
-    /// less it says.
-    pub fn expected(&self, now: Moment, usual: f32) -> f32 {
-        let others = match self.others(now) {
+    /// The same, and as it is to be expected where all like it have `usual` in flight from others: the older a report is
+    /// the less it says.
+    pub fn loads(&self, now: Moment, usual: f32) -> (u32, f32) {
+        let own = self.in_flight();
+        match self.others(now) {
             Some((others, age)) if age < REPORT_FOR => {
-                let left = (-(age as f32) / REPORT_FADES).exp();
-                others as f32 * left + usual * (1.0 - left)
+                let left = decay::left(age as f32 / REPORT_FADES);
+                let expected = own as f32 + (others as f32 * left + usual * (1.0 - left));
+                (own.saturating_add(others), expected)
             }
-            _ => usual,
-        };
-        self.in_flight() as f32 + others
+            _ => (own, own as f32 + usual),
+        }
     }
 
     /// What its sidecar said of others, and how many milliseconds ago; `None` before it said anything.
@@ -359,9 +360,10 @@ mod tests {
     fn what_is_expected_of_others_goes_from_what_was_told_to_what_is_usual() {
         let cell = EndpointCell::default();
         let at = Moment::from_millis;
-        assert_eq!(cell.expected(at(100), 2.0), 2.0, "nothing was told of it");
+        let expected = |millis| cell.loads(at(millis), 2.0).1;
+        assert_eq!(expected(100), 2.0, "nothing was told of it");
         assert_eq!(cell.tell_load(at(100), Report { in_flight: 9, ..Report::default() }, 1), 8);
-        let found = [100, 300, 500, 1_100].map(|millis| cell.expected(at(millis), 2.0));
+        let found = [100, 300, 500, 1_100].map(expected);
         assert_eq!((found[0], found[3]), (8.0, 2.0));
         assert!(found.is_sorted_by(|earlier, later| earlier > later), "{found:?}");
     }

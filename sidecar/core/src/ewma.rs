@@ -19,6 +19,8 @@ use std::time::Duration;
 use api::Moment;
 use api::policy::{Balance, Choosing, Settings};
 
+use crate::decay;
+
 /// No answer is taken for faster than this. Below it, scheduling noise between hosts is larger than what
 /// they differ by, and a first lucky answer would draw all traffic (Linkerd floors its seed for that).
 pub const FLOOR: Duration = Duration::from_micros(250);
@@ -78,7 +80,7 @@ impl Average {
         match self.age(now) {
             // Under load most answers are of this millisecond.
             0 => 1.0,
-            age => (-(age as f32) / (memory.as_secs_f32() * 1_000.0).max(1.0)).exp(),
+            age => decay::left(age as f32 / (memory.as_secs_f32() * 1_000.0).max(1.0)),
         }
     }
 
@@ -128,6 +130,11 @@ impl Ewma {
             true => average.faded(now, memory).max(peers),
             false => peers + (average.micros - peers) * average.weight(now, memory),
         })
+    }
+
+    /// The average in microseconds as it was when the last good answer came; `None` before the first.
+    pub(crate) fn last(&self) -> Option<f32> {
+        Average::unpack(self.word.load(Relaxed)).map(|average| average.micros)
     }
 
     /// How long ago the last good answer came; `None` before the first.

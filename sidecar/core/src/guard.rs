@@ -135,18 +135,25 @@ impl Guard {
     }
 
     /// An attempt at the endpoint `id` ended, whose answers take `usual` where nobody waits; one of about so many `hosts`.
-    pub(crate) fn tell(&self, now: Moment, fact: Fact, (id, usual): (u32, Duration), hosts: u32) {
+    /// Either is asked for only where it is needed: once a window.
+    pub(crate) fn tell(
+        &self,
+        now: Moment,
+        fact: Fact,
+        (id, usual): (u32, impl FnOnce() -> Duration),
+        hosts: impl FnOnce() -> u32,
+    ) {
         self.sums.ended(fact, id);
         let acts = !self.is_calm();
         if acts && let Fact::Good(took) = fact {
             self.sums.took(took);
         }
         if acts || fact == Fact::Lost {
-            self.usual.store(u32::try_from(usual.as_micros()).unwrap_or(u32::MAX), Relaxed);
+            self.usual.store(u32::try_from(usual().as_micros()).unwrap_or(u32::MAX), Relaxed);
         }
         let ends = self.ends.load(Relaxed);
         if now.as_nanos() >= ends {
-            self.close(now, ends, hosts);
+            self.close(now, ends, hosts());
         }
     }
 

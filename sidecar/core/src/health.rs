@@ -157,8 +157,10 @@ impl Health {
 
     /// The share of its traffic it should have by its own recovery: 1 unless it ramps.
     pub fn ramp(&self, now: Moment, settings: &Settings) -> f32 {
-        match self.ask() {
-            Condition::Ramping { since, .. } => fraction(now.since(since), settings.ramp.duration()),
+        let word = self.word.load(Relaxed);
+        // Asked of many by each choice, and mostly of none that was ill of late.
+        match (word != 0).then(|| Condition::unpack(word)) {
+            Some(Condition::Ramping { since, .. }) => fraction(now.since(since), settings.ramp.duration()),
             _ => 1.0,
         }
     }

@@ -107,9 +107,17 @@ fn number(now: Moment) -> u64 {
     now.as_nanos() / GENERATION.as_nanos() as u64 + 2
 }
 
+/// Where the buckets of a doubling begin, the first of them aside: the powers of two to the eighths.
+const BEGIN: [f32; STEPS - 1] =
+    [1.090_507_7, 1.189_207_1, 1.296_839_6, std::f32::consts::SQRT_2, 1.542_210_8, 1.681_792_8, 1.834_008_1];
+
+/// The doublings are the exponent of a number in binary, the bucket within one follows from the rest of it: no logarithm
+/// is taken.
 fn bucket(took: Duration) -> usize {
-    let doublings = (took.as_secs_f32() / SHORTEST).max(1.0).log2();
-    ((doublings * STEPS as f32) as usize).min(BUCKETS - 1)
+    let times = (took.as_secs_f32() / SHORTEST).max(1.0).to_bits();
+    let (doublings, rest) = ((times >> 23) - 127, f32::from_bits(times & 0x007f_ffff | 1.0_f32.to_bits()));
+    let within = BEGIN.iter().filter(|begin| rest >= **begin).count();
+    (doublings as usize * STEPS + within).min(BUCKETS - 1)
 }
 
 /// The longest time that a bucket counts.
@@ -134,6 +142,16 @@ mod tests {
         assert!((20..22).contains(&found.as_millis()), "{found:?}");
         assert!(latencies.ask(at(19), 0.95).is_some());
         assert_eq!(latencies.ask(at(30), 0.95), None);
+    }
+
+    #[test]
+    fn a_bucket_is_the_logarithm_in_eighths() {
+        for micros in (250_u64..400_000).step_by(7).chain([0, 1, 64_000_000, 700_000_000]) {
+            let exact = (micros as f64 / 250.0).max(1.0).log2() * STEPS as f64;
+            let found = bucket(Duration::from_micros(micros));
+            let near = |at: f64| found == (at as usize).min(BUCKETS - 1);
+            assert!(near(exact - 1e-4) || near(exact + 1e-4), "{micros}: {found}, {exact}");
+        }
     }
 
     proptest! {

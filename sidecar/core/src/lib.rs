@@ -44,6 +44,7 @@ pub mod clusters;
 pub mod conduct;
 pub mod cost;
 pub mod deadline;
+mod decay;
 pub mod dice;
 pub mod directory;
 pub mod endpoint;

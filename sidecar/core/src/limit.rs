@@ -18,14 +18,17 @@ use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::route_breaker::{self, Met};
 use crate::scratch::Scratch;
-use crate::service::ServiceCell;
 use crate::shadow::{InShadow, ShadowPlace};
 use crate::{orders, told};
+
+mod in_service;
+
+use in_service::InService;
 
 /// Leave to send a request to its service; its place in flight goes back when this is dropped.
 #[derive(Debug)]
 pub struct Admission {
-    route: Route,
+    place: InService,
     deadline: Deadline,
     cost: u32,
     turn: Option<Moment>,
@@ -33,29 +36,28 @@ pub struct Admission {
     places: Places,
     /// Its place among those that the guard lets in, until the head of its answer.
     pub(crate) awaited: RefCell<Option<Held<Guard>>>,
-    _in_flight: Held<ServiceCell>,
     shadow: Option<Box<ShadowPlace>>,
 }
 
 impl Admission {
     /// The request's route.
     pub fn route(&self) -> &Route {
-        &self.route
+        self.place.route()
     }
 
     /// The settings for its caller on its route.
     pub fn settings(&self) -> &Settings {
-        self.route.settings()
+        self.route().settings()
     }
 
     /// The settings that its endpoints' machines run on; see [`ServicePlan::base`](crate::plan::ServicePlan::base).
     pub fn base(&self) -> &Settings {
-        self.route.plan().base()
+        self.route().plan().base()
     }
 
     /// What would have become of it under policies in shadow, as far as they would not have refused it.
     pub(crate) fn shadow(&self) -> Option<InShadow<'_>> {
-        Some(self.shadow.as_ref()?.of(self.route.shadow()?))
+        Some(self.shadow.as_ref()?.of(self.route().shadow()?))
     }
 
     /// What it costs of each limit.
@@ -102,7 +104,7 @@ pub fn limit<'h>(
         Err(verdict) => return verdict,
     };
     let longest = queue::longest(settings);
-    let Some(in_flight) = Held::enter(route.cell(), settings.concurrency.per_service.on()) else {
+    let Some(place) = InService::enter(route, settings.concurrency.per_service.on()) else {
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
     };
     let places = match bulkhead::enter_all(&terms.bulkheads, exchange, &header) {
@@ -122,14 +124,13 @@ pub fn limit<'h>(
     }
     route.cell().budget.tell_request(now);
     Verdict::Now(Admission {
-        route: route.clone(),
+        place,
         deadline,
         cost,
         turn,
         met: RefCell::default(),
         places,
         awaited: RefCell::new(awaited),
-        _in_flight: in_flight,
         shadow,
     })
 }

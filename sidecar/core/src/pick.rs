@@ -6,7 +6,7 @@
 use api::policy::Choosing;
 
 use crate::scratch::{How, Scored, Why};
-use crate::weigh::{self, TRIED};
+use crate::weigh::{self, TRIED, USABLE};
 use crate::{cost, dice, turn};
 
 /// An endpoint that costs 5 % more is drawn eleven times more rarely, one that costs twice as much never. Who is alike costs
@@ -17,7 +17,9 @@ const STEEPNESS: i32 = 50;
 /// The best rank that has anybody who is not out of the question; full ones count, for they can be waited for.
 pub(crate) fn best_rank(pool: &[Scored]) -> Option<u8> {
     let possible = |s: &&Scored| !matches!(s.why, Why::BreakerOpen | Why::WeightZero);
-    pool.iter().filter(possible).map(|s| s.rank).min()
+    // Mostly the first one looked at has the best there is.
+    let first = pool.first().filter(possible).filter(|s| s.rank == USABLE);
+    first.or_else(|| pool.iter().filter(possible).min_by_key(|s| s.rank)).map(|s| s.rank)
 }
 
 /// Who of the pool a pick is among: those of one rank who are open, and of them the steady ones where there
@@ -141,15 +143,23 @@ fn throw_among(
     part: impl Fn(&Scored) -> f32,
     dice: &mut u64,
 ) -> Option<usize> {
-    let of = |fails: bool| pool.iter().filter(move |s| meant.has(s) && s.fails() == fails);
-    let (weight, mut sum) =
-        of(false).fold((0.0, 0.0), |(weight, sum), s| (weight + s.weight, sum + s.weight * part(s)));
+    let (mut weight, mut sum, mut failing) = (0.0, 0.0, false);
+    for s in pool.iter().filter(|s| meant.has(s)) {
+        if s.fails() {
+            failing = true;
+        } else {
+            weight += s.weight;
+            sum += s.weight * part(s);
+        }
+    }
     let usual = if weight > 0.0 { sum / weight } else { f32::INFINITY };
     let part = |s: &Scored| match s.fails() {
         true => s.weight * cost::favour(s.success) * part(s).min(usual),
         false => s.weight * part(s),
     };
-    sum += of(true).map(part).sum::<f32>();
+    if failing {
+        sum += pool.iter().filter(|s| meant.has(s) && s.fails()).map(part).sum::<f32>();
+    }
     let mut throw = dice::unit(dice::next(dice)) as f32 * sum;
     let mut last = None;
     for (at, s) in pool.iter().enumerate().filter(|(_, s)| meant.has(s)) {

@@ -104,6 +104,10 @@ pub(crate) fn look(route: &Route, now: Moment) -> Result<(), Refusal> {
 /// A request of `call` ended, as `judged`. What says nothing of its endpoint says nothing here, except that a caller got
 /// no answer where hosts had no room or left.
 pub(crate) fn tell(call: &Call<'_>, judged: Judged, now: Moment) {
+    let route = call.admission.route();
+    if route.breaker().is_none() && route.shadow().is_none() {
+        return;
+    }
     let failed = match judged {
         Judged::Good { .. } => false,
         Judged::Bad { .. } | Judged::Full | Judged::Elsewhere => true,

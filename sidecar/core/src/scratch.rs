@@ -131,6 +131,10 @@ impl Effects {
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
+        // Most outcomes bring nothing about.
+        if other == Self::default() {
+            return self;
+        }
         Self {
             ejected: self.ejected.or(other.ejected),
             spared: self.spared || other.spared,

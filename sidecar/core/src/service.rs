@@ -167,9 +167,9 @@ impl ServiceCell {
 
     /// The guard hears how an attempt at `endpoint` ended.
     pub(crate) fn tell_guard(&self, now: Moment, fact: Fact, endpoint: &Endpoint) {
-        let hosts = self.weight().div_ceil(ORDINARY_WEIGHT.into());
-        let usual = endpoint.cell.knee.unqueued().unwrap_or_default();
-        self.guard.tell(now, fact, (endpoint.id, usual), u32::try_from(hosts).unwrap_or(u32::MAX));
+        let hosts = || u32::try_from(self.weight().div_ceil(ORDINARY_WEIGHT.into())).unwrap_or(u32::MAX);
+        let usual = || endpoint.cell.knee.unqueued().unwrap_or_default();
+        self.guard.tell(now, fact, (endpoint.id, usual), hosts);
     }
 
     /// What all have answered.

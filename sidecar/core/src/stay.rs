@@ -9,12 +9,12 @@ use std::sync::Arc;
 use api::Moment;
 use api::policy::Cap;
 
-use crate::endpoint::EndpointCell;
+use crate::endpoint::Endpoint;
 
 /// One attempt at an endpoint; dropping it gives its places back.
 #[derive(Debug)]
 pub(crate) struct Stay {
-    cell: Arc<EndpointCell>,
+    at: Arc<Endpoint>,
     is_awaited: bool,
     /// Since when the endpoint has had the request whole.
     whole: Moment,
@@ -23,9 +23,10 @@ pub(crate) struct Stay {
 }
 
 impl Stay {
-    /// Takes a place at `cell`; `None` when there is none within `cap`. It is awaited from the start: most requests are
+    /// Takes a place at the endpoint; `None` when there is none within `cap`. It is awaited from the start: most requests are
     /// whole when they are sent, and those of one moment see each other.
-    pub(crate) fn begin(cell: &Arc<EndpointCell>, cap: Cap, now: Moment) -> Option<Self> {
+    pub(crate) fn begin(at: &Arc<Endpoint>, cap: Cap, now: Moment) -> Option<Self> {
+        let cell = &at.cell;
         let room = cell.room(now, cap);
         let (of_flight, of_awaited) = if cap == Cap::Auto { (None, room) } else { (room, None) };
         if !cell.awaited.enter(of_awaited) {
@@ -35,7 +36,12 @@ impl Stay {
             cell.awaited.leave();
             return None;
         }
-        Some(Self { cell: cell.clone(), is_awaited: true, whole: now, beside: cell.awaited() })
+        Some(Self { at: at.clone(), is_awaited: true, whole: now, beside: cell.awaited() })
+    }
+
+    /// Where it stays.
+    pub(crate) fn at(&self) -> &Arc<Endpoint> {
+        &self.at
     }
 
     /// Whether an answer is what is waited for.
@@ -46,7 +52,7 @@ impl Stay {
     /// The client has yet to send some of the request, or it came to an end.
     pub(crate) fn await_no_longer(&mut self) {
         if std::mem::take(&mut self.is_awaited) {
-            self.cell.awaited.leave();
+            self.at.cell.awaited.leave();
         }
     }
 
@@ -54,8 +60,8 @@ impl Stay {
     pub(crate) fn await_from(&mut self, now: Moment) {
         if !std::mem::replace(&mut self.is_awaited, true) {
             // Whoever sent all of it is not refused any more.
-            self.cell.awaited.enter(None);
-            (self.whole, self.beside) = (now, self.cell.awaited());
+            self.at.cell.awaited.enter(None);
+            (self.whole, self.beside) = (now, self.at.cell.awaited());
         }
     }
 
@@ -68,7 +74,7 @@ impl Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         self.await_no_longer();
-        self.cell.in_flight.leave();
+        self.at.cell.in_flight.leave();
     }
 }
 
@@ -78,21 +84,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bench::Bench;
+
+    fn endpoint() -> Arc<Endpoint> {
+        Bench::new(1, "").list.endpoints[0].clone()
+    }
 
     proptest! {
         #[test]
         fn what_is_counted_is_what_is_held(cap in 0_u32..6, moves in prop::collection::vec(any::<(u8, usize)>(), 0..100)) {
-            let cell = EndpointCell::shared();
+            let at = endpoint();
+            let cell = &at.cell;
             let mut held: Vec<Stay> = Vec::new();
             for (deed, which) in moves {
-                let at = which % held.len().max(1);
-                match (deed % 4, held.get_mut(at)) {
+                let which = which % held.len().max(1);
+                match (deed % 4, held.get_mut(which)) {
                     (0, _) => {
-                        let stay = Stay::begin(&cell, Cap::At(cap), Moment::ZERO);
+                        let stay = Stay::begin(&at, Cap::At(cap), Moment::ZERO);
                         prop_assert_eq!(stay.is_some(), held.len() < cap as usize);
                         held.extend(stay);
                     }
-                    (1, Some(_)) => drop(held.swap_remove(at)),
+                    (1, Some(_)) => drop(held.swap_remove(which)),
                     (2, Some(stay)) => stay.await_no_longer(),
                     (_, Some(stay)) => stay.await_from(Moment::ZERO),
                     (_, None) => {}
@@ -106,10 +118,11 @@ mod tests {
 
     #[test]
     fn who_owes_bytes_waits_for_nobody_and_counts_once_it_is_whole() {
-        let (cell, at) = (EndpointCell::shared(), Moment::from_millis);
-        let mut slow = Stay::begin(&cell, Cap::Auto, at(1)).unwrap();
+        let (endpoint, at) = (endpoint(), Moment::from_millis);
+        let cell = &endpoint.cell;
+        let mut slow = Stay::begin(&endpoint, Cap::Auto, at(1)).unwrap();
         slow.await_no_longer();
-        let _other = Stay::begin(&cell, Cap::Auto, at(2)).unwrap();
+        let _other = Stay::begin(&endpoint, Cap::Auto, at(2)).unwrap();
         assert_eq!((cell.in_flight(), cell.awaited()), (2, 1));
         slow.await_from(at(500));
         assert_eq!((slow.whole(), cell.awaited()), ((at(500), 2), 2));

@@ -4,7 +4,7 @@
 //! beyond the table share its last place, and its name says so.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use api::traffic::{CLASSES, SECONDS, Traffic, class};
@@ -20,9 +20,9 @@ const OTHERS: &str = "other";
 #[derive(Debug)]
 struct Counts {
     caller: Option<Label>,
-    requests: AtomicU64,
     failed: AtomicU64,
-    took: [AtomicU32; CLASSES],
+    /// Together they are its requests: each is of one class.
+    took: [AtomicU64; CLASSES],
     /// The second above, its requests below; seconds take turns.
     seconds: [AtomicU64; SECONDS],
 }
@@ -38,7 +38,6 @@ impl Tally {
     /// head of its answer came.
     pub fn tell(&self, arrived: Moment, caller: &Caller, failed: bool, took: Duration) {
         let counts = self.of(caller);
-        counts.requests.fetch_add(1, Relaxed);
         if failed {
             counts.failed.fetch_add(1, Relaxed);
         }
@@ -75,15 +74,15 @@ impl Counts {
     fn of(caller: Option<Label>) -> Box<Self> {
         Box::new(Self {
             caller,
-            requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            took: std::array::from_fn(|_| AtomicU32::new(0)),
+            took: std::array::from_fn(|_| AtomicU64::new(0)),
             seconds: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
     fn read(&self, service: &ServiceKey, route: Option<&Label>, now: Moment) -> Traffic {
-        let mut took: Vec<u64> = self.took.iter().map(|count| count.load(Relaxed).into()).collect();
+        let mut took: Vec<u64> = self.took.iter().map(|count| count.load(Relaxed)).collect();
+        let requests = took.iter().sum();
         took.truncate(took.iter().rposition(|count| *count > 0).map_or(0, |at| at + 1));
         // The second that runs is not whole yet; while it is the first, none is.
         let end = second(now);
@@ -97,7 +96,7 @@ impl Counts {
             service: service.clone(),
             route: route.cloned(),
             caller: self.caller.clone(),
-            requests: self.requests.load(Relaxed),
+            requests,
             failed: self.failed.load(Relaxed),
             took,
             second: end.saturating_sub(1),

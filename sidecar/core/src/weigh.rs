@@ -8,8 +8,10 @@ use api::instance::ORDINARY_WEIGHT;
 use api::policy::{Balance, Choosing, Settings};
 use api::{Moment, Readiness};
 
+use crate::aperture;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
+use crate::choose::Call;
 use crate::cost::{self, Load};
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::hash::Tables;
@@ -22,10 +24,11 @@ use crate::suspect;
 mod circles;
 mod keyed;
 
-pub(crate) use keyed::{Keyed, lead};
+use keyed::Keyed;
+pub(crate) use keyed::lead;
 
 /// Ranks, best first.
-const USABLE: u8 = 0;
+pub(crate) const USABLE: u8 = 0;
 /// The last rank of those that are well.
 pub(crate) const TRIED: u8 = 1;
 const EJECTED: u8 = 2;
@@ -49,6 +52,10 @@ pub(crate) struct View<'a> {
     pub(crate) balance: &'a Balance,
     pub(crate) keyed: Keyed,
     pub(crate) medians: Medians,
+    /// The success share that everybody is measured by.
+    pub(crate) measure: f32,
+    /// What an endpoint of ordinary weight has in flight from others.
+    pub(crate) others: f32,
     /// What others are taken to have in flight to hosts that are not this caller's own.
     pub(crate) away: f32,
     pub(crate) tried: &'a [u32],
@@ -71,20 +78,54 @@ impl Scored {
     }
 }
 
+impl<'a> View<'a> {
+    /// What those whom `call` may meet are judged by at `now`; `tried` has it met.
+    pub(crate) fn of(call: &Call<'a>, tried: &'a [u32], now: Moment, dice: &mut u64) -> Self {
+        let (admission, route) = (call.admission, call.admission.route());
+        let (terms, cell) = (route.terms(), route.cell());
+        let (balance, medians) = (&terms.settings.balance, cell.medians());
+        Self {
+            now,
+            settings: admission.base(),
+            balance,
+            keyed: Keyed::of(admission, dice),
+            medians,
+            measure: medians.measure(),
+            others: cell.others(),
+            away: aperture::away(cell, medians, balance.by),
+            tried,
+            cell,
+            limit: route.plan().per_endpoint.as_ref(),
+            bulkheads: &terms.of_endpoints,
+            cost: admission.cost(),
+        }
+    }
+}
+
 impl View<'_> {
+    /// In which rank it stands, and why there.
+    fn rank(&self, endpoint: &Endpoint) -> (u8, Why) {
+        let (cell, tried) = (&endpoint.cell, self.tried.contains(&endpoint.id));
+        match endpoint.instance.readiness {
+            Readiness::Ready => {}
+            Readiness::Unready => return (UNREADY, Why::Unready),
+            Readiness::Draining => return (DRAINING, Why::Draining),
+        }
+        if cell.check_fails() {
+            return (UNREADY, Why::CheckFails);
+        }
+        match (cell.health.is_out(), tried) {
+            (true, true) => (EJECTED_TRIED, Why::Ejected),
+            (true, false) => (EJECTED, Why::Ejected),
+            (false, true) => (TRIED, Why::AlreadyTried),
+            _ if suspect::waits(cell, self.cell, &self.settings.health) => (TRIED, Why::Suspected),
+            _ => (USABLE, Why::NotDrawn),
+        }
+    }
+
     fn score(&self, at: usize, endpoint: &Endpoint) -> Scored {
         let (cell, instance, settings) = (&endpoint.cell, &endpoint.instance, self.settings);
-        let tried = self.tried.contains(&endpoint.id);
-        let (rank, why) = match instance.readiness {
-            Readiness::Draining => (DRAINING, Why::Draining),
-            Readiness::Unready => (UNREADY, Why::Unready),
-            Readiness::Ready if cell.check_fails() => (UNREADY, Why::CheckFails),
-            Readiness::Ready if cell.health.is_out() && tried => (EJECTED_TRIED, Why::Ejected),
-            Readiness::Ready if cell.health.is_out() => (EJECTED, Why::Ejected),
-            Readiness::Ready if tried => (TRIED, Why::AlreadyTried),
-            Readiness::Ready if suspect::waits(cell, self.cell, &settings.health) => (TRIED, Why::Suspected),
-            Readiness::Ready => (USABLE, Why::NotDrawn),
-        };
+        let (rank, why) = self.rank(endpoint);
         let cap = settings.concurrency.per_endpoint;
         let room = cell.room(self.now, cap);
         let why = if instance.weight == 0 {
@@ -101,22 +142,17 @@ impl View<'_> {
             why
         };
         let weight = f32::from(instance.weight) / f32::from(ORDINARY_WEIGHT);
-        let load = cell.load(self.now);
-        let success = cost::standing(endpoint, self.now, settings, self.medians.measure());
+        let success = cost::standing(endpoint, self.now, settings, self.measure);
         let away = if cell.lot.ask() > self.medians.own { self.away } else { 0.0 };
-        let usual = self.cell.others() * weight + away;
-        let both = Load { own: cell.in_flight(), known: cell.expected(self.now, usual) };
+        let (load, known) = cell.loads(self.now, self.others * weight + away);
+        let both = Load { own: cell.in_flight(), known };
         let cost = match self.balance.by {
             Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, 1.0),
             Choosing::Ring | Choosing::Maglev => cost::active(both, weight, success),
-            by => {
-                let (memory, peers) = (settings.balance.memory.duration(), self.medians.latency);
-                let latency = peers.and_then(|peers| cell.ewma.beside(self.now, memory, peers));
-                match by {
-                    Choosing::Prequal => cost::time(cell.speed().or(latency), self.medians),
-                    _ => cost::cost(both, weight, latency, self.medians),
-                }
+            Choosing::Prequal => {
+                cost::time(cell.speed().or_else(|| self.latency(endpoint, |_, _| false)), self.medians)
             }
+            _ => cost::cost(both, weight, self.latency(endpoint, cost::is_alike), self.medians),
         };
         let (ramp, credit) = (cell.ramp(self.now, settings), cell.turn.ask());
         Scored {
@@ -136,6 +172,16 @@ impl View<'_> {
             aside: None,
             wish: 0.0,
         }
+    }
+
+    /// Its average beside its peers', as far as both are known. Who is `alike` them is told apart by nothing: then what
+    /// passed since need not be asked.
+    fn latency(&self, endpoint: &Endpoint, alike: impl Fn(f32, f32) -> bool) -> Option<f32> {
+        let (ewma, peers) = (&endpoint.cell.ewma, self.medians.latency?);
+        if alike(ewma.last()?, peers) {
+            return Some(peers);
+        }
+        ewma.beside(self.now, self.settings.balance.memory.duration(), peers)
     }
 
     /// Fills `pool`: everybody of the group, a sample with some usable ones, or where a key leads, as the rule says.

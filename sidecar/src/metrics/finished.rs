@@ -1,5 +1,7 @@
 //! One finished request, counted once, from its seen.
 
+use std::time::Duration;
+
 use api::Reason;
 use sidecar_core::outcome::Sent;
 use sidecar_core::record::Glance;
@@ -45,7 +47,9 @@ impl WorkerMeters {
         route.effects(effects);
         let Some(first) = seen.attempts.first() else { return };
         route.queued(first.began.since(seen.arrived));
-        let elsewhere = seen.attempts.iter().filter_map(|a| Some(a.ended?.since(a.began))).sum();
+        let nanos =
+            |a: &AttemptNote| a.ended.map_or(0, |at| at.as_nanos().saturating_sub(a.began.as_nanos()));
+        let elsewhere = Duration::from_nanos(seen.attempts.iter().map(nanos).sum());
         route.overhead(seen.took().saturating_sub(elsewhere));
         if used_up(seen) {
             self.limit_hit(Limit::FreeResends);

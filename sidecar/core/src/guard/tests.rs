@@ -19,7 +19,7 @@ fn worked() -> Guard {
     let guard = Guard::default();
     for n in 0..100 {
         let now = Moment::from_millis(59_000 + u64::from(n) * 10);
-        guard.tell(now, GOOD, (n % 4, USUAL), 4);
+        guard.tell(now, GOOD, (n % 4, || USUAL), || 4);
     }
     guard
 }
@@ -29,7 +29,7 @@ fn tell(guard: &Guard, hosts: u32, (from, seconds): (u64, u64), fact: impl Fn(u3
     for millis in (from * 1_000..(from + seconds) * 1_000).step_by(20) {
         for id in 0..hosts {
             guard.tell_offered();
-            guard.tell(at(millis), fact(id), (id, USUAL), hosts);
+            guard.tell(at(millis), fact(id), (id, || USUAL), || hosts);
         }
     }
 }
@@ -51,7 +51,7 @@ fn it_drains_where_nearly_all_is_waited_for_in_vain_and_reopens_by_doubling() {
         guard.tell_offered();
         // Somebody meets the bound while it is below eighty.
         guard.bound().filter(|bound| *bound < 80).iter().for_each(|_| guard.tell_met());
-        guard.tell(at(millis), GOOD, ((millis % 4) as u32, USUAL), 4);
+        guard.tell(at(millis), GOOD, ((millis % 4) as u32, || USUAL), || 4);
         if guard.bound().is_some_and(|bound| bounds.last() != Some(&bound)) {
             bounds.extend(guard.bound());
         }
@@ -66,7 +66,7 @@ fn what_hosts_finish_is_let_in_while_it_drains() {
     // A third of 400 a second is still answered in time: 133 × 40 ms are five at a time.
     for n in 0..1_200_u64 {
         guard.tell_offered();
-        guard.tell(at(n * 5 / 2), if n % 3 == 0 { GOOD } else { LOST }, ((n % 4) as u32, USUAL), 4);
+        guard.tell(at(n * 5 / 2), if n % 3 == 0 { GOOD } else { LOST }, ((n % 4) as u32, || USUAL), || 4);
     }
     assert_eq!(state(&guard), State::Draining);
     assert!((5..=6).contains(&guard.bound().unwrap()), "{:?}", guard.bound());
@@ -103,7 +103,7 @@ fn where_nothing_ever_was_in_time_there_is_nothing_to_collapse() {
     let guard = Guard::default();
     // Long polls: most are left after long, some are answered.
     for n in 0..2_000_u64 {
-        guard.tell(at(n * 10), if n % 4 == 0 { GOOD } else { LOST }, ((n % 4) as u32, USUAL), 4);
+        guard.tell(at(n * 10), if n % 4 == 0 { GOOD } else { LOST }, ((n % 4) as u32, || USUAL), || 4);
     }
     assert_eq!((state(&guard), guard.acted()), (State::Calm, 0));
 }
@@ -122,7 +122,7 @@ fn a_few_slow_hosts_are_healths_business() {
         // The well ones answer far less than the ill ones lose: it is not the share that keeps it calm.
         for n in 0..2_000 {
             let id = if n % 10 == 0 { ill + (n / 10) % (of - ill) } else { n % ill };
-            guard.tell(at(u64::from(n) * 5), if id < ill { LOST } else { GOOD }, (id, USUAL), of);
+            guard.tell(at(u64::from(n) * 5), if id < ill { LOST } else { GOOD }, (id, || USUAL), || of);
         }
         assert_eq!(state(&guard), State::Calm, "{ill} of {of}");
     }
@@ -132,7 +132,7 @@ fn a_few_slow_hosts_are_healths_business() {
 fn one_pause_that_all_hosts_had_is_no_collapse() {
     let guard = Guard::default();
     tell(&guard, 4, (0, 1), |_| GOOD);
-    (0..60).for_each(|id| guard.tell(at(1_100), LOST, (id % 4, USUAL), 4));
+    (0..60).for_each(|id| guard.tell(at(1_100), LOST, (id % 4, || USUAL), || 4));
     tell(&guard, 4, (2, 5), |_| GOOD);
     assert_eq!((state(&guard), guard.acted()), (State::Calm, 0));
 }
@@ -140,7 +140,7 @@ fn one_pause_that_all_hosts_had_is_no_collapse() {
 #[test]
 fn a_quiet_service_is_not_judged_by_a_handful() {
     let guard = worked();
-    (0..40).for_each(|second| guard.tell(at(second * 1_000), LOST, (0, USUAL), 1));
+    (0..40).for_each(|second| guard.tell(at(second * 1_000), LOST, (0, || USUAL), || 1));
     assert_eq!(state(&guard), State::Calm);
 }
 
@@ -150,7 +150,7 @@ fn a_stand_that_nothing_was_told_about_is_forgotten() {
     tell(&guard, 4, (0, 2), |_| LOST);
     assert_eq!((state(&guard), guard.bound_at(at(2_000))), (State::Draining, Some(4)));
     assert_eq!(guard.bound_at(at(60_000)), None);
-    guard.tell(at(60_000), LOST, (0, USUAL), 4);
+    guard.tell(at(60_000), LOST, (0, || USUAL), || 4);
     assert_eq!(state(&guard), State::Calm);
 }
 
@@ -158,7 +158,7 @@ fn a_stand_that_nothing_was_told_about_is_forgotten() {
 fn who_would_be_late_anyway_does_not_wait() {
     let guard = Guard::default();
     assert_eq!(guard.waits_until(Some(at(300))), Some(at(300)), "nothing is usual yet");
-    guard.tell(at(0), LOST, (0, USUAL), 1);
+    guard.tell(at(0), LOST, (0, || USUAL), || 1);
     assert_eq!(guard.waits_until(Some(at(300))), Some(at(260)));
     assert_eq!(guard.waits_until(None), None);
 }
@@ -231,11 +231,11 @@ proptest! {
         for (gap, fact, id) in moves {
             millis += gap;
             guard.tell_offered();
-            guard.tell(at(millis), [GOOD, Fact::Failed, LOST][fact as usize], (id, USUAL), 8);
+            guard.tell(at(millis), [GOOD, Fact::Failed, LOST][fact as usize], (id, || USUAL), || 8);
         }
         for n in 0..400 {
             guard.tell_offered();
-            guard.tell(at(millis + n * 10), GOOD, ((n % 8) as u32, USUAL), 8);
+            guard.tell(at(millis + n * 10), GOOD, ((n % 8) as u32, || USUAL), || 8);
         }
         prop_assert_eq!(guard.bound(), None);
     }

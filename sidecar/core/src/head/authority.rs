@@ -20,11 +20,13 @@ pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     match port {
         [] | [b':'] => Some((host, None)),
         [b':', digits @ ..] => {
-            let more = |port: u16, digit: &u8| match digit.wrapping_sub(b'0') {
-                digit @ 0..=9 => port.checked_mul(10)?.checked_add(u16::from(digit)),
+            // Each digit multiplies what fits a port by ten at most: a wider sum never overflows.
+            let more = |port: u32, digit: &u8| match digit.wrapping_sub(b'0') {
+                digit @ 0..=9 => Some(port * 10 + u32::from(digit)).filter(|port| *port <= u16::MAX.into()),
                 _ => None,
             };
-            Some((host, Some(digits.iter().try_fold(0, more)?)))
+            let port = digits.iter().try_fold(0, more)?;
+            Some((host, Some(port as u16)))
         }
         _ => None,
     }

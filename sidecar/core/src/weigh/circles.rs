@@ -18,13 +18,12 @@ impl View<'_> {
         dice: &mut u64,
     ) -> Among {
         pool.clear();
-        let mut parts = asked.parts(&list.parts);
-        let Some((kind, part)) = parts.next() else { return Among::default() };
+        let Some((kind, part)) = asked.first(&list.parts) else { return Among::default() };
         let among = Among { kind, ..self.within(list, part, pool, dice) };
         if well(pool) {
             return among;
         }
-        for (kind, part) in parts {
+        for (kind, part) in asked.parts(&list.parts).skip(1) {
             let among = Among { kind, ..self.within(list, part, pool, dice) };
             if well(pool) {
                 return among;
