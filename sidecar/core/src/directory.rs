@@ -6,7 +6,7 @@
 //! serving instances. The own address is never in it: a request would come back to its sender.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ impl Directory {
     /// [`Resync`] when it is a change of another list.
     pub fn tell(&mut self, now: Moment, teller: Teller, delta: &Delta) -> Result<Changes, Resync> {
         let causes = delta.remove.iter().map(|removal| (removal.key.clone(), removal.cause)).collect();
+        // Where nobody else tells anything, who is not spoken of is as before.
+        let alone = delta.complete && self.told.is_alone(teller);
         if delta.complete {
             // Nobody else holds a list while it changes, so it need not be copied.
             self.listed = Arc::new(List::empty(self.listed.service.clone()));
@@ -143,13 +145,15 @@ impl Directory {
             let list = List::new(self.listed.service.clone(), delta.revision, instances);
             self.told.say(teller, list, &causes);
         }
-        Ok(self.settle(now, &causes))
+        let places = || delta.upsert.iter().map(|instance| place(&instance.key)).collect::<BTreeSet<_>>();
+        let spoken_of = alone.then(places);
+        Ok(self.settle(now, &causes, spoken_of.as_ref()))
     }
 
     /// These tellers are lost and the others are not; `None` where that changes nothing.
     pub fn lose(&mut self, now: Moment, lost: &BTreeSet<Teller>) -> Option<Changes> {
         let news = self.told.lose(lost) && self.told.together().digest != self.listed.digest;
-        news.then(|| self.settle(now, &BTreeMap::new()))
+        news.then(|| self.settle(now, &BTreeMap::new(), None))
     }
 
     /// The whole list is `list`, from a snapshot or a query: who is missing from it may still serve.
@@ -160,7 +164,7 @@ impl Directory {
     /// The same of what `teller` tells.
     pub fn replace_of(&mut self, now: Moment, teller: Teller, list: List) -> Changes {
         self.told.say(teller, list, &BTreeMap::new());
-        self.settle(now, &BTreeMap::new())
+        self.settle(now, &BTreeMap::new(), None)
     }
 
     /// The whole list is `list`, as an operator wrote it: who is missing from it was taken out.
@@ -168,7 +172,7 @@ impl Directory {
         let keys = self.current.endpoints.iter().map(|endpoint| endpoint.instance.key.clone());
         let causes = keys.map(|key| (key, Cause::Deregistered)).collect();
         self.told.say(Teller::FIRST, list, &causes);
-        self.settle(now, &causes)
+        self.settle(now, &causes, None)
     }
 
     /// Lets go of held endpoints that failed meanwhile or say themselves that they leave; `None` when nothing
@@ -201,7 +205,13 @@ impl Directory {
         self.review_at
     }
 
-    fn settle(&mut self, now: Moment, causes: &BTreeMap<InstanceKey, Cause>) -> Changes {
+    /// Makes the endpoints what is told now. Nothing is new of whom `spoken_of` has not; `None`: look at each.
+    fn settle(
+        &mut self,
+        now: Moment,
+        causes: &BTreeMap<InstanceKey, Cause>,
+        spoken_of: Option<&BTreeSet<(IpAddr, u16)>>,
+    ) -> Changes {
         self.listed = self.told.together();
         let (told, current) = (self.listed.clone(), self.current.clone());
         // Both stand in the order of keys and are walked once: who stays costs a look.
@@ -222,7 +232,11 @@ impl Directory {
             endpoints.push(match before.next_if(same) {
                 Some(endpoint) => {
                     changes.kept += 1;
-                    changed(endpoint, instance, None)
+                    let is_new = |places: &BTreeSet<_>| places.contains(&place(&instance.key));
+                    match endpoint.held.is_some() || spoken_of.is_none_or(is_new) {
+                        true => changed(endpoint, instance, None),
+                        false => endpoint.clone(),
+                    }
                 }
                 None => {
                     let endpoint = self.join(instance, !current.endpoints.is_empty(), now);
@@ -279,6 +293,11 @@ impl Directory {
         let list = EndpointList::of(told.service.clone(), told.revision, told.digest, (endpoints, parts));
         self.current = Arc::new(list);
     }
+}
+
+/// What tells the instances of one service apart.
+fn place(key: &InstanceKey) -> (IpAddr, u16) {
+    (key.ip, key.port)
 }
 
 /// `endpoint` with `instance` and `held`; the very same when they say nothing new.

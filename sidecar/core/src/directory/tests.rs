@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use api::policy::Settings;
 use api::{Digest, Removal};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -139,4 +140,63 @@ fn a_change_of_another_list_asks_for_the_whole_one() {
         Resync
     );
     assert_eq!(ports(&directory), [1, 2]);
+}
+
+/// What a directory says of its endpoints.
+fn said(directory: &Directory) -> Vec<(u32, Instance, Option<Cause>)> {
+    let one = |endpoint: &Arc<Endpoint>| (endpoint.id, endpoint.instance.clone(), endpoint.held);
+    directory.current().endpoints.iter().map(one).collect()
+}
+
+/// What a change did.
+fn deeds(changes: &Changes) -> (usize, [Vec<u16>; 3]) {
+    let ports = |of: &[Arc<Endpoint>]| of.iter().map(|endpoint| endpoint.instance.key.port).collect();
+    let gone = changes.gone.iter().map(|(endpoint, _)| endpoint.instance.key.port).collect();
+    (changes.kept, [ports(&changes.added), ports(&changes.held), gone])
+}
+
+proptest! {
+    /// Who looks only at those whom changes speak of finds what they find who look at everybody.
+    #[test]
+    fn whom_no_change_speaks_of_is_as_before(
+        steps in prop::collection::vec((prop::collection::vec((1_u16..8, 0_u16..4), 1..4), 0_usize..3, any::<bool>()), 1..40)
+    ) {
+        let (mut quick, mut thorough) = (serving(&[1, 2, 3], &[2]), serving(&[1, 2, 3], &[2]));
+        let mut listed: BTreeMap<u16, Instance> = list(&[1, 2, 3]).instances.into_iter().map(|i| (i.key.port, i)).collect();
+        for (step, (touched, cause, fails)) in (1_u64..).zip(steps) {
+            let before = List::new(service(), step, listed.values().cloned().collect());
+            let cause = [Cause::Deregistered, Cause::Expired, Cause::Absent][cause];
+            let mut remove = BTreeMap::new();
+            for (port, weight) in touched {
+                // No weight at all is to leave the list.
+                match weight {
+                    0 => _ = listed.remove(&port).map(|i| remove.insert(port, Removal { key: i.key, cause })),
+                    weight => {
+                        remove.remove(&port);
+                        let instance = Instance::at(service(), ([10, 0, 0, 1], port).into());
+                        listed.insert(port, Instance { weight, ..instance });
+                    }
+                }
+            }
+            let after = List::new(service(), step + 1, listed.values().cloned().collect());
+            let upsert = after.instances.iter().filter(|i| !before.instances.contains(i)).cloned().collect();
+            let (base, digest) = (before.digest, after.digest);
+            let remove = remove.into_values().collect();
+            let delta = Delta { base, digest, revision: step + 1, upsert, remove, ..whole(&[], true) };
+            let now = Moment::from_millis(step * 1_000);
+            let done = quick.tell(now, Teller::FIRST, &delta).unwrap();
+            let causes = delta.remove.iter().map(|removal| (removal.key.clone(), removal.cause)).collect();
+            thorough.listed = Arc::new(List::empty(service()));
+            prop_assert!(thorough.told.change(Teller::FIRST, &delta, &causes));
+            let wanted = thorough.settle(now, &causes, None);
+            prop_assert_eq!(deeds(&done), deeds(&wanted));
+            prop_assert_eq!(said(&quick), said(&thorough));
+            if fails {
+                for directory in [&mut quick, &mut thorough] {
+                    directory.current().endpoints.iter().for_each(|endpoint| endpoint.cell.tell_leaving());
+                    directory.review(now);
+                }
+            }
+        }
+    }
 }

@@ -38,6 +38,11 @@ impl Told {
         self.lists.get(&teller)
     }
 
+    /// Whether nobody but `teller` ever said anything.
+    pub(super) fn is_alone(&self, teller: Teller) -> bool {
+        self.lists.len() == 1 && self.lists.contains_key(&teller)
+    }
+
     /// `teller` says `delta` of what it said last, with these `causes`: no copy is made where nobody else said anything.
     /// False when it is a change of another list; then all is as it was.
     pub(super) fn change(
@@ -46,8 +51,9 @@ impl Told {
         delta: &Delta,
         causes: &BTreeMap<InstanceKey, Cause>,
     ) -> bool {
-        let alone = self.lists.len() == 1;
-        if let Some(list) = self.lists.get_mut(&teller).filter(|_| alone) {
+        if self.is_alone(teller)
+            && let Some(list) = self.lists.get_mut(&teller)
+        {
             return delta.change(Arc::make_mut(list));
         }
         let mut list =
