@@ -16,7 +16,6 @@ use api::rollout::RolloutView;
 use api::whitelist::WhitelistView;
 use api::{Label, Policy, Problem, ServiceKey};
 use control_core::{ControlCore, Loaded};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -26,8 +25,8 @@ use crate::commands;
 use crate::desk::{Desk, DeskHandle, Inbox};
 use crate::http::serve::serve;
 use crate::http::{self, App};
+use crate::listen::bind;
 use crate::metrics::Metrics;
-use crate::port;
 use crate::rollouts;
 use crate::signal::{Raise, Signal, signal};
 use crate::store::snapshot::SnapshotFile;
@@ -130,8 +129,8 @@ pub async fn start(config: &ControlPlaneConfig) -> Result<Running, StartError> {
     let lock = own(&data)?;
     let policies = SqliteStore::open(&data.join("policies.sqlite"), &clock::draw_id()?)?;
     let store = policies.id().to_owned();
-    let nodes = bind("listen", config.listen).await?;
-    let operators = bind("admin", config.admin).await?;
+    let nodes = bind("listen", config.listen)?;
+    let operators = bind("admin", config.admin)?;
     let (listen, admin) = (nodes.local_addr()?, operators.local_addr()?);
 
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
@@ -305,8 +304,4 @@ fn not_understood(document: &Document, why: &Problem) -> StartError {
     let key = &document.key;
     let path = format!("{} {}.{}, revision {}", key.kind, key.name, key.namespace, document.revision);
     StartError::Kept(vec![Problem::at(path, why.to_string())])
-}
-
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|why| StartError::Listen(port::explain(key, address, &why)))
 }

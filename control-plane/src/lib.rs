@@ -18,6 +18,7 @@ mod commands;
 mod desk;
 mod diff;
 mod http;
+mod listen;
 mod metrics;
 pub mod port;
 mod pushes;
