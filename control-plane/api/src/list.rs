@@ -100,8 +100,10 @@ impl Delta {
     /// change only adds and fits any list. Returns the new list, or `None` when this change is for another
     /// list and the receiver must ask for everything.
     pub fn apply(&self, list: &List) -> Option<List> {
+        let (touched, digest) = self.fit(list)?;
         let mut changed = list.clone();
-        self.change(&mut changed).then_some(changed)
+        self.carry_out(&mut changed, touched, digest);
+        Some(changed)
     }
 
     /// The same where `list` stands. Returns whether the change fits; a list that it does not fit is as it was.
@@ -109,14 +111,26 @@ impl Delta {
     /// Only what changes is digested and copied: `list` is taken to say what its digest says. The result holds whatever
     /// the change says; holding on to hosts that still serve is the receiver's decision, not this function's.
     pub fn change(&self, list: &mut List) -> bool {
-        let whole = self.base == Digest::EMPTY && self.complete;
+        let Some((touched, digest)) = self.fit(list) else { return false };
+        self.carry_out(list, touched, digest);
+        true
+    }
+
+    /// Whether it replaces whatever was there.
+    fn is_whole(&self) -> bool {
+        self.base == Digest::EMPTY && self.complete
+    }
+
+    /// Whom it touches, and what `list` says afterwards; `None` where it does not fit.
+    fn fit(&self, list: &List) -> Option<(Touched<'_>, Digest)> {
+        let whole = self.is_whole();
         if self.base != list.digest && !whole && self.complete {
-            return false;
+            return None;
         }
         let remove = self.remove.iter().filter(|_| self.complete);
         let remove = remove.map(|removal| (&removal.key, None));
         let upsert = self.upsert.iter().map(|instance| (&instance.key, Some(instance)));
-        let touched: BTreeMap<&InstanceKey, Option<&Instance>> = remove.chain(upsert).collect();
+        let touched: Touched<'_> = remove.chain(upsert).collect();
         let (kept, mut digest) =
             if whole { (&[][..], Digest::EMPTY) } else { (&list.instances[..], list.digest) };
         for (key, told) in &touched {
@@ -127,18 +141,21 @@ impl Delta {
                 digest += told.digest();
             }
         }
-        if digest != self.digest && self.complete {
-            return false;
-        }
-        let old = if whole { Vec::new() } else { std::mem::take(&mut list.instances) };
+        (digest == self.digest || !self.complete).then_some((touched, digest))
+    }
+
+    fn carry_out(&self, list: &mut List, touched: Touched<'_>, digest: Digest) {
+        let old = if self.is_whole() { Vec::new() } else { std::mem::take(&mut list.instances) };
         list.instances = merged(old, touched);
         (list.revision, list.digest) = (self.revision, digest);
-        true
     }
 }
 
+/// Whom a change touches; what is told of each that stays or comes.
+type Touched<'a> = BTreeMap<&'a InstanceKey, Option<&'a Instance>>;
+
 /// `old`, in the order of keys, with what is told of those that are touched. The others move as they are.
-fn merged(old: Vec<Instance>, touched: BTreeMap<&InstanceKey, Option<&Instance>>) -> Vec<Instance> {
+fn merged(old: Vec<Instance>, touched: Touched<'_>) -> Vec<Instance> {
     let mut merged = Vec::with_capacity(old.len() + touched.len());
     let mut old = old.into_iter();
     for (key, told) in touched {
