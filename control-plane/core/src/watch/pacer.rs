@@ -19,8 +19,13 @@ const DEBT_MOST: Duration = Duration::from_secs(2);
 /// Under a notify share, the next share of watchers is told after this.
 pub(crate) const ROTATION: Duration = Duration::from_secs(10);
 
-/// What telling one watcher costs beside bytes, until pushes have shown it.
-const COST_FIRST: Duration = Duration::from_micros(25);
+/// What telling one watcher costs beside bytes, until pushes have shown it: what one core of an ordinary host takes
+/// (`benches/scale`).
+const COST_FIRST: Duration = Duration::from_micros(18);
+
+/// What the latest push weighs in what the next is forecast to take: a busy minute should not be remembered for an hour, and
+/// one push that a busy moment doubled should not double the next forecast.
+const LATEST: f64 = 0.25;
 
 /// Bytes, admissions and costs.
 #[derive(Debug)]
@@ -153,14 +158,16 @@ impl Pacer {
     }
 
     /// A push of `bytes` told `followers` within `took`: the next forecast knows, unless the budget or a share held
-    /// it back. The weight of the latest is a quarter: a busy minute should not be remembered for an hour.
+    /// it back. What leaves at once after a quiet time waits for no budget.
     pub(crate) fn tell_took(&mut self, followers: usize, bytes: usize, took: Duration) {
-        let held_back = self.budget.is_some_and(|budget| bytes as f64 / budget > took.as_secs_f64() / 2.0);
+        let waits = |budget: f64| (bytes as f64 / budget - BURST.as_secs_f64()).max(0.0);
+        let held_back = self.budget.map_or(0.0, waits) > took.as_secs_f64() / 2.0;
         if held_back || self.share.is_some() {
             return;
         }
-        let each = took.div_f64(followers.max(1) as f64);
-        self.cost = self.cost.mul_f64(0.75) + each.mul_f64(0.25);
+        let most = followers - followers / 100;
+        let each = took.div_f64(most.max(1) as f64);
+        self.cost = self.cost.mul_f64(1.0 - LATEST) + each.mul_f64(LATEST);
     }
 }
 
@@ -258,5 +265,18 @@ mod tests {
         (0..50).for_each(|_| pacer.tell_took(1_000, 1_000, slow));
         let forecast = pacer.forecast(1_000, 0, 0);
         assert!(forecast.abs_diff(slow) < Duration::from_millis(20), "{forecast:?}");
+    }
+
+    #[test]
+    fn forecasts_learn_from_pushes_that_no_budget_held_back() {
+        let took = Duration::from_millis(200);
+        let after = |bytes| {
+            let mut pacer = pacer(1_000_000, 100);
+            (0..20).for_each(|_| pacer.tell_took(10_000, bytes, took));
+            pacer.forecast(10_000, 0, 0)
+        };
+        let (first, quick) = (after(1_000_000), after(90_000));
+        assert_eq!(first, COST_FIRST * 9_900, "a budget's wait says nothing of what telling costs");
+        assert!(quick.abs_diff(took) < took / 50, "{quick:?}");
     }
 }
