@@ -4,6 +4,9 @@
 //! Pure: no I/O, no clock, no dice. Nothing told here ever takes an endpoint away that still serves; the
 //! directory of each service decides about that.
 
+mod known;
+mod says;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,54 +15,23 @@ use std::time::Duration;
 use api::config::FIRST_CLUSTER;
 use api::message::PolicyNews;
 use api::policy::{PolicySet, ServiceSettings};
-use api::shadow::ShadowReport;
-use api::traffic::Traffic;
-use api::{Delta, Digest, InstanceKey, List, Moment, Namespace, NodeName, Reason, ServiceKey};
+use api::{Delta, List, Moment, Namespace, NodeName, Reason, ServiceKey};
 use sidecar_core::clusters::Clusters;
-use sidecar_core::directory::{Changes, Directory, Teller};
+use sidecar_core::directory::{Changes, Teller};
 use sidecar_core::endpoint::EndpointList;
-use sidecar_core::left::left;
 use sidecar_core::orders::Orders;
 use sidecar_core::parts::Standing;
 use sidecar_core::plan::ServicePlan;
-use sidecar_core::service::ServiceCell;
 use sidecar_core::side;
 
 use super::policies::{Policies, Verdict};
-use super::quotas::Part;
 use crate::publish::{SERVICES_MAX, ServiceView, Update};
 use crate::snapshot::{Kept, Snapshot};
-
-/// A service of which this host knows something, or wants to.
-struct Known {
-    directory: Directory,
-    cell: Arc<ServiceCell>,
-    settings: ServiceSettings,
-    plan: Arc<ServicePlan>,
-    /// Whether its endpoints are written in the file.
-    fixed: bool,
-    /// When the control plane last spoke of it.
-    heard: Option<Moment>,
-    /// Whether anybody ever told its list: the file, the snapshot or the control plane.
-    told: bool,
-    /// Who tells its list.
-    tellers: Vec<Teller>,
-    /// Who of them said that there is no such service.
-    denied: BTreeSet<Teller>,
-    /// What the workers were told in its place.
-    missing: Option<Reason>,
-    /// Since when its list waits for the policies of its namespace.
-    waits: Option<Moment>,
-    /// The list that the workers were told last.
-    published: Option<Arc<EndpointList>>,
-}
+use known::Known;
 
 /// A new list waits this long for policies that were never heard: they travel beside it, and the first request
 /// should not run without them.
 const POLICIES_WITHIN: Duration = Duration::from_millis(50);
-
-/// A heartbeat speaks of so many instances at most; more is this host's own network.
-const SPOKEN_OF_MAX: usize = 128;
 
 /// One service, for the status page.
 #[derive(Clone, Debug)]
@@ -335,28 +307,6 @@ impl State {
     }
 
     /// The services whose lists `teller` tells.
-    fn of(&self, teller: Teller) -> impl Iterator<Item = (&ServiceKey, &Known)> {
-        self.services.iter().filter(move |(_, known)| !known.fixed && known.tellers.contains(&teller))
-    }
-
-    /// Every service that `teller` is asked about, with the digest of what it told of it.
-    pub(crate) fn lists(&self, teller: Teller) -> BTreeMap<ServiceKey, Digest> {
-        self.of(teller).map(|(service, known)| (service.clone(), known.digest(teller))).collect()
-    }
-
-    /// Every namespace whose policies matter here and are `teller`'s, with the digest to hold against the control plane's.
-    pub(crate) fn namespaces<'a>(
-        &'a self,
-        teller: Teller,
-        more: impl Iterator<Item = &'a Namespace>,
-    ) -> BTreeMap<Namespace, Digest> {
-        let own = self.services.keys().map(|service| &service.namespace);
-        let its = |namespace: &&Namespace| self.lead(namespace) == teller;
-        let digest =
-            |namespace: &Namespace| self.policies.heard(namespace).unwrap_or_else(Digest::never_told);
-        own.chain(more).filter(its).map(|namespace| (namespace.clone(), digest(namespace))).collect()
-    }
-
     /// The control plane said that these lists are what it has.
     pub(crate) fn agreed<'a>(&mut self, services: impl Iterator<Item = &'a ServiceKey>, now: Moment) {
         for service in services {
@@ -364,37 +314,6 @@ impl State {
                 known.heard = Some(now);
             }
         }
-    }
-
-    /// What this host's traffic shows: which of the `doubted` instances serve, and which it had ejected. At most
-    /// [`SPOKEN_OF_MAX`] of each, of the services that `teller` tells of.
-    pub(crate) fn testimony(
-        &self,
-        teller: Teller,
-        doubted: &BTreeSet<InstanceKey>,
-        now: Moment,
-    ) -> (BTreeSet<InstanceKey>, BTreeSet<InstanceKey>) {
-        let (mut serve, mut fail) = (BTreeSet::new(), BTreeSet::new());
-        for (_, known) in self.of(teller) {
-            for endpoint in &known.directory.current().endpoints {
-                let key = &endpoint.instance.key;
-                if endpoint.cell.health.ask().is_out() {
-                    fail.insert(key.clone());
-                } else if doubted.contains(key) && endpoint.serves(now) {
-                    serve.insert(key.clone());
-                }
-                if serve.len() >= SPOKEN_OF_MAX || fail.len() >= SPOKEN_OF_MAX {
-                    return (serve, fail);
-                }
-            }
-        }
-        (serve, fail)
-    }
-
-    /// What each service was asked for lately.
-    pub(crate) fn asked(&self, now: Moment) -> BTreeMap<ServiceKey, u64> {
-        let watched = self.services.iter().filter(|(_, known)| !known.fixed);
-        watched.map(|(service, known)| (service.clone(), known.cell.budget.asked(now))).collect()
     }
 
     /// `teller` told how much is asked of services from each zone. One it leaves out is as it was, and so is one that
@@ -420,30 +339,6 @@ impl State {
     /// The policies.
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
-    }
-
-    /// What was counted since the process's start of the requests of every service whose policies are `teller`'s.
-    pub(crate) fn traffic(&self, teller: Teller, now: Moment) -> Vec<Traffic> {
-        let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
-        its.flat_map(|(_, known)| known.plan.traffic(now)).collect()
-    }
-
-    /// What policies in shadow of the services whose policies are `teller`'s would have done.
-    pub(crate) fn shadows(&self, teller: Teller) -> Vec<ShadowReport> {
-        let all = self.services.iter();
-        let any = all.filter_map(|(service, known)| Some((service, known.plan.shadow.as_ref()?)));
-        let its = any.filter(|(service, _)| self.lead(&service.namespace) == teller);
-        its.map(|(service, shadow)| shadow.report(service)).collect()
-    }
-
-    /// The limits of which this host has a part that `teller` grants.
-    pub(crate) fn fleet_limits(&self, teller: Teller) -> Vec<Part> {
-        let of = |(service, known): (&ServiceKey, &Known)| {
-            let limits = known.plan.fleet_limits().into_iter();
-            limits.map(|(mode, words)| Part { service: service.clone(), mode, words }).collect::<Vec<_>>()
-        };
-        let its = self.services.iter().filter(|(service, _)| self.lead(&service.namespace) == teller);
-        its.flat_map(of).collect()
     }
 
     /// What to keep on disk: all but what the file says anyway. Held endpoints are kept too: they serve.
@@ -496,99 +391,6 @@ fn parts_of(zones: &BTreeMap<String, u64>) -> BTreeMap<String, f32> {
     zones.iter().map(|(zone, asked)| (zone.clone(), part(*asked))).collect()
 }
 
-/// Whom the workers were told of `before` and hear of in `now` no longer, where there is anybody.
-fn gone(before: Option<Arc<EndpointList>>, now: &EndpointList) -> Option<Update> {
-    let gone = left(&*before?, now);
-    (!gone.is_empty()).then(|| Update::Gone(gone.into()))
-}
-
 /// A change is of another list than the one held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resync;
-
-impl Known {
-    fn new(
-        service: &ServiceKey,
-        settings: ServiceSettings,
-        own: Vec<SocketAddr>,
-        tellers: Vec<Teller>,
-    ) -> Self {
-        let cell = ServiceCell::shared();
-        let plan = Arc::new(ServicePlan::compile(service, &settings, cell.clone(), None));
-        let mut directory = Directory::new(service.clone(), own);
-        directory.want(plan.wants());
-        Self {
-            directory,
-            cell,
-            settings,
-            plan,
-            fixed: false,
-            heard: None,
-            told: false,
-            tellers,
-            denied: BTreeSet::new(),
-            missing: None,
-            waits: None,
-            published: None,
-        }
-    }
-
-    /// What the workers are told of it: how it is, and whom they were told of and nobody lists now.
-    fn news(&mut self, orders: &Orders) -> Vec<Update> {
-        let view = self.view(orders);
-        let before = self.published.replace(view.list.clone());
-        let gone = gone(before, &view.list);
-        [Update::Service(view)].into_iter().chain(gone).collect()
-    }
-
-    fn view(&self, orders: &Orders) -> ServiceView {
-        let mut list = self.directory.current();
-        if orders.shuns_any(&list.service) {
-            list = self.directory.without(|key| orders.shuns(key));
-        }
-        let (plan, cell) = (self.plan.clone(), self.cell.clone());
-        ServiceView { key: list.service.clone(), plan, list, cell }
-    }
-
-    /// What to keep of its lists, by who told them: who is held is the first's.
-    fn kept(&self) -> Vec<(Teller, List)> {
-        let mut others: Vec<(Teller, List)> = Vec::new();
-        for teller in self.tellers.iter().skip(1) {
-            others.extend(self.directory.told_by(*teller).map(|list| (*teller, list.clone())));
-        }
-        let Some(first) = self.tellers.first().copied() else { return others };
-        let own = self.directory.told_by(first);
-        let has = |list: &List, key: &InstanceKey| list.instances.iter().any(|i| i.key == *key);
-        let anothers = |key: &InstanceKey| {
-            others.iter().any(|(_, list)| has(list, key)) && !own.is_some_and(|list| has(list, key))
-        };
-        let current = self.directory.current();
-        let instances = current.endpoints.iter().map(|endpoint| &endpoint.instance);
-        let instances = instances.filter(|instance| !anothers(&instance.key)).cloned().collect();
-        others.insert(0, (first, List::new(current.service.clone(), current.revision, instances)));
-        others
-    }
-
-    /// The workers hear that it is missing, unless they did.
-    fn lack(&mut self, service: &ServiceKey, reason: Reason) -> Vec<Update> {
-        if self.missing.replace(reason) == Some(reason) {
-            return Vec::new();
-        }
-        let gone = gone(self.published.take(), &EndpointList::empty(service.clone()));
-        [Update::Missing { service: service.clone(), reason }].into_iter().chain(gone).collect()
-    }
-
-    /// Whether all who can be asked have said that there is no such service; who is lost cannot be, and makes it unsure.
-    fn denied(&mut self, service: &ServiceKey, lost: &BTreeSet<Teller>) -> Vec<Update> {
-        let (away, asked): (Vec<&Teller>, Vec<_>) =
-            self.tellers.iter().partition(|teller| lost.contains(teller) && !self.denied.contains(teller));
-        if self.denied.is_empty() || !asked.iter().all(|teller| self.denied.contains(teller)) {
-            return Vec::new();
-        }
-        self.lack(service, if away.is_empty() { Reason::NoSuchService } else { Reason::NoSnapshot })
-    }
-
-    fn digest(&self, teller: Teller) -> Digest {
-        self.directory.told_by(teller).map_or_else(Digest::never_told, |list| list.digest)
-    }
-}
