@@ -55,17 +55,24 @@ pub(crate) fn spread(ages: &mut [Duration]) -> f64 {
 }
 
 impl Watching {
-    /// Many instances of the hot service change at once, and everybody is told of all of them together.
+    /// Many instances of the hot service change at once, and everybody is told of all of them together. Then they are as
+    /// they were: what follows begins with a service as others are.
     ///
     /// # Errors
     /// When a change is refused or not everybody hears of it.
     pub async fn bulk(&mut self) -> std::io::Result<Forecast> {
+        let told = self.change_many(Some(70)).await?;
+        self.change_many(None).await?;
+        Ok(told)
+    }
+
+    async fn change_many(&mut self, weight: Option<u16>) -> std::io::Result<Forecast> {
         self.board.borrow_mut().clear();
-        let watches = self.board.borrow().connected;
         let mut changer = Changer::new(self.to, 1, Rc::clone(&self.board)).await?;
+        let watches = self.board.borrow().connected;
         for number in 0..=AT_ONCE {
             let mut changed = instance(number)?;
-            changed.weight = 70;
+            changed.weight = weight.unwrap_or(changed.weight);
             changer.change(&self.sessions[number / PER_HOST].clone(), &changed, true).await?;
             if number == 0 {
                 // The first one goes at once; those that come now wait until all of them are there.

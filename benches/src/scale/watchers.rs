@@ -156,7 +156,10 @@ pub async fn follow(to: SocketAddr, id: usize, board: Rc<RefCell<Board>>) -> std
             continue;
         };
         match (answer.status, answer.retry_after) {
-            (200, _) => return listen(client, id, &board).await,
+            (200, _) => {
+                listen(client, id, &board).await;
+                return Ok(());
+            }
             (503, after) => {
                 let mut board = board.borrow_mut();
                 let why = String::from_utf8_lossy(&answer.body);
@@ -192,7 +195,7 @@ fn asks(board: &Board, id: usize) -> Vec<u8> {
     request("POST", "/v1/watch", &format!(r#"{{"node":"node-{id}","lists":{{{lists}}},"mode":"stream"}}"#))
 }
 
-async fn listen(mut client: Client, id: usize, board: &RefCell<Board>) -> std::io::Result<()> {
+async fn listen(mut client: Client, id: usize, board: &RefCell<Board>) {
     board.borrow_mut().connected += 1;
     loop {
         let mut used = 0;
@@ -209,13 +212,14 @@ async fn listen(mut client: Client, id: usize, board: &RefCell<Board>) -> std::i
             // Ten thousand buffers of what once was a long list would be the bench's own memory.
             client.rest = Vec::new();
         }
-        let read = client.socket.read_buf(&mut client.rest).await?;
+        // A connection that breaks is a watch that ended, and is counted as one.
+        let read = client.socket.read_buf(&mut client.rest).await.unwrap_or(0);
         let mut board = board.borrow_mut();
         board.took(read);
         if read == 0 {
             board.connected -= 1;
             board.ended += 1;
-            return Ok(());
+            return;
         }
     }
 }

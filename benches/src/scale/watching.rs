@@ -149,8 +149,9 @@ impl Watching {
         let began = Instant::now();
         while !so(&self.board.borrow()) {
             if began.elapsed() > PATIENCE {
-                let connected = self.board.borrow().connected;
-                return Err(std::io::Error::other(format!("in vain: {what}; {connected} are held")));
+                let Board { connected, ended, .. } = &*self.board.borrow();
+                let why = format!("in vain: {what}; {connected} are held, {ended} ended");
+                return Err(std::io::Error::other(why));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
