@@ -26,5 +26,5 @@ pub use settings::{
     Failing, Health, HealthCheck, HealthCheckWords, HealthWords, Hedge, HedgeWords, Hedging, Retry,
     RetryWords, Settings, SettingsWords, Strategy, StrategyKind, StrategyWords, Timeout, TimeoutWords, Zones,
 };
-pub use shadow::{ShadowRoute, ShadowSettings, Shadowed};
+pub use shadow::{ShadowEndpoints, ShadowRoute, ShadowSettings, Shadowed};
 pub use subset::{LANE, Outside, Subset, SubsetValue};

@@ -23,8 +23,9 @@ pub struct ShadowReport {
     pub requests: u64,
     /// How many of them each leaf would have refused or cut: `limits.NAME`, `concurrency.per_service`,
     /// `concurrency.bulkheads.NAME`, `route_breaker`, `timeout.total`; tried again or not: `retry.again`,
-    /// `retry.not_again`; had on another route: `routes.NAME`; or at another endpoint: `health.elsewhere`, and beside that
-    /// how often an endpoint would have been left out: `health.ejected`.
+    /// `retry.not_again`; sent a second time beside the first: `hedge.beside`; had on another route: `routes.NAME`; or at
+    /// another endpoint, or nowhere: `health.elsewhere`, `breaker.elsewhere`, and `limits.NAME` of a limit of endpoints; and
+    /// beside that how often an endpoint would have been left out, `health.ejected`, or its breaker opened, `breaker.opened`.
     pub would: BTreeMap<String, u64>,
 }
 

@@ -9,10 +9,10 @@
 use api::policy::StrategyKind;
 use api::{Moment, Readiness};
 
+use crate::another;
 use crate::aperture;
 use crate::attempt::Attempt;
 use crate::choose::{Call, choose};
-use crate::classify;
 use crate::endpoint::Endpoint;
 use crate::ewma::Memory;
 use crate::exchange::Exchange;
@@ -27,7 +27,7 @@ use crate::suspect;
 
 /// While a typical answer takes up to so many times what is usual, a late one is one that is late, and hedged. Where all
 /// answers take longer the service has no room to spare, and one more attempt makes the others later.
-const AT_PACE: f32 = 2.0;
+pub(crate) const AT_PACE: f32 = 2.0;
 
 /// When the answer of `attempt` is late; `None` where nothing is begun beside it.
 pub fn late_at(exchange: &Exchange, admission: &Admission, attempt: &Attempt, now: Moment) -> Option<Moment> {
@@ -83,7 +83,7 @@ pub fn begin(
 }
 
 /// Whether `endpoint` could take a second attempt.
-fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment) -> bool {
+pub(crate) fn is_open(call: &Call<'_>, scratch: &Scratch, endpoint: &Endpoint, now: Moment) -> bool {
     let (base, cell) = (call.admission.base(), &endpoint.cell);
     let limit = call.admission.route().plan().per_endpoint.as_ref();
     endpoint.instance.readiness == Readiness::Ready
@@ -114,11 +114,13 @@ pub fn is_taken(
     dice: u64,
 ) -> bool {
     let settings = call.admission.settings();
-    let judged = judge::of(outcome, attempt.endpoint(), settings);
-    let good = matches!(outcome, Outcome::Answer(_))
-        && !classify::wants_another(call, attempt, outcome, judged, now);
+    let judged = judge::of(outcome, attempt.endpoint(), &settings.retry.statuses);
+    let good = matches!(outcome, Outcome::Answer(_)) && !another::wants(call, attempt, outcome, judged, now);
     if good || *outcome == Outcome::Cancelled {
         return true;
+    }
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.tell_waited(call, scratch, attempt, Body::Whole, now);
     }
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
     attempt.ended(Fate::of(outcome));
@@ -132,6 +134,10 @@ pub fn is_taken(
 pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, now: Moment, dice: u64) {
     let memory = Memory::of(call.admission.base());
     let waited = now.since(attempt.given());
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.tell_waited(call, scratch, attempt, Body::Whole, now);
+        shadow.learn(waited, now);
+    }
     if let Some(sample) = attempt.answered(now) {
         attempt.endpoint().cell.tell_overtaken(now, sample);
     }

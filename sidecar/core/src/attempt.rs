@@ -42,8 +42,8 @@ pub struct Attempt {
     /// The gRPC status that those said.
     pub(crate) said: Option<u8>,
     places: Places,
-    /// What it would hold, and how machines in shadow take it.
-    pub(crate) in_shadow: Kept,
+    /// What it would hold, and how machines in shadow take it; `None` where it would have gone elsewhere.
+    pub(crate) in_shadow: Option<Box<Kept>>,
     stay: Stay,
 }
 
@@ -94,7 +94,7 @@ impl Attempt {
             later: None,
             said: None,
             places,
-            in_shadow: admission.shadow().map(|shadow| shadow.begin(endpoint, now)).unwrap_or_default(),
+            in_shadow: admission.shadow().and_then(|shadow| shadow.begin(endpoint, admission.cost(), now)),
             stay,
         })
     }
@@ -167,6 +167,9 @@ impl Attempt {
         (self.judged, self.counted) = (true, true);
         if let Some(permit) = self.permit.take() {
             permit.unused();
+        }
+        if let Some(kept) = self.in_shadow.take() {
+            kept.unused();
         }
     }
 

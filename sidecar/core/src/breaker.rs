@@ -141,6 +141,12 @@ impl Breaker {
         opened
     }
 
+    /// Nothing was ever told.
+    pub(crate) fn reset(&self) {
+        self.word.store(0, Relaxed);
+        self.forget();
+    }
+
     /// Forgets what was counted: it closes.
     fn forget(&self) {
         self.failed.clear();

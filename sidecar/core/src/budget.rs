@@ -122,9 +122,14 @@ impl Budget {
     /// May one more hedge be made? It must be within its own `share` of the requests of the last 5 s as well. A yes
     /// is counted.
     pub fn ask_hedge(&self, now: Moment, share: Share, retry: &Retry) -> bool {
+        self.ask_hedge_within(now, share, retry, self.throttle(now))
+    }
+
+    /// The same where this is what the attempts' success leaves of it.
+    pub(crate) fn ask_hedge_within(&self, now: Moment, share: Share, retry: &Retry, throttle: f32) -> bool {
         self.hedges.tell(now, SLICE, Counts { good: 0, bad: 1 });
         let allowed = share.of(self.ledger.last(now, SLICE, SHORT).good);
-        let yes = self.hedges.ask(now, SLICE).bad <= allowed && self.ask(now, retry);
+        let yes = self.hedges.ask(now, SLICE).bad <= allowed && self.ask_within(now, retry, throttle);
         if !yes {
             self.hedges.take_back_bad(now, SLICE);
         }

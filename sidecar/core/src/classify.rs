@@ -5,24 +5,18 @@
 //! when an idempotent request met a connection that was closed at its reuse, *paid* from the load budget
 //! when it may have run and may run twice, and otherwise it is not made.
 
-use std::time::Duration;
-
 use api::{Moment, Reason};
 
+use crate::another;
 use crate::attempt::Attempt;
 use crate::choose::Call;
-use crate::dice;
 use crate::fate::Fate;
-use crate::judge::{self, Judged};
-use crate::outcome::{Answer, Body, Fault, FaultKind, Outcome, Pushback, Sent};
+use crate::judge;
+use crate::outcome::{Body, Fault, FaultKind, Outcome, Sent};
 use crate::refusal::Refusal;
 use crate::resend;
 use crate::route_breaker;
-use crate::scratch::{How, Scratch, Then};
-
-/// The backoff before the same host is asked again: full jitter up to this, doubling from the first to the
-/// last (AWS Architecture Blog, 2015; Envoy's values). Another host is asked at once.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
+use crate::scratch::{Scratch, Then};
 
 /// What the line does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,15 +46,21 @@ pub fn classify(
 ) -> Next {
     let settings = call.admission.settings();
     call.admission.answered();
-    let judged = judge::of(outcome, attempt.endpoint(), settings);
+    let judged = judge::of(outcome, attempt.endpoint(), &settings.retry.statuses);
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.tell_waited(call, scratch, attempt, body, now);
+    }
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
-    let wanted = matches!(outcome, Outcome::Fault(_)) || wants_another(call, attempt, outcome, judged, now);
+    let wanted = matches!(outcome, Outcome::Fault(_)) || another::wants(call, attempt, outcome, judged, now);
     let (then, at) = match wanted {
         true => {
-            let at = again_at(call, scratch, outcome, now, dice);
+            let at = another::at(call, scratch, outcome, now, dice);
             (resend::decide(call, scratch, (attempt, outcome), body, (now, at)), at)
         }
-        false => (Then::Answered, now),
+        false => {
+            resend::pass_on(call, scratch, (attempt, outcome), body, now, dice);
+            (Then::Answered, now)
+        }
     };
     attempt.ended(Fate::of(outcome));
     if let Some(note) = scratch.note_of(attempt.number()) {
@@ -79,50 +79,6 @@ pub fn classify(
         (_, Outcome::Fault(fault)) => Next::GiveUp(refusal(call, *fault, then, now)),
         (_, Outcome::Cancelled) => Next::GiveUp(Refusal::of(Reason::ClientGone)),
     }
-}
-
-/// Whether an answer is one that another endpoint may answer better: of those judged bad, the statuses that the
-/// policy names, gRPC's UNAVAILABLE, and a trial's, which went where no request would have gone. An app's own error
-/// would be the same elsewhere, unless its endpoint [fails alone](judge::fails_alone).
-pub(crate) fn wants_another(
-    call: &Call<'_>,
-    attempt: &Attempt,
-    outcome: &Outcome,
-    judged: Judged,
-    now: Moment,
-) -> bool {
-    let settings = call.admission.settings();
-    let Outcome::Answer(answer) = outcome else { return false };
-    match judged {
-        // Whom one of them finds too little urgent the others would: what the budget has left is for those who are.
-        Judged::Full => answer.reason != Some(Reason::LevelTooLow),
-        Judged::Elsewhere => true,
-        Judged::Bad { .. } => {
-            settings.retry.statuses.contains(&answer.status)
-                || answer.grpc_status == Some(14)
-                || attempt.how() == How::Trial
-                || judge::fails_alone(call, attempt, now)
-        }
-        Judged::Good { .. } | Judged::Later | Judged::Neutral => false,
-    }
-}
-
-/// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff. `Retry-After` is
-/// one host's word about itself, a gRPC pushback the service's. Who has no socket for one endpoint has none for
-/// another: it waits for some to come back.
-fn again_at(call: &Call<'_>, scratch: &Scratch, outcome: &Outcome, now: Moment, dice: u64) -> Moment {
-    if let Outcome::Answer(Answer { pushback: Some(Pushback::After(after)), .. }) = outcome {
-        return now + *after;
-    }
-    let starved = matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::NoSocket, .. }));
-    if !starved && resend::elsewhere(call, scratch) {
-        return now;
-    }
-    if let Outcome::Answer(Answer { retry_after: Some(after), .. }) = outcome {
-        return now + *after;
-    }
-    let doubled = BACKOFF.0 * (1 << u32::from(scratch.attempted.saturating_sub(1)).min(8));
-    now + doubled.min(BACKOFF.1).mul_f64(dice::unit(dice))
 }
 
 /// What to answer when no other attempt is made. Of several attempts the last one names the answer.

@@ -80,8 +80,8 @@ pub struct EndpointCell {
     /// How many requests it works on at a time, as found.
     pub knee: Knee,
     abandoned: Abandoned,
-    /// Whether traffic would find it ill by what is in shadow.
-    ill: OnceLock<Box<Ill>>,
+    /// Its machines in shadow.
+    ill: OnceLock<Arc<Ill>>,
     /// What became of the attempts at it.
     pub fates: Fates,
 }
@@ -92,9 +92,9 @@ impl EndpointCell {
         Arc::new(Self::default())
     }
 
-    /// Whether traffic would find it ill under the words that are named so.
-    pub(crate) fn ill(&self, words: u64) -> &Ill {
-        let ill = self.ill.get_or_init(Box::default);
+    /// Its machines in shadow, under the words that are named so.
+    pub(crate) fn ill(&self, words: u64) -> &Arc<Ill> {
+        let ill = self.ill.get_or_init(Arc::default);
         ill.under(words);
         ill
     }

@@ -134,7 +134,12 @@ impl Exchange {
 
     /// Whether it may run beside itself.
     pub fn may_run_beside(&self, settings: &Settings) -> bool {
-        match settings.hedge.of {
+        self.may_run_beside_by(settings.hedge.of, settings)
+    }
+
+    /// The same where `of` says which requests may.
+    pub(crate) fn may_run_beside_by(&self, of: Hedging, settings: &Settings) -> bool {
+        match of {
             Hedging::Safe => self.safe,
             Hedging::Repeatable => self.may_repeat(settings),
         }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use api::policy::{Failing, Settings};
+use api::policy::Failing;
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
@@ -52,8 +52,8 @@ pub enum Judged {
     Neutral,
 }
 
-/// Judges `outcome` at `endpoint`.
-pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged {
+/// Judges `outcome` at `endpoint`, where these statuses are no answers.
+pub fn of(outcome: &Outcome, endpoint: &Endpoint, statuses: &[u16]) -> Judged {
     match outcome {
         Outcome::Cancelled => Judged::Neutral,
         // A want of our own says nothing of the endpoint, and neither does a connection closed while idle.
@@ -75,7 +75,7 @@ pub fn of(outcome: &Outcome, endpoint: &Endpoint, settings: &Settings) -> Judged
                 | Reason::Overloaded,
             ) => Judged::Full,
             _ if answer.later => Judged::Later,
-            _ => of_answer(answer, settings),
+            _ => of_answer(answer, statuses),
         },
     }
 }
@@ -85,11 +85,11 @@ pub fn believed(answer: &Answer, endpoint: &Endpoint) -> Option<Reason> {
     answer.reason.filter(|_| endpoint.instance.sidecar)
 }
 
-fn of_answer(answer: &Answer, settings: &Settings) -> Judged {
+fn of_answer(answer: &Answer, statuses: &[u16]) -> Judged {
     let bad = |failing| Judged::Bad { failing, hard: false };
     match (answer.status, answer.grpc_status) {
         (502..=504, _) => bad(Failing::Gateway),
-        (status, _) if settings.retry.statuses.contains(&status) => bad(Failing::Gateway),
+        (status, _) if statuses.contains(&status) => bad(Failing::Gateway),
         (500.., _) => bad(Failing::App),
         // A raw stream: there is an endpoint, and no answer to be timed by.
         (0, _) => Judged::Good { timed: false },
@@ -222,7 +222,7 @@ fn by_trailers(
     let grpc_status = Some(attempt.said.unwrap_or(GRPC_UNKNOWN));
     let answer = Answer { status: 200, grpc_status, ..Answer::default() };
     attempt.judged = true;
-    let judged = of_answer(&answer, call.admission.settings());
+    let judged = of_answer(&answer, &call.admission.settings().retry.statuses);
     route_breaker::tell(call, judged, now);
     match judged {
         Judged::Good { timed } => {
@@ -256,6 +256,9 @@ fn learn(call: &Call<'_>, now: Moment, took: Duration) {
     if let Some(latencies) = call.admission.route().latencies() {
         latencies.tell(now, took);
     }
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.learn(took, now);
+    }
 }
 
 /// A good answer; `took` where the time says how fast the endpoint works.
@@ -268,7 +271,7 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
     }
     service.tell_attempt(now, true);
     if let Some(shadow) = call.admission.shadow() {
-        shadow.good(attempt, now);
+        shadow.good(call, attempt, took, now);
     }
     tell_guard(call, attempt, Fact::Good(took.unwrap_or_default()), now);
     let mut effects = Effects::default();

@@ -24,13 +24,14 @@
 //! **Machines**, each asked and told, shared by all workers as atomic words with a pure rule: [`ewma`],
 //! [`window`], [`turn`], [`health`], [`breaker`], [`route_breaker`], [`flight`], [`budget`], [`bucket`], [`rate`], [`bulkhead`], [`keyed`], [`latency`],
 //! [`probe`], [`speed`]; put together per endpoint in [`endpoint::EndpointCell`] and per service in [`service::ServiceCell`]. [`cost`],
-//! [`judge`] and [`evidence`] are the rules between them; [`limits`] are what a plan counts by. [`queue`] is each worker's own, [`conduct`] each
+//! [`judge`], `another` and [`evidence`] are the rules between them; [`limits`] are what a plan counts by. [`queue`] is each worker's own, [`conduct`] each
 //! connection's; [`check`], [`directory`] and [`heart`] belong to whoever
 //! speaks to the control plane.
 
 pub mod abandoned;
 pub mod admit;
 pub mod also;
+mod another;
 pub mod aperture;
 pub mod attempt;
 pub mod breaker;

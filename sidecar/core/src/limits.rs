@@ -159,7 +159,16 @@ impl EndpointLimit {
     }
 
     pub(crate) fn take(&self, cell: &EndpointCell, now: Moment, cost: u32) -> bool {
-        !matches!(cell.level.ask(self.rule, now, cost), bucket::Grant::RetryAfter(_))
+        self.take_of(&cell.level, now, cost)
+    }
+
+    pub(crate) fn take_of(&self, level: &Level, now: Moment, cost: u32) -> bool {
+        !matches!(level.ask(self.rule, now, cost), bucket::Grant::RetryAfter(_))
+    }
+
+    /// In thought an attempt found its endpoint at its limit.
+    pub(crate) fn tell_refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn give_back(&self, cell: &EndpointCell, now: Moment, cost: u32) {

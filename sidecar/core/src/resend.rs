@@ -9,6 +9,7 @@ use std::sync::Arc;
 use api::policy::StrategyKind;
 use api::{Moment, Reason};
 
+use crate::another;
 use crate::attempt::Attempt;
 use crate::choose::Call;
 use crate::endpoint::Endpoint;
@@ -43,19 +44,10 @@ pub(crate) fn decide(
     (now, at): (Moment, Moment),
 ) -> Then {
     let (settings, budget) = (call.admission.settings(), &call.admission.route().cell().budget);
-    let resend = safety(call, attempt, outcome);
-    if resend == Resend::Unsafe {
-        return Then::NotSafe;
-    }
-    if body == Body::Gone {
-        return Then::BodyGone;
-    }
-    if let Outcome::Answer(Answer { pushback: Some(Pushback::Never), .. }) = outcome {
-        return Then::PushedBack;
-    }
-    if !call.admission.deadline().allows(at) {
-        return Then::NoTime;
-    }
+    let resend = match possible(call, (attempt, outcome), body, at) {
+        Ok(resend) => resend,
+        Err(then) => return then,
+    };
     // A request that may be tried once goes elsewhere or not at all; waiting for a host that refuses is its
     // caller's choice to make.
     let failfast = settings.strategy.kind == StrategyKind::Failfast;
@@ -78,9 +70,55 @@ pub(crate) fn decide(
         if yes { Then::Again } else { Then::NoBudget }
     };
     if let Some(shadow) = call.admission.shadow().filter(|_| calm && !failfast) {
-        shadow.tell_retry((tried, ours), then == Then::Again, budget.throttle(now), now);
+        let wants = another::would_want(call, attempt, outcome, now).unwrap_or(true);
+        shadow.tell_retry((tried, ours), (wants, then == Then::Again), budget.throttle(now), now);
     }
     then
+}
+
+/// An answer is passed on; a policy in shadow may have asked another endpoint.
+pub(crate) fn pass_on(
+    call: &Call<'_>,
+    scratch: &Scratch,
+    (attempt, outcome): (&Attempt, &Outcome),
+    body: Body,
+    now: Moment,
+    dice: u64,
+) {
+    let Some(shadow) = call.admission.shadow() else { return };
+    let wants = another::would_want(call, attempt, outcome, now) == Some(true);
+    let settings = call.admission.settings();
+    let may = wants
+        && settings.strategy.kind != StrategyKind::Failfast
+        && call.admission.guard().is_none_or(Guard::is_calm);
+    let at = || another::at(call, scratch, outcome, now, dice);
+    if may && possible(call, (attempt, outcome), body, at()) == Ok(Resend::Paid) {
+        let throttle = call.admission.route().cell().budget.throttle(now);
+        shadow.tell_retry((scratch.counted(), false), (true, false), throttle, now);
+    }
+}
+
+/// What a resend at `at` would be, or why there can be none.
+fn possible(
+    call: &Call<'_>,
+    (attempt, outcome): (&Attempt, &Outcome),
+    body: Body,
+    at: Moment,
+) -> Result<Resend, Then> {
+    let resend = safety(call, attempt, outcome);
+    if resend == Resend::Unsafe {
+        return Err(Then::NotSafe);
+    }
+    if body == Body::Gone {
+        return Err(Then::BodyGone);
+    }
+    if let Outcome::Answer(Answer { pushback: Some(Pushback::Never), .. }) = outcome {
+        return Err(Then::PushedBack);
+    }
+    if !call.admission.deadline().allows(at) {
+        return Err(Then::NoTime);
+    }
+    Ok(resend)
 }
 
 fn safety(call: &Call<'_>, attempt: &Attempt, outcome: &Outcome) -> Resend {

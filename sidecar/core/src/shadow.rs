@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::policy::{Health, Matching, ShadowRoute, ShadowSettings};
+use api::policy::{Breaker, Health, Matching, ShadowEndpoints, ShadowRoute, ShadowSettings};
 use api::{Caller, Digest, Label};
 
 use crate::budget::Budget;
 use crate::bulkhead;
 use crate::flight::{Counted, Gauge, Held};
 use crate::keyed;
-use crate::limits::{Asker, LimitWords};
+use crate::limits::{Asker, EndpointLimit, LimitWords};
 
+mod beside;
 mod ill;
 mod kept;
 mod place;
@@ -37,11 +38,20 @@ pub struct ShadowPlan {
     /// How many routes are in force.
     width: usize,
     routes: Vec<Way>,
-    /// When endpoints would be left out, where that would be otherwise.
-    health: Option<Health>,
+    endpoints: Endpoints,
     /// The words in short: what endpoints' machines were told under others they forget.
     id: u64,
     counts: Arc<Counts>,
+}
+
+/// What would be otherwise for each endpoint.
+#[derive(Debug)]
+struct Endpoints {
+    /// When it would be left out.
+    health: Option<Health>,
+    breaker: Option<Breaker>,
+    /// It counts itself what it would have refused.
+    limit: Option<Arc<EndpointLimit>>,
 }
 
 /// What would hold for requests on one route.
@@ -102,8 +112,9 @@ impl ShadowPlan {
         let routes = settings.routes.iter().map(&mut way).collect();
         let counts = before.map(|old| old.counts.clone()).unwrap_or_default();
         let routing = settings.routing.iter().map(|(_, matching)| matching.clone()).collect();
-        let (words, health) = (settings.words, settings.health.clone());
-        Self { words, routing, width, routes, health, id: keyed::key(words), counts }
+        let words = settings.words;
+        let endpoints = Endpoints::compile(&settings.endpoints, before.map(|old| &old.endpoints));
+        Self { words, routing, width, routes, endpoints, id: keyed::key(words), counts }
     }
 
     /// Where a request on the route at `at` stands here.
@@ -149,7 +160,7 @@ impl ShadowPlan {
         if !terms.limits.is_empty() && asker.take_all(&terms.limits, header).is_err() {
             return None;
         }
-        if terms.retry.is_some() {
+        if terms.retry.is_some() || terms.hedge.is_some() {
             self.counts.budget.tell_request(asker.now);
         }
         Some(ShadowPlace::new((at, caller), (place, bulkheads)))
@@ -187,6 +198,16 @@ impl ShadowPlan {
     }
 }
 
+impl Endpoints {
+    fn compile(settings: &ShadowEndpoints, before: Option<&Self>) -> Self {
+        let limit = settings.limit.as_ref().map(|words| {
+            let known = before.and_then(|before| before.limit.clone());
+            known.unwrap_or_else(|| Arc::new(EndpointLimit::new(words)))
+        });
+        Self { health: settings.health.clone(), breaker: settings.breaker.clone(), limit }
+    }
+}
+
 impl Way {
     fn counter(&self) -> Option<(Option<Label>, Arc<AtomicU64>)> {
         Some((self.name.clone(), self.moved.clone()?))
@@ -194,6 +215,11 @@ impl Way {
 
     fn breaker(&self) -> Option<(Option<Label>, Arc<Watched>)> {
         Some((self.name.clone(), self.everyone.breaker.as_ref()?.0.clone()))
+    }
+
+    fn hedges(&self) -> impl Iterator<Item = (Option<Label>, Arc<beside::Hedged>)> {
+        let terms = std::iter::once(&self.everyone).chain(self.callers.iter().map(|(_, terms)| terms));
+        terms.filter_map(|terms| Some((self.name.clone(), terms.hedge.as_ref()?.0.clone())))
     }
 }
 

@@ -27,8 +27,8 @@ const RUN: u32 = 2;
 
 /// The machines that tell of endpoints: those in force, or others that hear the same.
 pub(crate) trait Machines: Copy {
-    /// An endpoint's condition, and its good and bad answers.
-    fn of(self, cell: &EndpointCell) -> (&Health, &Window);
+    /// An endpoint's condition, its good and bad answers, and its fast and slow ones.
+    fn of(self, cell: &EndpointCell) -> (&Health, &Window, &Window);
 }
 
 /// Those in force.
@@ -36,8 +36,8 @@ pub(crate) trait Machines: Copy {
 struct InForce;
 
 impl Machines for InForce {
-    fn of(self, cell: &EndpointCell) -> (&Health, &Window) {
-        (&cell.health, &cell.window)
+    fn of(self, cell: &EndpointCell) -> (&Health, &Window, &Window) {
+        (&cell.health, &cell.window, &cell.slow)
     }
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn sign(
     now: Moment,
 ) -> Option<Sign> {
     let service = call.admission.route().cell();
-    let (health, window) = machines.of(&endpoint.cell);
+    let (health, window, slow) = machines.of(&endpoint.cell);
     let (medians, width) = (service.medians(), settings.window.duration() / 10);
     // What others fail in runs of their own says that they are ill, not that everybody is.
     let run_of = |e: &Arc<Endpoint>| machines.of(&e.cell).0.in_a_row();
@@ -149,7 +149,7 @@ pub(crate) fn sign(
     let evidence = Evidence {
         in_a_row,
         counts: window.ask(now, width),
-        slow: endpoint.cell.slow.ask(now, width),
+        slow: slow.ask(now, width),
         peers: medians.success,
         likely: 1.0 - medians.measure(),
         recent: service.budget.recent_failing(now, in_a_row.saturating_add(ill)),

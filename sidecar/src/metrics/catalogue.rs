@@ -179,7 +179,7 @@ families! {
     SHADOW_REQUESTS = "outrigger_shadow_requests_total", Counter, "", ["service"],
         "Requests that policies in shadow were held against, since the words are what they are.";
     SHADOW_WOULD = "outrigger_shadow_would_total", Counter, "", ["service", "leaf"],
-        "Requests that a leaf in shadow would have refused, cut, tried again or not, or had on another route or endpoint; and endpoints that it would have ejected.";
+        "Requests that a leaf in shadow would have refused, cut, tried again or not, hedged, or had on another route or endpoint; and endpoints that it would have ejected or whose breaker it would have opened.";
     // The control plane, as this sidecar sees it.
     CONTROL_CONNECTED = "outrigger_control_connected", Gauge, "", ["cluster"],
         "1 while a session with a control plane of the cluster is open.";

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::bulkhead::BulkheadKey;
-use super::limit::{Limit, LimitKey, LimitScope};
+use super::limit::{LimitKey, LimitScope};
 use super::matching::{CallerPattern, Matching};
 use super::settings::{Breaker, SettingsWords};
 use crate::choice::choice;
@@ -197,6 +197,9 @@ const IN_SHADOW: &[&str] = &[
     "retry.attempts",
     "retry.budget",
     "retry.floor",
+    "retry.statuses",
+    "hedge.*",
+    "breaker.*",
     "route_breaker.*",
     "health.eject_share",
     "health.consecutive",
@@ -204,9 +207,21 @@ const IN_SHADOW: &[&str] = &[
     "health.window",
     "health.minimum",
     "health.counts",
+    "health.slow_share",
+    "health.slow_factor",
     "health.trial_every",
     "health.trial_at_most",
     "health.ramp",
+];
+
+/// Why others cannot, by what they begin with, where it is none of our wants.
+const NEVER_IN_SHADOW: &[(&str, &str)] = &[
+    (
+        "balance.",
+        "what another endpoint would have answered, and what that had made of the next choice, nobody saw",
+    ),
+    ("priority", "who waits how long depends on who stands beside it, and those wait as they do in force"),
+    ("shed_by", "who is let in depends on who stands beside it, and those come as they do in force"),
 ];
 
 /// Tells of words that cannot be held against requests without acting on them.
@@ -217,14 +232,15 @@ fn check_shadowed(words: &SettingsWords, path: &str, problems: &mut Problems) {
         let bare = leaf.strip_prefix(path).unwrap_or(&leaf).trim_start_matches('.');
         if !Policy::can_be_in_shadow(bare) {
             let what = format!("{bare} cannot be in shadow");
+            let why = NEVER_IN_SHADOW.iter().find(|(part, _)| bare.starts_with(part));
+            let what = why.map_or(what.clone(), |(_, why)| format!("{what}: {why}"));
             let hint = format!("{} can; try others by outrigger apply --staged", IN_SHADOW.join(", "));
             problems.push(Problem::at(leaf, what).hint(hint));
         }
     }
     let limits = words.limits.iter().flatten().enumerate();
-    let elsewhere = |limit: &Limit| limit.key == LimitKey::Endpoint || limit.scope == LimitScope::Instance;
-    for (at, _) in limits.filter(|(_, limit)| elsewhere(limit)) {
-        let what = "a limit of endpoints, or before an instance, cannot be in shadow";
+    for (at, _) in limits.filter(|(_, limit)| limit.scope == LimitScope::Instance) {
+        let what = "a limit before an instance cannot be in shadow";
         problems.push(Problem::at(format!("{}[{at}]", join(path, "limits")), what));
     }
 }

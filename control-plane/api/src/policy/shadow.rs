@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::bulkhead::Bulkhead;
-use super::limit::Limit;
+use super::limit::{Limit, LimitKey};
 use super::matching::Matching;
 use super::set::RouteSettings;
-use super::settings::{Breaker, Health, Retry, Settings};
+use super::settings::{Breaker, Health, Hedge, Retry, Settings};
 use crate::digest::Digest;
 use crate::name::Label;
 use crate::unit::Span;
@@ -21,8 +21,19 @@ pub struct ShadowSettings {
     /// What would change for requests on each route: for each in force, in their order, or where there would be others
     /// for each of those and each in force, of one that would be after the other.
     pub routes: Vec<ShadowRoute>,
-    /// When endpoints would be left out, which is the same for every route.
+    /// What would hold for endpoints, which is the same for every route.
+    pub endpoints: ShadowEndpoints,
+}
+
+/// What they would change for each endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShadowEndpoints {
+    /// When it would be left out.
     pub health: Option<Health>,
+    /// Its breaker.
+    pub breaker: Option<Breaker>,
+    /// How often it would be asked.
+    pub limit: Option<Limit>,
 }
 
 /// What they would change for the requests of one route.
@@ -51,6 +62,8 @@ pub struct Shadowed {
     pub total: Option<Span>,
     /// When it would be tried again: how often, and within which budget.
     pub retry: Option<Retry>,
+    /// When a second attempt would be begun beside the first.
+    pub hedge: Option<Hedge>,
     /// The route's breaker.
     pub route_breaker: Option<Breaker>,
 }
@@ -61,15 +74,28 @@ impl ShadowSettings {
         let same = |(would, is): (&RouteSettings, &RouteSettings)| {
             would.name == is.name && would.matching == is.matching
         };
-        let ill = |routes: &[RouteSettings]| routes.last().map(|rest| rest.settings.health.clone());
-        let health = ill(would).filter(|own| ill(is).is_none_or(|is| is != *own));
+        let rest = |routes: &'_ [RouteSettings]| routes.last().map(|rest| rest.settings.clone());
+        let endpoints = rest(would).zip(rest(is));
+        let endpoints = endpoints.map(|(would, is)| ShadowEndpoints::of(&would, &is)).unwrap_or_default();
         if would.len() == is.len() && would.iter().zip(is).all(same) {
             let routes = would.iter().zip(is).map(|(would, is)| ShadowRoute::of(would, is)).collect();
-            return Self { words, routing: Vec::new(), routes, health };
+            return Self { words, routing: Vec::new(), routes, endpoints };
         }
         let routing = would.iter().map(|route| (route.name.clone(), route.matching.clone())).collect();
         let routes = would.iter().flat_map(|would| is.iter().map(|is| ShadowRoute::of(would, is))).collect();
-        Self { words, routing, routes, health }
+        Self { words, routing, routes, endpoints }
+    }
+}
+
+impl ShadowEndpoints {
+    fn of(would: &Settings, is: &Settings) -> Self {
+        let limit = |of: &Settings| of.limits.iter().find(|limit| limit.key == LimitKey::Endpoint).cloned();
+        let breaker = Some(&would.breaker).filter(|own| own.is_on() && **own != is.breaker);
+        Self {
+            health: (would.health != is.health).then(|| would.health.clone()),
+            breaker: breaker.cloned(),
+            limit: limit(would).filter(|own| limit(is).as_ref() != Some(own)),
+        }
     }
 }
 
@@ -97,12 +123,16 @@ impl Shadowed {
         let total = would.timeout.total;
         let bulkheads = &would.concurrency.bulkheads;
         let (retry, breaker) = (&would.retry, &would.route_breaker);
+        let limits = |of: &Settings| -> Vec<Limit> {
+            of.limits.iter().filter(|limit| limit.key != LimitKey::Endpoint).cloned().collect()
+        };
         Self {
-            limits: if would.limits == is.limits { Vec::new() } else { would.limits.clone() },
+            limits: Some(limits(would)).filter(|own| *own != limits(is)).unwrap_or_default(),
             bulkheads: if bulkheads == &is.concurrency.bulkheads { Vec::new() } else { bulkheads.clone() },
             per_service: cap.on().filter(|_| cap != is.concurrency.per_service),
             total: (total != is.timeout.total).then_some(total),
             retry: (*retry != is.retry).then(|| retry.clone()),
+            hedge: (would.hedge != is.hedge).then(|| would.hedge.clone()),
             route_breaker: Some(breaker).filter(|own| own.is_on() && **own != is.route_breaker).cloned(),
         }
     }
@@ -118,13 +148,10 @@ mod tests {
     #[test]
     fn what_cannot_be_in_shadow_is_refused_and_said() {
         for (words, wanted) in [
-            ("retry: { statuses: [500] }", "retry.statuses cannot be in shadow"),
-            (
-                "routes: [{ name: r, match: { path: /a }, hedge: { after: p90 } }]",
-                "hedge.after cannot be in shadow",
-            ),
-            ("limits: [{ name: x, rate: 1/s, key: endpoint }]", "a limit of endpoints, or before"),
-            ("limits: [{ name: x, rate: 1/s, scope: instance }]", "a limit of endpoints, or before"),
+            ("balance: { by: random }", "what another endpoint would have answered"),
+            ("routes: [{ name: r, match: { path: /a }, priority: critical }]", "who stands beside it"),
+            ("timeout: { per_try: 1s }", "timeout.per_try cannot be in shadow"),
+            ("limits: [{ name: x, rate: 1/s, scope: instance }]", "a limit before an instance"),
         ] {
             let text = format!("name: a\nmatch: {{ service: s }}\nmode: shadow\n{words}\n");
             let told = yaml::read_one::<Policy>(&text).unwrap_err();

@@ -1,6 +1,8 @@
 //! What each outcome means for the request and for the endpoint.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+use std::time::Duration;
+
 use api::Instance;
 use api::policy::Failing;
 use proptest::prelude::*;
@@ -9,8 +11,9 @@ use super::*;
 use crate::bench::{self, Bench};
 use crate::evidence::Sign;
 use crate::exchange::Exchange;
-use crate::outcome::End;
+use crate::outcome::{Answer, End, Pushback};
 use crate::queue;
+use crate::scratch::How;
 
 const REFUSED: Fault = fault(FaultKind::ConnectRefused, Sent::None, false);
 const RESET: Fault = fault(FaultKind::ResetBeforeHead, Sent::All, false);

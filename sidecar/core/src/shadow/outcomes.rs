@@ -33,7 +33,7 @@ fn trace(seed: u64, failing: u64) -> Vec<Recorded> {
     (0..4_000).map(&mut one).collect()
 }
 
-/// What became of them: requests that the breaker refused, attempts made again, requests by route.
+/// What became of them: requests that a breaker or a limit refused, attempts made again, requests by route.
 #[derive(Debug, Default, PartialEq)]
 struct Done {
     refused: u64,
@@ -43,8 +43,17 @@ struct Done {
 
 /// Runs the requests through policies, the second one in shadow: what was done, and what was counted.
 fn run(force: &str, shadow: Option<&str>, trace: &[Recorded]) -> (Done, BTreeMap<String, u64>) {
+    run_on(3, force, shadow, trace)
+}
+
+fn run_on(
+    hosts: u16,
+    force: &str,
+    shadow: Option<&str>,
+    trace: &[Recorded],
+) -> (Done, BTreeMap<String, u64>) {
     let calm = "hedge: { after: off }\nhealth: { consecutive: 1000000, success_floor: 0% }\n";
-    let mut bench = Bench::beside(3, &format!("{calm}{force}"), shadow);
+    let mut bench = Bench::beside(hosts, &format!("{calm}{force}"), shadow);
     let mut done = Done::default();
     for recorded in trace {
         (bench.now, bench.target) = (recorded.at, recorded.path.into());
@@ -67,7 +76,11 @@ fn send(bench: &mut Bench, recorded: &Recorded, done: &mut Done) {
     for answer in recorded.answers {
         let mut attempt = match bench.choose(&exchange, &admission) {
             Verdict::Now(attempt) => attempt,
-            Verdict::Refuse(refusal) if refusal.reason == Reason::BreakerOpen => return done.refused += 1,
+            Verdict::Refuse(refusal)
+                if matches!(refusal.reason, Reason::BreakerOpen | Reason::RateLimited) =>
+            {
+                return done.refused += 1;
+            }
             other => panic!("{other:?}"),
         };
         let outcome = Outcome::Answer(Answer { status: answer, ..Answer::default() });
@@ -82,11 +95,22 @@ fn send(bench: &mut Bench, recorded: &Recorded, done: &mut Done) {
 /// What `figure` says of what is done with `base` and with `words` in force is counted as `leaf` where `base` is in force
 /// and `words` are in shadow.
 fn check(base: &str, words: &str, failing: u64, leaf: &str, figure: fn(&Done, &Done) -> u64) {
+    check_on(3, (base, words), failing, leaf, figure);
+}
+
+fn check_on(
+    hosts: u16,
+    (base, words): (&str, &str),
+    failing: u64,
+    leaf: &str,
+    figure: fn(&Done, &Done) -> u64,
+) {
     for seed in 1..=3 {
         let trace = trace(seed, failing);
-        let ((before, _), (acted, counted)) = (run(base, None, &trace), run(base, Some(words), &trace));
+        let run = |force, shadow| run_on(hosts, force, shadow, &trace);
+        let ((before, _), (acted, counted)) = (run(base, None), run(base, Some(words)));
         assert_eq!(acted, before, "seed {seed}: a shadow acts on nobody");
-        let wanted = figure(&before, &run(words, None, &trace).0);
+        let wanted = figure(&before, &run(words, None).0);
         assert!(wanted > 0, "seed {seed}: {words} does nothing");
         assert_eq!(counted.get(leaf), Some(&wanted), "seed {seed}: {words}: {counted:?}");
     }
@@ -106,6 +130,26 @@ fn a_retry_in_shadow_counts_what_it_would_send_again_within_a_budget_of_its_own(
     check(ONCE, words, 12, "retry.again", |_, forced| forced.again);
     check("", ONCE, 12, "retry.not_again", |before, _| before.again);
     check("", words, 12, "retry.not_again", |before, forced| before.again - forced.again);
+}
+
+#[test]
+fn statuses_in_shadow_count_what_would_be_sent_again_after_them() {
+    let other = "retry: { attempts: 2, statuses: [502] }\n";
+    let words = "retry: { attempts: 2, statuses: [503] }\n";
+    check_on(1, (other, words), 12, "retry.again", |before, forced| forced.again - before.again);
+    check_on(1, (words, other), 12, "retry.not_again", |before, forced| before.again - forced.again);
+}
+
+#[test]
+fn an_endpoints_breaker_in_shadow_counts_whom_it_would_shut_out() {
+    let words = "retry: { attempts: 1 }\nbreaker: { failures: 5, window: 2s, open_for: 300ms }\n";
+    check_on(1, (ONCE, words), 60, "breaker.elsewhere", |_, forced| forced.refused);
+}
+
+#[test]
+fn a_limit_of_endpoints_in_shadow_counts_whom_it_would_refuse() {
+    let words = "retry: { attempts: 1 }\nlimits: [{ name: each, key: endpoint, rate: 60/s, burst: 9 }]\n";
+    check_on(1, (ONCE, words), 0, "limits.each", |_, forced| forced.refused);
 }
 
 #[test]

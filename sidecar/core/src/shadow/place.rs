@@ -22,6 +22,8 @@ pub(crate) struct ShadowPlace {
     met: RefCell<Met>,
     /// Whether it would have been answered by now, or is although it would not have been.
     parted: Cell<bool>,
+    /// How long it would have waited for its first attempt alone, where a second would have been begun.
+    pub(super) beside: Cell<Option<Duration>>,
 }
 
 /// The request with what would hold for it.
@@ -35,7 +37,7 @@ pub(crate) struct InShadow<'a> {
 impl ShadowPlace {
     pub(super) fn new((at, caller): (usize, Option<usize>), held: (Held<Counts>, Places)) -> Self {
         let held = RefCell::new(Some(held));
-        Self { at, caller, held, met: RefCell::default(), parted: Cell::new(false) }
+        Self { at, caller, held, met: RefCell::default(), parted: Cell::default(), beside: Cell::default() }
     }
 
     /// Whether it would have been sent, or may be yet.
@@ -49,7 +51,7 @@ impl ShadowPlace {
     }
 }
 
-impl InShadow<'_> {
+impl<'a> InShadow<'a> {
     /// The request is about to be sent.
     pub(crate) fn enter(self, now: Moment) {
         let Some((watched, settings)) = &self.terms.breaker else { return };
@@ -67,12 +69,29 @@ impl InShadow<'_> {
         }
     }
 
+    /// The statuses after which another endpoint would be asked, where retries would be otherwise.
+    pub(crate) fn statuses(self) -> Option<&'a [u16]> {
+        Some(&self.terms.retry.as_ref()?.statuses)
+    }
+
     /// An attempt failed that might be paid for to be made again, `tried` having been made; `free` of the count where it
-    /// was a trial of ours. `again` says whether it is, and `throttle` what the attempts' success leaves of a budget.
-    pub(crate) fn tell_retry(self, (tried, free): (u32, bool), again: bool, throttle: f32, now: Moment) {
-        let Some(retry) = self.terms.retry.as_ref().filter(|_| !self.place.parted.get()) else { return };
-        let would =
-            (tried < retry.attempts || free) && self.plan.counts.budget.ask_within(now, retry, throttle);
+    /// was a trial of ours. `wants` says whether it would be wished for, `again` whether it is made, and `throttle` what the
+    /// attempts' success leaves of a budget.
+    pub(crate) fn tell_retry(
+        self,
+        (tried, free): (u32, bool),
+        (wants, again): (bool, bool),
+        throttle: f32,
+        now: Moment,
+    ) {
+        let budget = &self.plan.counts.budget;
+        let Some(retry) = self.terms.retry.as_ref().filter(|_| !self.place.parted.get()) else {
+            if again {
+                budget.tell_spent(now);
+            }
+            return;
+        };
+        let would = wants && (tried < retry.attempts || free) && budget.ask_within(now, retry, throttle);
         if would != again {
             let counted = if would { &self.plan.counts.again } else { &self.plan.counts.not_again };
             counted.fetch_add(1, Relaxed);
@@ -82,6 +101,9 @@ impl InShadow<'_> {
 
     /// A second attempt was begun beside its first, from the same budget.
     pub(crate) fn tell_beside(self, now: Moment) {
-        self.plan.counts.budget.tell_spent(now);
+        // Where hedges would be otherwise, those that would be made are counted in their place.
+        if self.terms.hedge.is_none() {
+            self.plan.counts.budget.tell_spent(now);
+        }
     }
 }

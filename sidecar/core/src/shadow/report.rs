@@ -29,6 +29,9 @@ impl ShadowPlan {
         for (_, watched) in each(known.breakers, |a, b| Arc::ptr_eq(&a.1, &b.1)) {
             tell("route_breaker".into(), watched.refused.load(Relaxed));
         }
+        for (_, hedged) in each(known.hedges, |a, b| Arc::ptr_eq(&a.1, &b.1)) {
+            tell("hedge.beside".into(), hedged.begun.load(Relaxed));
+        }
         for (name, count) in each(self.routes.iter().filter_map(Way::counter).collect(), |a, b| a.0 == b.0) {
             let name = name.as_ref().map_or(UNNAMED, Label::as_str);
             tell(format!("routes.{name}"), count.load(Relaxed));
@@ -43,9 +46,17 @@ impl ShadowPlan {
         if_said(|terms| terms.total.is_some(), "timeout.total", &counts.late);
         if_said(|terms| terms.retry.is_some(), "retry.again", &counts.again);
         if_said(|terms| terms.retry.is_some(), "retry.not_again", &counts.not_again);
-        if self.health.is_some() {
-            tell("health.ejected".into(), counts.ill.ejected.load(Relaxed));
-            tell("health.elsewhere".into(), counts.ill.elsewhere.load(Relaxed));
+        let of_endpoints = [
+            (self.endpoints.health.is_some(), "health.ejected", &counts.ill.ejected),
+            (self.endpoints.health.is_some(), "health.elsewhere", &counts.ill.elsewhere),
+            (self.endpoints.breaker.is_some(), "breaker.opened", &counts.ill.opened),
+            (self.endpoints.breaker.is_some(), "breaker.elsewhere", &counts.ill.shut_out),
+        ];
+        for (_, leaf, count) in of_endpoints.iter().filter(|(said, ..)| *said) {
+            tell((*leaf).into(), count.load(Relaxed));
+        }
+        if let Some(limit) = &self.endpoints.limit {
+            tell(format!("limits.{}", limit.limit.name), limit.refused());
         }
         let requests = counts.requests.load(Relaxed);
         ShadowReport { service: service.clone(), words: self.words, requests, would }
@@ -54,13 +65,14 @@ impl ShadowPlan {
     /// Everything that counts, as often as it stands in the terms.
     pub(super) fn known(&self) -> Known {
         let breakers = self.routes.iter().filter_map(Way::breaker).collect();
+        let hedges = self.routes.iter().flat_map(Way::hedges).collect();
         let limits = self.every().flat_map(|terms| &terms.limits).cloned().collect();
         let bulkheads = self
             .every()
             .flat_map(|terms| terms.bulkheads.iter().chain(&terms.of_endpoints))
             .cloned()
             .collect();
-        Known { limits, bulkheads, breakers }
+        Known { limits, bulkheads, breakers, hedges }
     }
 }
 

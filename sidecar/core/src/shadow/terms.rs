@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use api::Label;
-use api::policy::{Breaker, LimitKey, Retry, Shadowed};
+use api::policy::{Breaker, Hedge, LimitKey, Retry, Shadowed};
 
+use super::beside::Hedged;
 use crate::bulkhead::Bulkhead;
 use crate::limits::LimitWords;
 use crate::route_breaker::RouteBreaker;
@@ -28,6 +29,7 @@ pub(super) struct Terms {
     pub(super) total: Option<Duration>,
     pub(super) retry: Option<Retry>,
     pub(super) breaker: Option<(Arc<Watched>, Breaker)>,
+    pub(super) hedge: Option<(Arc<Hedged>, Hedge)>,
 }
 
 /// What goes on counting under the same words, and what the terms that are compiled share.
@@ -36,6 +38,7 @@ pub(super) struct Known {
     pub(super) limits: Vec<Arc<LimitWords>>,
     pub(super) bulkheads: Vec<Bulkhead>,
     pub(super) breakers: Vec<(Option<Label>, Arc<Watched>)>,
+    pub(super) hedges: Vec<(Option<Label>, Arc<Hedged>)>,
 }
 
 impl Known {
@@ -61,17 +64,26 @@ impl Known {
             of_endpoints,
             total: shadowed.total.map(|total| total.duration()),
             retry: shadowed.retry.clone(),
-            breaker: shadowed.route_breaker.as_ref().map(|settings| (self.breaker(route), settings.clone())),
+            breaker: shadowed
+                .route_breaker
+                .as_ref()
+                .map(|settings| (of_route(&mut self.breakers, route), settings.clone())),
+            hedge: shadowed
+                .hedge
+                .as_ref()
+                .map(|settings| (of_route(&mut self.hedges, route), settings.clone())),
         }
     }
+}
 
-    fn breaker(&mut self, route: Option<&Label>) -> Arc<Watched> {
-        if let Some((_, known)) = self.breakers.iter().find(|(name, _)| name.as_ref() == route) {
-            return known.clone();
-        }
-        self.breakers.push((route.cloned(), Arc::default()));
-        self.breakers[self.breakers.len() - 1].1.clone()
+/// What the route has of `known`, which gets one where it has none.
+fn of_route<T: Default>(known: &mut Vec<(Option<Label>, Arc<T>)>, route: Option<&Label>) -> Arc<T> {
+    if let Some((_, one)) = known.iter().find(|(name, _)| name.as_ref() == route) {
+        return one.clone();
     }
+    let one = Arc::<T>::default();
+    known.push((route.cloned(), one.clone()));
+    one
 }
 
 impl Watched {

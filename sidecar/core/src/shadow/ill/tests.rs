@@ -20,20 +20,28 @@ struct Left {
     elsewhere: Option<u64>,
 }
 
-/// Thirty seconds of 200 requests a second, to hosts of which the one at some place answers so at so many milliseconds.
-fn run(hosts: u16, words: (&str, Option<&str>), seed: u64, status: impl Fn(usize, u64) -> u16) -> Left {
+/// Six thousand requests, one `every` so many milliseconds, to hosts of which the one at some place answers so, and after so
+/// many milliseconds, at so many.
+fn run(
+    hosts: u16,
+    words: (&str, Option<&str>),
+    seed: u64,
+    every: u64,
+    answer: impl Fn(usize, u64) -> (u16, u64),
+) -> Left {
     let mut bench = Bench::beside(hosts, &format!("{ONCE}{}", words.0), words.1);
     bench.dice = seed;
     let (begin, mut left) = (bench.now, Left::default());
     for number in 0..6_000 {
-        bench.now = begin + Duration::from_millis(5 * number);
+        bench.now = begin + Duration::from_millis(every * number);
         let exchange = bench.exchange(true);
         let admission = bench.admission(&exchange);
         let Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("nobody") };
         let id = attempt.endpoint().id;
         let place = bench.list.endpoints.iter().position(|endpoint| endpoint.id == id).unwrap();
-        let answer = Answer { status: status(place, 5 * number), ..Answer::default() };
-        bench.after(3);
+        let (status, took) = answer(place, every * number);
+        let answer = Answer { status, ..Answer::default() };
+        bench.after(took);
         bench.classify(&exchange, &admission, &mut attempt, &Outcome::Answer(answer), Body::Whole);
         left.out += u64::from(bench.scratch.effects.ejected.is_some_and(|sign| sign != Sign::Trial));
     }
@@ -47,9 +55,10 @@ fn run(hosts: u16, words: (&str, Option<&str>), seed: u64, status: impl Fn(usize
 fn check(hosts: u16, wanted: u64, status: impl Fn(usize, u64) -> u16 + Copy) {
     let words = "health: { consecutive: 4 }\n";
     for seed in 1..=5 {
-        let forced = run(hosts, (words, None), seed, status);
+        let answer = |place, at| (status(place, at), 3);
+        let forced = run(hosts, (words, None), seed, 5, answer);
         assert_eq!(forced, Left { out: wanted, ..Left::default() }, "seed {seed}");
-        let shadow = run(hosts, (NEVER, Some(words)), seed, status);
+        let shadow = run(hosts, (NEVER, Some(words)), seed, 5, answer);
         assert_eq!((shadow.out, shadow.ejected), (0, Some(wanted)), "seed {seed}");
         assert_eq!(shadow.elsewhere.unwrap() > 0, wanted > 0, "seed {seed}: {shadow:?}");
     }
@@ -66,6 +75,21 @@ fn who_fails_is_left_out_in_thought_as_in_force() {
 #[test]
 fn who_passed_its_trial_is_back_and_may_be_left_out_again() {
     check(4, 2, |place, at| if place == 0 && !(6_000..=20_000).contains(&at) { 500 } else { 200 });
+}
+
+#[test]
+fn who_is_slow_is_left_out_in_thought_as_in_force() {
+    let turns = "balance: { by: round-robin }\n";
+    let slow = |never: &str| never.replace(" }", ", slow_share: 60% }");
+    let words = slow(NEVER);
+    for seed in 1..=3 {
+        let answer = |place, _| (200, if place == 0 { 90 } else { 3 });
+        let forced = run(4, (&format!("{turns}{words}"), None), seed, 100, answer);
+        assert_eq!(forced, Left { out: 1, ..Left::default() }, "seed {seed}");
+        let shadow = run(4, (&format!("{turns}{NEVER}"), Some(&words)), seed, 100, answer);
+        assert_eq!((shadow.out, shadow.ejected), (0, Some(1)), "seed {seed}");
+        assert!(shadow.elsewhere > Some(100), "seed {seed}: {shadow:?}");
+    }
 }
 
 #[test]
