@@ -71,7 +71,11 @@ pub fn begin(
     if let Some(shadow) = call.admission.shadow() {
         shadow.tell_beside(now);
     }
-    let Verdict::Now(mut second) = choose(call, scratch, now, dice) else { return None };
+    let Verdict::Now(mut second) = choose(call, scratch, now, dice) else {
+        // A hedge does not wait, and a wait of its request that comes later begins then.
+        scratch.patience.over();
+        return None;
+    };
     if let Some(note) = scratch.last_attempt() {
         note.how = How::Beside;
     }

@@ -99,7 +99,9 @@ impl Knee {
 
     /// Whether the last few answers took far longer than one takes where nobody waits.
     fn is_late(&self) -> bool {
-        self.told.load(Relaxed) >= KNOWN && get(&self.lately) > get(&self.unqueued) * TARDY
+        let unqueued = get(&self.unqueued);
+        // Before the first round nobody knows how long an answer takes where nobody waits.
+        unqueued > 0.0 && self.told.load(Relaxed) >= KNOWN && get(&self.lately) > unqueued * TARDY
     }
 
     /// How long an answer takes where nobody waits, as found; `None` before there was one.

@@ -150,6 +150,24 @@ fn the_rule_reads_a_round() {
 }
 
 proptest! {
+    /// Whatever is in flight: where answers take equally long, nobody waits.
+    #[test]
+    fn who_never_waits_gets_no_cap(
+        micros in 100_u64..5_000_000,
+        heard in prop::collection::vec((1_u32..2_000, 0_u32..2_000, any::<bool>()), 0..600),
+    ) {
+        let (knee, mut now, took) = (Knee::default(), Moment::from_millis(1), Duration::from_micros(micros));
+        for (beside, in_flight, met) in heard {
+            let sent = now;
+            now = now + took;
+            if met {
+                knee.tell_met();
+            }
+            knee.tell_good(now, Sample { sent, beside, took }, in_flight);
+            prop_assert_eq!(knee.cap(), None);
+        }
+    }
+
     #[test]
     fn whatever_it_hears_somebody_may_pass_and_its_words_are_numbers(
         heard in prop::collection::vec((0_u8..3, 0_u32..400, 0_u64..10_000_000, 0_u32..400), 0..600),
