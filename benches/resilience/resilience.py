@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arms import STARTED, TOOLS, Direct, answers, end_all, stop
+from calm import calm
 from figures import Story, median
 from grid import grid
 from vary import vary
@@ -202,6 +203,7 @@ def main():
     ask.add_argument("--needed", action="store_true", help="of the peers only those that a goal is held against")
     ask.add_argument("--simulate", action="store_true", help="only the simulator")
     ask.add_argument("--vary", action="store_true", help="other parameters than the rows', in the simulator only")
+    ask.add_argument("--calm", action="store_true", help="what found caps refuse where there is room for all, in the simulator only")
     ask.add_argument("--grid", action="store_true", help="which triggers at what load leave an outage behind, with and without guard and cap, in the simulator; draws docs/metastable.svg")
     ask.add_argument("--quick", action="store_true", help="one seed, one worker")
     said = ask.parse_args()
@@ -215,6 +217,8 @@ def main():
     seeds, missed = range(1, said.seeds + 1), []
     if said.vary:
         sys.exit(bool(vary(simulated, seeds)))
+    if said.calm:
+        sys.exit(bool(calm(simulated, seeds)))
     if said.grid:
         sys.exit(bool(grid(simulated, seeds, "docs/metastable.svg")))
     folder = Path(tempfile.mkdtemp(prefix="resilience-"))
