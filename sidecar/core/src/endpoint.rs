@@ -169,7 +169,7 @@ impl EndpointCell {
     /// an answer takes.
     pub(crate) fn tell_abandoned(&self, now: Moment, sample: Sample) -> bool {
         self.abandoned.tell(now, sample.sent, self.knee.drains());
-        let late = self.knee.unqueued().is_none_or(|unqueued| sample.took > unqueued * LATE);
+        let late = self.knee.in_good_times().is_none_or(|usual| sample.took > usual * LATE);
         if late {
             self.knee.tell_lost(now, sample, self.occupied(now));
         }

@@ -12,7 +12,7 @@
 //!   stable latency, and a limit that believes it grows for ever: Netflix/concurrency-limits#137). When many are, in
 //!   flight goes back to what was usual.
 //! - *After a cut* two rounds are compared. Where latency fell as in flight did, there was a queue. Where it did not,
-//!   the work itself became slower: then that is the unqueued latency, and the cut is taken back.
+//!   the work itself became slower: then that is the unqueued latency, and the cut is taken back; the first one wholly.
 //!
 //! The unqueued latency is learned where little is in flight and does not rise while the cap is met, except by that
 //! comparison: it cannot drift up with the queue that it is to bound (the fault of gradients), and nothing is
@@ -46,6 +46,13 @@ const TARDY: f32 = 3.0;
 const LATELY: f32 = 4.0;
 /// Of so many answers it is known what is usual: of fewer, a host that is met first by a burst would be late for good.
 const KNOWN: u32 = 24;
+/// And so many microseconds longer: a queue that costs less than a request may wait here is no reason for a cap.
+const WORTH: f32 = 20e3;
+/// The round after a cut has as many answers as may be in flight, but so many at least: while it lasts nobody knows whether the
+/// cut was right.
+const TRIED: u32 = 12;
+/// Work that takes up to so many times what it took before it became slower is as it was.
+const AS_BEFORE: f32 = 1.5;
 /// While answers are late and no cap is found yet, so many may be in flight, or so many times what usually is: a host
 /// that slows down is not sent everything meanwhile.
 const MEANWHILE: (f32, f32) = (5.0, 2.5);
@@ -57,10 +64,14 @@ pub struct Knee {
     cap: AtomicU32,
     /// The unqueued latency in microseconds; zero before there was an answer.
     unqueued: AtomicU32,
+    /// What it was before the work became slower; zero where it did not.
+    quicker: AtomicU32,
     /// How many answers that is known from.
     known: AtomicU32,
     /// In flight and latency before the last cut; zero for none.
     before: (AtomicU32, AtomicU32),
+    /// Whether there was no cap before that cut.
+    first: AtomicBool,
     /// Rounds in a row in which the cap was met.
     met_for: AtomicU32,
     /// The latency of the last few answers.
@@ -101,13 +112,23 @@ impl Knee {
     fn is_late(&self) -> bool {
         let unqueued = get(&self.unqueued);
         // Before the first round nobody knows how long an answer takes where nobody waits.
-        unqueued > 0.0 && self.told.load(Relaxed) >= KNOWN && get(&self.lately) > unqueued * TARDY
+        unqueued > 0.0
+            && self.told.load(Relaxed) >= KNOWN
+            && get(&self.lately) > (unqueued * TARDY).max(unqueued + WORTH)
     }
 
     /// How long an answer takes where nobody waits, as found; `None` before there was one.
     pub fn unqueued(&self) -> Option<Duration> {
         let micros = get(&self.unqueued);
         (micros > 0.0).then(|| Duration::from_micros(micros as u64))
+    }
+
+    /// The same in good times: work that became slower is no measure of what is waited for in vain, or callers that leave as
+    /// late as ever would tell nothing.
+    pub fn in_good_times(&self) -> Option<Duration> {
+        let quicker = get(&self.quicker);
+        let now = self.unqueued()?;
+        Some(if quicker > 0.0 { now.min(Duration::from_micros(quicker as u64)) } else { now })
     }
 
     /// How many requests a second the endpoint is believed to finish.
@@ -145,7 +166,10 @@ impl Knee {
         let (cap, few) = (get(&self.cap), usual * FEW);
         let few = if cap > 0.0 { few.min(places(cap) * FEW_PLACES) } else { few };
         let ended = self.round.tell_good(sample, sample.beside <= 1 || beside <= few);
-        let wanted = ((2.0 * usual) as u32).clamp(ROUND.0, ROUND.1);
+        let wanted = match get(&self.before.0) > 0.0 {
+            true => (cap as u32).clamp(TRIED, ROUND.1),
+            false => ((2.0 * usual) as u32).clamp(ROUND.0, ROUND.1),
+        };
         // A few answers are enough for more, but not for less.
         if ended >= wanted || ended.is_power_of_two() && ended >= 2 * sample.beside {
             self.end(now, in_flight, ended >= wanted);
@@ -175,10 +199,22 @@ impl Knee {
             if found.cap > 0.0 && (before.cap == 0.0 || found.cap < before.cap) {
                 self.cut_at.store(now.as_nanos(), Relaxed);
             }
+            self.remember(before, found);
             self.store(found);
             self.round.clear();
         }
         self.turn.store(false, Relaxed);
+    }
+
+    /// What an answer took before a cut showed that the work became slower, until it is about as quick again.
+    fn remember(&self, before: Found, found: Found) {
+        let quicker = get(&self.quicker);
+        let slower = before.cap > 0.0 && found.unqueued > before.unqueued;
+        if found.cap == 0.0 && slower && quicker == 0.0 {
+            set(&self.quicker, before.unqueued);
+        } else if found.cap == 0.0 && found.unqueued <= quicker * AS_BEFORE {
+            set(&self.quicker, 0.0);
+        }
     }
 
     fn found(&self) -> Found {
@@ -187,6 +223,7 @@ impl Knee {
             unqueued: get(&self.unqueued),
             known: get(&self.known),
             before: (get(&self.before.0), get(&self.before.1)),
+            first: self.first.load(Relaxed),
             met_for: self.met_for.load(Relaxed),
         }
     }
@@ -197,6 +234,7 @@ impl Knee {
         set(&self.known, found.known);
         set(&self.before.0, found.before.0);
         set(&self.before.1, found.before.1);
+        self.first.store(found.first, Relaxed);
         self.met_for.store(found.met_for, Relaxed);
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Found {
     pub(super) known: f32,
     /// In flight and latency before the last cut; zero for none.
     pub(super) before: (f32, f32),
+    /// There was no cap before that cut, and nothing was lost.
+    pub(super) first: bool,
     /// Rounds in a row in which the cap was met.
     pub(super) met_for: u32,
 }
@@ -123,9 +125,10 @@ impl Found {
     fn cut(mut self, cap: f32, round: Round) -> Self {
         // A round's mean is a throw of the dice: half of a small step is taken.
         let small = self.cap > 0.0 && cap > self.cap * HALF;
+        let first = self.cap == 0.0 && round.lost <= LOST;
         self.cap = if small { f32::midpoint(self.cap, cap) } else { cap }.max(1.0);
         if self.cap.round() <= round.in_flight * CUT {
-            self.before = (round.in_flight, round.latency);
+            (self.before, self.first) = ((round.in_flight, round.latency), first);
         }
         self
     }
@@ -151,7 +154,11 @@ impl Found {
             true => in_flight * (self.unqueued / latency).min(1.0),
             false => round.in_flight * (self.unqueued / round.latency).min(1.0),
         };
-        self.cap = (knee * HEADROOM).max(1.0);
+        self.cap = match self.first && round.lost == 0.0 && knee > in_flight * CUT {
+            // Hardly any of it was a queue: there was no reason for a cap.
+            true => 0.0,
+            false => (knee * HEADROOM).max(1.0),
+        };
         self
     }
 

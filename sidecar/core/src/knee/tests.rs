@@ -102,6 +102,58 @@ fn a_constant_time_out_is_not_taken_for_a_stable_latency() {
     assert!((4.0..=6.0).contains(&in_flight), "{in_flight} in flight once it answers");
 }
 
+/// Sends `rate` a second, evenly, from `begin` on to a host with room for all whose answers take `work`, as far as the cap
+/// lets it. How many it did not let pass.
+fn open(knee: &Knee, rate: u64, work: Duration, (begin, millis): (u64, u64)) -> u32 {
+    let (mut flying, mut refused) = (VecDeque::<(Moment, u32)>::new(), 0);
+    for now in (begin..begin + millis).map(Moment::from_millis) {
+        while let Some((sent, beside)) = flying.front().copied().filter(|(sent, _)| *sent + work <= now) {
+            flying.pop_front();
+            knee.tell_good(now, Sample { sent, beside, took: now.since(sent) }, flying.len() as u32);
+        }
+        let came = |millis: u64| (millis - begin) * rate / 1_000;
+        for _ in came(now.as_millis())..came(now.as_millis() + 1) {
+            match knee.cap().is_some_and(|cap| flying.len() as u32 >= cap) {
+                true => (knee.tell_met(), refused += 1).1,
+                false => flying.push_back((now, flying.len() as u32 + 1)),
+            }
+        }
+    }
+    refused
+}
+
+#[test]
+fn slower_work_with_room_is_bounded_until_a_cut_shows_it_and_then_no_more() {
+    for (rate, times) in [(300, 5), (300, 10), (300, 25), (75, 10), (1_000, 5)] {
+        let knee = Knee::default();
+        let (work, slower) = (Duration::from_millis(20), Duration::from_millis(20 * times));
+        assert_eq!(open(&knee, rate, work, (1_000, 5_000)), 0);
+        open(&knee, rate, slower, (6_000, 4_000));
+        let later = open(&knee, rate, slower, (11_000, 10_000));
+        assert_eq!((later, knee.cap()), (0, None), "{rate} a second, {times} times slower");
+        assert_eq!(open(&knee, rate, work, (22_000, 10_000)), 0);
+    }
+}
+
+#[test]
+fn who_is_waited_for_in_vain_is_judged_by_good_times_until_they_are_back() {
+    let knee = Knee::default();
+    let mut found = Found { cap: 5.0, unqueued: 20e3, ..Found::default() };
+    let mut after = |cap, unqueued| {
+        let next = Found { cap, unqueued, ..found };
+        knee.remember(found, next);
+        knee.store(next);
+        found = next;
+        knee.in_good_times().map(|usual| usual.as_millis())
+    };
+    assert_eq!(after(5.0, 20e3), Some(20));
+    assert_eq!(after(0.0, 100e3), Some(20), "a cut showed that there was no queue");
+    assert_eq!(after(8.0, 100e3), Some(20));
+    assert_eq!(after(0.0, 110e3), Some(20));
+    assert_eq!(after(0.0, 25e3), Some(25));
+    assert_eq!(after(0.0, 28e3), Some(28));
+}
+
 #[test]
 fn nothing_is_pinned_on_a_timer_while_there_is_room() {
     let knee = Knee::default();
