@@ -3,7 +3,7 @@
 //! A request needs several deadlines and meets almost none of them, so arming and disarming must cost next
 //! to nothing and being late by a tick must not matter (hashed wheel, Varghese and Lauck, SOSP 1987). The
 //! runtime sees one timer per worker, and only while something is armed. Most who arm one have left before it is due: the
-//! driver is not told, and who is awake just before it would wake for nobody lets it [sleep on](Wheel::pass_by).
+//! driver is not told, and who is awake just before it would wake for nobody lets it sleep on (`pass_by`).
 
 mod rings;
 
