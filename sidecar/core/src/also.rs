@@ -117,9 +117,10 @@ pub fn is_taken(
     now: Moment,
     dice: u64,
 ) -> bool {
-    let settings = call.admission.settings();
-    let judged = judge::of(outcome, attempt.endpoint(), &settings.retry.statuses);
-    let good = matches!(outcome, Outcome::Answer(_)) && !another::wants(call, attempt, outcome, judged, now);
+    let statuses = &call.admission.settings().retry.statuses;
+    let judged = judge::of(outcome, attempt.endpoint(), statuses);
+    let good = matches!(outcome, Outcome::Answer(_))
+        && !another::wants(statuses, call, attempt, outcome, judged, now);
     if good || *outcome == Outcome::Cancelled {
         return true;
     }

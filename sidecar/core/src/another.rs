@@ -16,28 +16,18 @@ use crate::scratch::{How, Scratch};
 /// last (AWS Architecture Blog, 2015; Envoy's values). Another host is asked at once.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
 
-/// Whether an answer is one that another endpoint may answer better: of those judged bad, the statuses that the
-/// policy names, gRPC's UNAVAILABLE, and a trial's, which went where no request would have gone. An app's own error
-/// would be the same elsewhere, unless its endpoint [fails alone](judge::fails_alone).
-pub(crate) fn wants(
-    call: &Call<'_>,
-    attempt: &Attempt,
-    outcome: &Outcome,
-    judged: Judged,
-    now: Moment,
-) -> bool {
-    wants_after(&call.admission.settings().retry.statuses, call, attempt, outcome, judged, now)
-}
-
 /// Whether a policy in shadow would have it asked of another endpoint. `None` where nothing there speaks of retries.
 pub(crate) fn would_want(call: &Call<'_>, attempt: &Attempt, outcome: &Outcome, now: Moment) -> Option<bool> {
     let statuses = call.admission.shadow()?.statuses()?;
     let judged = judge::of(outcome, attempt.endpoint(), statuses);
-    let wants = wants_after(statuses, call, attempt, outcome, judged, now);
+    let wants = wants(statuses, call, attempt, outcome, judged, now);
     Some(wants || matches!(outcome, Outcome::Fault(_)))
 }
 
-fn wants_after(
+/// Whether an answer is one that another endpoint may answer better: of those judged bad, the `statuses` that a policy
+/// names, gRPC's UNAVAILABLE, and a trial's, which went where no request would have gone. An app's own error would be the
+/// same elsewhere, unless its endpoint [fails alone](judge::fails_alone).
+pub(crate) fn wants(
     statuses: &[u16],
     call: &Call<'_>,
     attempt: &Attempt,

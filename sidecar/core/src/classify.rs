@@ -46,12 +46,14 @@ pub fn classify(
 ) -> Next {
     let settings = call.admission.settings();
     call.admission.answered();
-    let judged = judge::of(outcome, attempt.endpoint(), &settings.retry.statuses);
+    let statuses = &settings.retry.statuses;
+    let judged = judge::of(outcome, attempt.endpoint(), statuses);
     if let Some(shadow) = call.admission.shadow() {
         shadow.tell_waited(call, scratch, attempt, body, now);
     }
     scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
-    let wanted = matches!(outcome, Outcome::Fault(_)) || another::wants(call, attempt, outcome, judged, now);
+    let wanted =
+        matches!(outcome, Outcome::Fault(_)) || another::wants(statuses, call, attempt, outcome, judged, now);
     let (then, at) = match wanted {
         true => {
             let at = another::at(call, scratch, outcome, now, dice);
