@@ -64,29 +64,30 @@ pub struct Fault {
     pub answer_byte: bool,
 }
 
-/// At which deed it went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The endpoint refused the connection.
-    ConnectRefused,
-    /// No connection in time.
-    ConnectTimeout,
-    /// No connection, for another reason.
-    ConnectFailed,
-    /// This process got no socket: the endpoint was never asked.
-    NoSocket,
-    /// A connection, but no TLS on it.
-    TlsFailed,
-    /// No head of an answer in time.
-    AttemptTimeout,
-    /// The connection was lost before the head of an answer was whole.
-    ResetBeforeHead,
-    /// A pooled connection was found closed at its reuse.
-    StaleConnection,
-    /// What came is no answer.
-    BadAnswer,
-    /// The answer ended before its announced end.
-    AnswerCut,
+choice! {
+    /// At which deed it went wrong.
+    pub enum FaultKind {
+        /// The endpoint refused the connection.
+        ConnectRefused = "connect_refused",
+        /// No connection in time.
+        ConnectTimeout = "connect_timeout",
+        /// No connection, for another reason.
+        ConnectFailed = "connect_failed",
+        /// This process got no socket: the endpoint was never asked.
+        NoSocket = "no_socket",
+        /// A connection, but no TLS on it.
+        TlsFailed = "tls_failed",
+        /// No head of an answer in time.
+        AttemptTimeout = "attempt_timeout",
+        /// The connection was lost before the head of an answer was whole.
+        ResetBeforeHead = "reset_before_head",
+        /// A pooled connection was found closed at its reuse.
+        StaleConnection = "stale_connection",
+        /// What came is no answer.
+        BadAnswer = "bad_answer",
+        /// The answer ended before its announced end.
+        AnswerCut = "answer_cut",
+    }
 }
 
 choice! {
