@@ -186,13 +186,8 @@ impl EndpointCell {
         self.occupied(now).saturating_sub(held) as f32 <= (self.knee.usual() * SPARE).max(1.0)
     }
 
-    /// What is in flight to it: from this host, and from others as its sidecar said a moment ago.
-    pub fn load(&self, now: Moment) -> u32 {
-        self.loads(now, 0.0).0
-    }
-
-    /// The same, and as it is to be expected where all like it have `usual` in flight from others: the older a report is
-    /// the less it says.
+    /// What is in flight to it, from this host and from others as its sidecar said a moment ago; and as it is to be expected
+    /// where all like it have `usual` in flight from others: the older a report is the less it says.
     pub fn loads(&self, now: Moment, usual: f32) -> (u32, f32) {
         let own = self.in_flight();
         match self.others(now) {
@@ -352,8 +347,8 @@ mod tests {
     fn a_report_counts_while_it_is_fresh() {
         let cell = EndpointCell::default();
         cell.tell_load(Moment::from_millis(100), Report { in_flight: 7, ..Report::default() }, 0);
-        assert_eq!(cell.load(Moment::from_millis(1_099)), 7);
-        assert_eq!(cell.load(Moment::from_millis(1_100)), 0);
+        assert_eq!(cell.loads(Moment::from_millis(1_099), 0.0).0, 7);
+        assert_eq!(cell.loads(Moment::from_millis(1_100), 0.0).0, 0);
     }
 
     #[test]

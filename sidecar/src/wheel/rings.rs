@@ -130,7 +130,6 @@ impl Rings {
             let Link { before, after } = self.links[id.0 as usize];
             self.links[before as usize].after = after;
             self.links[after as usize].before = before;
-            self.of(id).stands = Stands::Aside;
             // Of a ring only its head is left where both neighbours are one; it may be that of those that are due.
             if before == after && self.first(tick).is_none() {
                 self.leave_free(tick);
