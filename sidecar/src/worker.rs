@@ -1,32 +1,27 @@
-//! One worker: a thread, a runtime, and everything its requests share. Nothing here is locked.
+//! One worker: a thread, a runtime ([`start`]), and everything its requests share ([`World`]). Nothing here is locked.
+
+mod door;
+mod handshake;
+mod run;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Waker};
 
 use api::config::LimitsConfig;
 use api::{Caller, Reason, ServiceKey, Span};
-use rustls::ProtocolVersion;
 use sidecar_core::bucket::Bucket;
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::{spawn_local, yield_now};
 
-use crate::accept::{ACCEPT_REST, Door, Listening, Way};
+use crate::accept::{Listening, Way};
 use crate::admin::records::WorkerAsk;
 use crate::clock::{Clock, Dice, TaskClock};
 use crate::crowd::Crowd;
@@ -35,22 +30,21 @@ use crate::log::AccessLog;
 use crate::memory::Memory;
 use crate::metrics::WorkerMeters;
 use crate::pool::Pool;
-use crate::proxy::{self, Asked, Lines, Work};
+use crate::proxy::Asked;
 use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
 use crate::rooms::Rooms;
 use crate::rounds::{Rounds, Sleeps};
 use crate::served::Served;
 use crate::shared::{SharedConns, Times};
-use crate::tls::{Shown, TlsMeters, Trusts};
+use crate::tls::{TlsMeters, Trusts};
 use crate::wheel::Wheel;
-use crate::wire::{Flight, Secured, h1};
+
+pub use run::start;
 
 /// Records kept of requests that failed, were retried or shed, per worker: minutes of an incident.
 const FAILURES_KEPT: usize = 4096;
 /// Records kept of a sample of the rest, per worker.
 const SAMPLES_KEPT: usize = 1024;
-/// How often idle connections are looked through.
-const SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections that are closed before others have their turn: a tenth of a millisecond's work.
 const CLOSED_AT_ONCE: usize = 16;
 /// Scratch records kept for reuse.
@@ -339,234 +333,5 @@ impl World {
         self.shared.sweep(now);
         self.meters.idle_connections(self.pool.idle());
         self.meters.memory(&self.memory);
-    }
-}
-
-/// Runs a worker on its own thread until the process ends.
-///
-/// # Errors
-/// When the thread or its runtime cannot be made.
-pub fn start(parts: Parts) -> io::Result<std::thread::JoinHandle<()>> {
-    let (made, heard) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        // Made where it stays: its tasks are this thread's, and no set of local ones stands between.
-        let sleeps = Sleeps::default();
-        let counted = Arc::clone(&sleeps);
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(move || _ = counted.fetch_add(1, Relaxed))
-            .build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => {
-                _ = made.send(Ok(()));
-                runtime.block_on(run(parts, sleeps));
-            }
-            Err(error) => _ = made.send(Err(error)),
-        }
-    })?;
-    heard.recv().map_err(io::Error::other)??;
-    Ok(thread)
-}
-
-async fn run(parts: Parts, sleeps: Sleeps) {
-    let Parts { index, shared, meters, doors, mut updates, mut questions } = parts;
-    let (probes, asked) = channel(proxy::PROBES_MAX);
-    let world = World::new(shared, meters, probes, sleeps);
-    spawn_local(proxy::ask_loads(Rc::clone(&world), asked));
-    spawn_local(Rc::clone(&world.wheel).drive());
-    for door in doors {
-        spawn_local(accept(Rc::clone(&world), index, door));
-    }
-    let mut sweep = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            update = updates.recv() => match update {
-                Some(update) => {
-                    let began = world.clock.fresh();
-                    world.hear(update);
-                    world.meters.news_taken(world.clock.fresh().since(began));
-                }
-                None => return,
-            },
-            Some(question) = questions.recv() => question.answer(&world.rings.borrow()),
-            _ = sweep.tick() => world.sweep(),
-        }
-    }
-}
-
-async fn accept(world: Rc<World>, worker: usize, listening: Listening) {
-    let way = Rc::new(listening.way);
-    let (shown, raw) = (listening.shown, listening.raw);
-    let opened = match listening.door {
-        Door::Tcp(socket, _) => TcpListener::from_std(socket).map(Opened::Tcp),
-        Door::Unix(socket, _) => UnixListener::from_std(socket).map(Opened::Unix),
-    };
-    let door = match opened {
-        Ok(door) => door,
-        Err(error) => {
-            tracing::error!(%way, %error, "a listener could not join its worker's runtime");
-            return;
-        }
-    };
-    world.gate.opened().await;
-    let lines = DoorLines {
-        plain: proxy::lines(&world, &way),
-        tls: proxy::lines(&world, &way),
-        unix: proxy::lines(&world, &way),
-    };
-    let accepting = async {
-        loop {
-            if world.crowd.open() >= world.limits.connections as usize {
-                world.meters.connections_full();
-                tokio::time::sleep(ACCEPT_REST).await;
-                continue;
-            }
-            world.crowd.turn(worker).await;
-            if let Err(error) = door.accept(&world, worker, &way, (shown.as_ref(), raw), &lines).await {
-                world.meters.accept_failed();
-                tracing::warn!(%way, %error, "cannot accept; resting");
-                tokio::time::sleep(ACCEPT_REST).await;
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        () = world.gate.handed_over() => {}
-        () = accepting => {}
-    }
-}
-
-/// The lines on which the requests of a door's clients run, by what carries those.
-struct DoorLines<P, T, U>
-where
-    P: Work<h1::Server<TcpStream>>,
-    T: Work<h1::Server<Box<Secured>>>,
-    U: Work<h1::Server<UnixStream>>,
-{
-    plain: Rc<Lines<h1::Server<TcpStream>, P>>,
-    tls: Rc<Lines<h1::Server<Box<Secured>>, T>>,
-    unix: Rc<Lines<h1::Server<UnixStream>, U>>,
-}
-
-enum Opened {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Opened {
-    async fn accept(
-        &self,
-        world: &Rc<World>,
-        worker: usize,
-        way: &Rc<Way>,
-        (shown, raw): (Option<&Arc<Shown>>, bool),
-        lines: &DoorLines<
-            impl Work<h1::Server<TcpStream>> + 'static,
-            impl Work<h1::Server<Box<Secured>>> + 'static,
-            impl Work<h1::Server<UnixStream>> + 'static,
-        >,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(door) => {
-                let (stream, _) = door.accept().await?;
-                let open = world.crowd.enter(worker);
-                let (world, way) = (Rc::clone(world), Rc::clone(way));
-                // Each a task of its own kind, as small as it can be.
-                match (shown.cloned(), raw) {
-                    (None, false) => spawn_local(proxy::greet(stream, open, Rc::clone(&lines.plain))),
-                    (None, true) => spawn_local(proxy::carry(world, way, stream, open)),
-                    (Some(shown), raw) => {
-                        let lines = Rc::clone(&lines.tls);
-                        spawn_local(async move {
-                            match secured(&world, &way, (&shown, raw), stream).await {
-                                Some(stream) if raw => {
-                                    _ = spawn_local(proxy::carry(world, way, stream, open))
-                                }
-                                Some(stream) => _ = spawn_local(proxy::greet(stream, open, lines)),
-                                None => drop(open),
-                            }
-                        })
-                    }
-                };
-            }
-            Self::Unix(door) => {
-                let (stream, _) = door.accept().await?;
-                let open = world.crowd.enter(worker);
-                spawn_local(proxy::greet(stream, open, Rc::clone(&lines.unix)));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Ends TLS on `stream`, which may take as long as a head may. Who fails is not answered: there is no channel
-/// that both could read.
-async fn secured(
-    world: &World,
-    way: &Way,
-    (shown, raw): (&Shown, bool),
-    stream: TcpStream,
-) -> Option<Box<Secured>> {
-    let mut handshake = pin!(shake_hands(shown, raw, stream));
-    let mut timer = pin!(world.wheel.at(world.clock.now() + world.limits.head.duration()));
-    let ended = poll_fn(|cx| match handshake.as_mut().poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(ended),
-        Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-    });
-    let ended = ended.await;
-    world.tls.accepted(ended.is_ok());
-    ended.map(Box::new).inspect_err(|error| tracing::info!(%way, %error, "a TLS handshake failed")).ok()
-}
-
-/// A handshake, to its end. What it says last is held for the first answer where nobody waits for it: only tickets are
-/// said then, since TLS 1.3. Raw bytes have no first answer.
-async fn shake_hands(shown: &Shown, raw: bool, stream: TcpStream) -> io::Result<Secured> {
-    match shown.acceptor().accept(Flight::new(stream)).into_fallible().await {
-        Ok(mut stream) => {
-            let (flight, session) = stream.get_mut();
-            flight.flows();
-            if raw || session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-                stream.flush().await?;
-            }
-            Ok(stream)
-        }
-        Err((error, mut flight)) => {
-            // The alert that says why; whoever broke the handshake may not hear it.
-            flight.flows();
-            _ = flight.flush().await;
-            Err(error)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crowd::Member;
-    use crate::wire::Socket;
-
-    /// With what the runtime keeps beside it (96 bytes), such a task is one of 384, which it aligns to 128.
-    const SMALL: usize = 288;
-
-    fn size<S: Socket + 'static, F: Future>(
-        _serves: impl FnOnce(Rc<World>, Rc<Way>, S, Member) -> F,
-    ) -> usize {
-        size_of::<F>()
-    }
-
-    /// With the lines that it lends from.
-    fn greet<S: Socket + 'static>(
-        world: Rc<World>,
-        way: Rc<Way>,
-        io: S,
-        open: Member,
-    ) -> impl Future<Output = ()> {
-        proxy::greet(io, open, proxy::lines(&world, &way))
-    }
-
-    #[test]
-    fn a_silent_connection_is_a_small_task() {
-        assert!(size(greet::<TcpStream>) <= SMALL, "{}", size(greet::<TcpStream>));
-        assert!(size(greet::<Box<Secured>>) <= SMALL);
     }
 }
