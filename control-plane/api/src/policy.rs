@@ -5,6 +5,7 @@
 
 mod bulkhead;
 mod cap;
+mod cost;
 mod document;
 mod key;
 mod limit;
@@ -16,9 +17,10 @@ mod subset;
 
 pub use bulkhead::{Bulkhead, BulkheadKey};
 pub use cap::Cap;
+pub use cost::Cost;
 pub use document::{Mode, Policy, PolicyWords, Route, Target};
 pub use key::HashKey;
-pub use limit::{Cost, Limit, LimitKey, LimitKind, LimitRule, LimitScope};
+pub use limit::{Limit, LimitKey, LimitKind, LimitRule, LimitScope};
 pub use matching::{CallerPattern, Matching, MethodName, PathPattern};
 pub use set::{LeafOrigin, PolicySet, RouteSettings, ServiceSettings, Stop};
 pub use settings::{

@@ -1,11 +1,10 @@
-//! How often requests may come: limits, what each counts apart and together, and what a request costs.
+//! How often requests may come: limits, and what each counts apart and together.
 
-use serde_json::{Map, Value, json};
+mod shape;
 
 use crate::choice::choice;
 use crate::name::Label;
-use crate::problem::Problem;
-use crate::schema::{Field, Fields, Kind, Node, Problems, Schema, Shape, choice_shape};
+use crate::schema::choice_shape;
 use crate::unit::{Rate, Span};
 
 /// A sliding window counts in twenty bits.
@@ -186,219 +185,12 @@ impl Limit {
     }
 }
 
-impl Shape for LimitKey {
-    fn schema() -> Schema {
-        let words = Schema::Choice(vec!["service", "route", "endpoint", "caller"]);
-        let header = Field::new(
-            "header",
-            "Each value of this header; requests without it together.",
-            String::schema(),
-            None,
-        );
-        Schema::Either(Box::new(words), Box::new(Schema::Record(vec![header])))
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        if matches!(node, Node::Map(_)) {
-            let mut fields = Fields::of(node, path, problems)?;
-            let name: Option<String> = fields.required("header", problems);
-            fields.finish(problems);
-            return name.filter(|name| !name.is_empty()).map(|name| Self::Header(name.to_lowercase()));
-        }
-        match node {
-            Node::Scalar(_, word) if word == "service" => Some(Self::Service),
-            Node::Scalar(_, word) if word == "route" => Some(Self::Route),
-            Node::Scalar(_, word) if word == "endpoint" => Some(Self::Endpoint),
-            Node::Scalar(_, word) if word == "caller" => Some(Self::Caller),
-            other => {
-                let what = format!("{} is nothing to count by", other.what());
-                let hint = "write service, route, endpoint, caller or { header: NAME }";
-                problems.push(Problem::at(path, what).hint(hint));
-                None
-            }
-        }
-    }
-
-    fn write(&self) -> Value {
-        match self {
-            Self::Service => "service".into(),
-            Self::Route => "route".into(),
-            Self::Endpoint => "endpoint".into(),
-            Self::Caller => "caller".into(),
-            Self::Header(name) => json!({ "header": name }),
-        }
-    }
-}
-
-impl Shape for Limit {
-    fn schema() -> Schema {
-        Schema::Record(vec![
-            Field::new("name", "Its name, in answers and metrics; must be written.", Label::schema(), None),
-            Field::new("kind", "How it counts.", LimitKind::schema(), Some("token-bucket".into())),
-            Field::new("key", "What it counts apart.", LimitKey::schema(), Some("service".into())),
-            Field::new(
-                "scope",
-                "Whose requests it counts together.",
-                LimitScope::schema(),
-                Some("host".into()),
-            ),
-            Field::new("rate", "The long-run rate; must be written.", Rate::schema(), None),
-            Field::new(
-                "burst",
-                "`token-bucket`: how many may come at once; one second's worth by default.",
-                u32::schema(),
-                None,
-            ),
-            Field::new(
-                "longest_wait",
-                "`leaky-bucket`: how long a request may wait for its turn.",
-                Span::schema(),
-                Some("20ms".into()),
-            ),
-            Field::new(
-                "window",
-                "`fixed-window` and `sliding-window`: its length; must be written there.",
-                Span::schema(),
-                None,
-            ),
-        ])
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let mut fields = Fields::of(node, path, problems)?;
-        let name = fields.required("name", problems);
-        let kind: LimitKind = fields.optional("kind", problems).unwrap_or_default();
-        let key = fields.optional("key", problems).unwrap_or_default();
-        let scope = fields.optional("scope", problems).unwrap_or_default();
-        let rate: Option<Rate> = fields.required("rate", problems);
-        let (burst, longest_wait, window) = match kind {
-            LimitKind::TokenBucket => (fields.optional::<u32>("burst", problems), None, None),
-            LimitKind::LeakyBucket => (None, fields.optional("longest_wait", problems), None),
-            LimitKind::FixedWindow | LimitKind::SlidingWindow => {
-                (None, None, Some(fields.required::<Span>("window", problems)))
-            }
-        };
-        fields.finish(problems);
-        let mut limit = Self { key, scope, ..Self::bucket(name?, rate?) };
-        limit.rule = match (kind, window) {
-            (LimitKind::FixedWindow, Some(window)) => LimitRule::FixedWindow { window: window? },
-            (LimitKind::SlidingWindow, Some(window)) => LimitRule::SlidingWindow { window: window? },
-            (LimitKind::LeakyBucket, _) => {
-                // As long as for room, and for the same reason: a longer queue is overload, not a burst.
-                LimitRule::LeakyBucket { longest_wait: longest_wait.unwrap_or(Span::millis(20)) }
-            }
-            _ => burst.map_or(limit.rule, |burst| LimitRule::TokenBucket { burst: burst.max(1) }),
-        };
-        if let Some((what, hint)) = limit.wrong() {
-            problems.push(Problem::at(path, what).hint(hint));
-            return None;
-        }
-        Some(limit)
-    }
-
-    fn write(&self) -> Value {
-        let mut map = Map::new();
-        map.insert("name".into(), self.name.write());
-        // The first kind is left out, so that a sidecar that knows no other can read it.
-        if self.rule.kind() != LimitKind::TokenBucket {
-            map.insert("kind".into(), self.rule.kind().write());
-        }
-        map.insert("key".into(), self.key.write());
-        map.insert("scope".into(), self.scope.write());
-        map.insert("rate".into(), self.rate.write());
-        let (word, value) = match self.rule {
-            LimitRule::TokenBucket { burst } => ("burst", burst.into()),
-            LimitRule::LeakyBucket { longest_wait } => ("longest_wait", longest_wait.write()),
-            LimitRule::FixedWindow { window } | LimitRule::SlidingWindow { window } => {
-                ("window", window.write())
-            }
-        };
-        map.insert(word.into(), value);
-        Value::Object(map)
-    }
-}
-
-/// How much a request takes from each limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cost {
-    /// So much.
-    Units(u32),
-    /// What this header says, by its lower-case name; 1 without it.
-    Header {
-        /// The header.
-        header: String,
-        /// Never more than this, whatever it says.
-        at_most: u32,
-    },
-}
-
-impl Cost {
-    /// What a request costs where nobody says otherwise.
-    pub const ONE: Self = Self::Units(1);
-
-    /// What a request costs; `header` gives a header's value by its lower-case name.
-    pub fn of<'h>(&self, header: impl Fn(&str) -> Option<&'h str>) -> u32 {
-        match self {
-            Self::Units(units) => *units,
-            Self::Header { header: name, at_most } => header(name)
-                .and_then(|value| value.trim().parse().ok())
-                .map_or(1, |units: u32| units.clamp(1, *at_most)),
-        }
-    }
-}
-
-impl Shape for Cost {
-    fn schema() -> Schema {
-        let by_header = Schema::Record(vec![
-            Field::new(
-                "header",
-                "What this header says; 1 without it. Only where callers are trusted with it.",
-                String::schema(),
-                None,
-            ),
-            Field::new(
-                "at_most",
-                "Never more than this, whatever it says; must be written.",
-                u32::schema(),
-                None,
-            ),
-        ]);
-        Schema::Either(Box::new(u32::schema()), Box::new(by_header))
-    }
-
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let cost = if matches!(node, Node::Scalar(Kind::Number, _)) {
-            Self::Units(u32::read(node, path, problems)?)
-        } else {
-            let mut fields = Fields::of(node, path, problems)?;
-            let header: Option<String> = fields.required("header", problems);
-            let at_most = fields.required("at_most", problems);
-            fields.finish(problems);
-            Self::Header { header: header?.to_lowercase(), at_most: at_most? }
-        };
-        if let Self::Units(0) | Self::Header { at_most: 0, .. } = cost {
-            problems.push(
-                Problem::at(path, "a request costs something").hint("write limits: [] where nothing counts"),
-            );
-            return None;
-        }
-        Some(cost)
-    }
-
-    fn write(&self) -> Value {
-        match self {
-            Self::Units(units) => (*units).into(),
-            Self::Header { header, at_most } => json!({ "header": header, "at_most": at_most }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
     use crate::policy::Policy;
-    use crate::schema::Words;
+    use crate::problem::Problem;
+    use crate::schema::{Shape as _, Words};
     use crate::yaml;
 
     fn read(words: &str) -> Result<crate::policy::Settings, String> {
