@@ -255,7 +255,13 @@ fn inbound(config: &SidecarConfig) -> HashMap<ServiceKey, ServiceView> {
         let settings = side::inbound(PolicySet::default().settle(&app.service));
         let plan = ServicePlan::compile(&app.service, &settings, Arc::clone(&cell), None);
         let list = EndpointList::new(app.service.clone(), 0, Digest::EMPTY, vec![Arc::new(endpoint)]);
-        ServiceView { key: app.service.clone(), plan: Arc::new(plan), list: Arc::new(list), cell }
+        ServiceView {
+            key: app.service.clone(),
+            plan: Arc::new(plan),
+            list: Arc::new(list),
+            cell,
+            room: Arc::default(),
+        }
     };
     config.apps.iter().map(|app| (app.service.clone(), view(app))).collect()
 }

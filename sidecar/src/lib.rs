@@ -21,7 +21,7 @@ pub mod pool;
 mod proxy;
 pub mod publish;
 mod quick;
-pub mod rooms;
+pub mod room;
 mod rounds;
 pub mod run;
 mod served;

@@ -13,6 +13,7 @@ use sidecar_core::service::ServiceCell;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::metrics::Meters;
+use crate::room::Room;
 
 /// Services watched by the control thread, and asked for by a worker, at most. Names come from clients, and a
 /// client may make up any number of them.
@@ -29,6 +30,8 @@ pub struct ServiceView {
     pub list: Arc<EndpointList>,
     /// What is counted of it on this host, whatever its plan and list.
     pub cell: Arc<ServiceCell>,
+    /// Where its requests wait, whatever its plan and list.
+    pub room: Arc<Room>,
 }
 
 /// News for the workers.

@@ -32,7 +32,6 @@ use crate::metrics::WorkerMeters;
 use crate::pool::Pool;
 use crate::proxy::Asked;
 use crate::publish::{Ask, SERVICES_MAX, ServiceView, Update};
-use crate::rooms::Rooms;
 use crate::rounds::{Rounds, Sleeps};
 use crate::served::Served;
 use crate::shared::{SharedConns, Times};
@@ -115,9 +114,6 @@ pub struct World {
     /// Stands where a request named no service.
     pub(crate) nobody: ServiceKey,
     pub(crate) memory: Rc<Memory>,
-    rooms: Rooms,
-    /// Where requests wait for a place at a local app: who waits for other hosts of its service does not stand before them.
-    rooms_before_apps: Rooms,
     pub(crate) rounds: Rounds,
     pub(crate) meters: WorkerMeters,
     pub(crate) rings: RefCell<Rings>,
@@ -184,8 +180,6 @@ impl World {
             caller: shared.caller,
             nobody: ServiceKey::unnamed(),
             memory,
-            rooms: Rooms::default(),
-            rooms_before_apps: Rooms::default(),
             rounds: Rounds::new(sleeps),
             meters,
             rings: RefCell::new(Rings::new(FAILURES_KEPT, SAMPLES_KEPT)),
@@ -219,11 +213,6 @@ impl World {
             named.1 = Some(service);
         }
         named.1.clone()
-    }
-
-    /// Where those wait who came this way.
-    pub(crate) fn rooms(&self, way: &Way) -> &Rooms {
-        if let Way::Inbound(_) = way { &self.rooms_before_apps } else { &self.rooms }
     }
 
     /// The view of `service` when it is at hand.

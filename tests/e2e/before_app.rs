@@ -11,11 +11,11 @@ use outrigger_tests::{Answer, Fleet, Sidecar, TestApp, Told, free_port, get, req
 
 use crate::fleet;
 
-/// A sidecar before `app`, by `policy`.
+/// A sidecar of four workers before `app`, by `policy`.
 fn provider<'f>(fleet: &'f Fleet, app: &TestApp, policy: &str) -> Sidecar<'f> {
     let (inbound, file) = (free_port(), fleet.file("policy.yaml", policy));
     let own = format!(
-        "outbound: {{ listen: \"off\" }}\napps:\n- {{ service: app, app: {}, inbound: {inbound}, allow_loopback: true }}\n\
+        "threads: 4\noutbound: {{ listen: \"off\" }}\napps:\n- {{ service: app, app: {}, inbound: {inbound}, allow_loopback: true }}\n\
          policy: {file:?}\n",
         app.address
     );

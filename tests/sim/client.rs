@@ -1,6 +1,7 @@
 //! The clients: requests that come whether or not earlier ones were answered, and leave when they like.
 
 use api::Moment;
+use sidecar_core::ahead::Waiting;
 use sidecar_core::exchange::{Exchange, RequestId, idempotent, safe};
 use sidecar_core::level::Level;
 use sidecar_core::scratch::Scratch;
@@ -84,6 +85,7 @@ impl World {
             turns: 0,
             beside: None,
             waits: None,
+            waiting: Waiting::default(),
             stale: false,
             reused: false,
             answer: None,

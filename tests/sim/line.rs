@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use api::Reason;
 use sidecar_core::admit::admit;
+use sidecar_core::ahead::Waiting;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::classify::{Next, classify};
@@ -89,6 +90,8 @@ pub(crate) struct Request {
     /// Another attempt that runs beside `attempt`.
     pub(crate) beside: Option<Beside>,
     pub(crate) waits: Option<Ticket>,
+    /// Where those below give way to it.
+    pub(crate) waiting: Waiting,
     pub(crate) stale: bool,
     pub(crate) reused: bool,
     /// The status passed on, once the head of an answer was.
@@ -121,7 +124,7 @@ impl World {
         request.face(turn);
         self.say(format_args!("n{} request {number} turn {turn}: {deed:?}", request.node));
         if let Some(ticket) = request.waits.take() {
-            self.nodes[request.node].workers[request.worker].rooms[request.service].leave(ticket);
+            self.nodes[request.node].rooms[request.service].leave(ticket);
         }
         match deed {
             Deed::Ask(asks) => self.ask(request, asks),
@@ -184,9 +187,13 @@ impl World {
                 self.chosen(&request, &attempt, &seen, now);
                 self.probe(&request, &list);
                 request.attempt = Some(attempt);
+                request.waiting = Waiting::default();
                 self.connect(request);
             }
-            Verdict::Wait { until, .. } => self.wait(request, until, Asks::Choose),
+            Verdict::Wait { until, .. } => {
+                request.waiting = Waiting::begin(&list, &request.scratch, request.exchange.level.class());
+                self.wait(request, until, Asks::Choose);
+            }
             Verdict::Refuse(refusal) => self.finish(request, 0, Some(refusal.reason)),
         }
     }
@@ -254,7 +261,7 @@ impl World {
             Next::Again { at, .. } => {
                 request.stale = matches!(&outcome, Outcome::Fault(fault) if fault.reused);
                 drop(attempt);
-                self.freed(request.node, request.worker, request.service);
+                self.freed(request.node, request.service);
                 self.later(request, at, Deed::Ask(Asks::Choose));
             }
             Next::GiveUp(refusal) => {
@@ -309,6 +316,7 @@ impl World {
         request.beside = None;
         request.admission = None;
         request.room = None;
-        self.freed(request.node, request.worker, request.service);
+        request.waiting = Waiting::default();
+        self.freed(request.node, request.service);
     }
 }

@@ -65,8 +65,6 @@ pub(crate) struct View {
 pub(crate) struct Worker {
     pub(crate) views: Vec<View>,
     pub(crate) pool: Pool,
-    /// Who waits, by service.
-    pub(crate) rooms: Vec<Queue<(u64, Asks)>>,
 }
 
 /// What the control thread knows of a service.
@@ -104,6 +102,8 @@ pub(crate) struct Node {
     pub(crate) boot: u32,
     pub(crate) host: Arc<HostCell>,
     pub(crate) services: Vec<Service>,
+    /// Who waits, by service.
+    pub(crate) rooms: Vec<Queue<(u64, Asks)>>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) policies: BTreeMap<Namespace, Held>,
     pub(crate) session: Session,
@@ -135,16 +135,14 @@ impl Node {
             plan: None,
             gone: BTreeSet::new(),
         };
-        let worker = |_| Worker {
-            views: scenario.services.iter().map(view).collect(),
-            pool: Pool::default(),
-            rooms: scenario.services.iter().map(|_| Queue::default()).collect(),
-        };
+        let worker =
+            |_| Worker { views: scenario.services.iter().map(view).collect(), pool: Pool::default() };
         Self {
             up: true,
             boot,
             host: HostCell::new(scenario.host_limit),
             services: scenario.services.iter().map(service).collect(),
+            rooms: scenario.services.iter().map(|_| Queue::default()).collect(),
             workers: (0..scenario.workers).map(worker).collect(),
             policies: BTreeMap::new(),
             session: Session::new(at, boot, &scenario.config),

@@ -11,6 +11,7 @@ use api::policy::Cap;
 use api::{Cause, Digest, Instance, Moment, ServiceKey};
 
 use crate::abandoned::Abandoned;
+use crate::ahead::Ahead;
 use crate::aperture::Lot;
 use crate::breaker::{Breaker, Breaks};
 use crate::decay;
@@ -47,6 +48,8 @@ pub struct EndpointCell {
     pub(crate) in_flight: Gauge,
     /// Of these the ones that it has whole and has not begun to answer.
     pub(crate) awaited: Gauge,
+    /// Who waits for a place there.
+    pub ahead: Ahead,
     /// Requests in flight from others as its own sidecar said, above; the millisecond of the report, below.
     others: AtomicU64,
     /// The latency that its sidecar said, in microseconds; zero for none.

@@ -3,7 +3,7 @@
 //! A count is never set, only entered and left, so what is in flight is always what is held.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 /// How many are in flight.
 #[derive(Debug, Default)]
@@ -20,8 +20,10 @@ impl Gauge {
         self.0.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 
+    /// Whoever leaves looks next whether somebody waits, and whoever waits looks once more whether somebody left: one of the two
+    /// has to see the other.
     pub(crate) fn leave(&self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 

@@ -30,6 +30,7 @@
 
 pub mod abandoned;
 pub mod admit;
+pub mod ahead;
 pub mod also;
 mod another;
 pub mod aperture;

@@ -13,8 +13,8 @@ use api::{Moment, Reason};
 
 use crate::refusal::Refusal;
 
-/// At most this many wait at one place of one worker; more could not be served within any sensible wait.
-pub const WAITERS_MAX: usize = 1_024;
+/// At most this many wait for one thing; more could not be served within any sensible wait.
+pub const WAITERS_MAX: usize = 4_096;
 
 /// Who goes first waits only while others of its rank do. A longer bound costs nobody else anything, and of those who come
 /// while every place is taken, one in thirty would wait longer than the others' bound.
@@ -32,7 +32,7 @@ pub(crate) fn longest(settings: &Settings) -> Duration {
 }
 
 /// What a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitOn {
     /// A place within the service's cap.
     Service,
@@ -143,10 +143,25 @@ impl<T> Queue<T> {
         self.waiters.values().find(|(until, _)| now < *until).map(|(_, waiter)| waiter)
     }
 
-    /// The first of those for whom it is so.
-    pub fn find(&self, now: Moment, wanted: impl Fn(&T) -> bool) -> Option<&T> {
-        let mut waiters = self.waiters.values().filter(|(until, _)| now < *until).map(|(_, waiter)| waiter);
-        waiters.find(|waiter| wanted(waiter))
+    /// The first of those for whom it is so, those who have waited too long among them.
+    pub fn find_mut(&mut self, wanted: impl Fn(&T) -> bool) -> Option<&mut T> {
+        self.waiters.values_mut().map(|(_, waiter)| waiter).find(|waiter| wanted(waiter))
+    }
+
+    /// Who waits with `ticket`.
+    pub fn with(&self, ticket: Ticket) -> Option<&T> {
+        self.waiters.get(&ticket).map(|(_, waiter)| waiter)
+    }
+
+    /// The same, to be changed.
+    pub fn with_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
+        self.waiters.get_mut(&ticket).map(|(_, waiter)| waiter)
+    }
+
+    /// Those who go before `ticket`, the first one first.
+    pub fn before(&self, ticket: Ticket, now: Moment) -> impl Iterator<Item = &T> {
+        let before = self.waiters.range(..ticket).filter(move |(_, (until, _))| now < *until);
+        before.map(|(_, (_, waiter))| waiter)
     }
 
     /// Whether `waiter` waits.
@@ -211,7 +226,7 @@ mod tests {
         for class in [Class::Background, Class::Critical, Class::Ordinary] {
             queue.join(rank(class), Moment::from_millis(50), class).unwrap();
         }
-        assert_eq!(queue.find(Moment::ZERO, |class| *class != Class::Critical), Some(&Class::Ordinary));
+        assert_eq!(queue.find_mut(|class| *class != Class::Critical), Some(&mut Class::Ordinary));
         let order: Vec<_> = std::iter::from_fn(|| queue.freed(Moment::ZERO)).collect();
         assert_eq!(order, [Class::Critical, Class::Ordinary, Class::Background]);
     }

@@ -5,7 +5,7 @@
 //! else is left. Who of a rank is taken is [`pick`](crate::pick)'s.
 
 use api::instance::ORDINARY_WEIGHT;
-use api::policy::{Balance, Choosing, Settings};
+use api::policy::{Balance, Choosing, Class, Settings};
 use api::{Moment, Readiness};
 
 use crate::aperture;
@@ -66,6 +66,8 @@ pub(crate) struct View<'a> {
     pub(crate) bulkheads: &'a [Bulkhead],
     /// What the request costs of the limit.
     pub(crate) cost: u32,
+    /// The class of the request.
+    pub(crate) class: Class,
 }
 
 impl Scored {
@@ -98,6 +100,7 @@ impl<'a> View<'a> {
             limit: route.plan().per_endpoint.as_ref(),
             bulkheads: &terms.of_endpoints,
             cost: admission.cost(),
+            class: call.exchange.level.class(),
         }
     }
 }
@@ -132,7 +135,7 @@ impl View<'_> {
             Why::WeightZero
         } else if !Breaker::would_pass(&cell.breaker, self.now, &settings.breaker) {
             Why::BreakerOpen
-        } else if room.is_some_and(|room| cell.taken(cap) >= room) {
+        } else if room.is_some_and(|room| cell.taken(cap) >= room || cell.ahead.is_any_above(self.class)) {
             Why::Full
         } else if self.bulkheads.iter().any(|bulkhead| bulkhead.shuts_out(instance)) {
             Why::BulkheadFull

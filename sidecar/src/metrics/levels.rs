@@ -48,9 +48,8 @@ impl<'a> Levels<'a> {
     pub(super) fn collect_app(&self, now: Moment, sheet: &mut Sheet) {
         let (labels, plan) = (&[self.service][..], &self.view.plan);
         let Some(app) = self.endpoints.first() else { return };
-        let (here, in_flight) = (plan.cell.in_flight(), app.cell.in_flight());
-        sheet.set(&c::APP_IN_FLIGHT, labels, f64::from(in_flight));
-        sheet.set(&c::APP_WAITING, labels, f64::from(here.saturating_sub(in_flight)));
+        sheet.set(&c::APP_IN_FLIGHT, labels, f64::from(app.cell.in_flight()));
+        sheet.set(&c::APP_WAITING, labels, self.view.room.waiting() as f64);
         if let Some(cap) = app.cell.room(now, plan.base().concurrency.per_endpoint) {
             sheet.set(&c::APP_CAP, labels, f64::from(cap));
         }

@@ -181,7 +181,7 @@ fn what_is_published_is_there_before_its_first_request() {
     let publish = |endpoints| {
         let list = EndpointList::new(cart.clone(), 1, Digest::EMPTY, endpoints).into();
         let (key, plan, cell) = (cart.clone(), plan.clone(), plan.cell.clone());
-        meters.publish(&Update::Service(ServiceView { key, plan, list, cell }));
+        meters.publish(&Update::Service(ServiceView { key, plan, list, cell, room: Arc::default() }));
     };
     worker.resolve(&plan);
     publish(vec![endpoint.into()]);

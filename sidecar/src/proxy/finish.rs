@@ -1,17 +1,17 @@
 //! Step 10, `finish`: one count, one line, one record for every request, whichever way it ended.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use sidecar_core::exchange::Exchange;
 use sidecar_core::outcome::End;
-use sidecar_core::queue::WaitOn;
 use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
+use sidecar_core::route::Route;
 use sidecar_core::scratch::Scratch;
 use smallvec::SmallVec;
 
 use super::{Ended, Ongoing};
-use crate::accept::Way;
 use crate::pool::Conn;
+use crate::served::Served;
 use crate::wire::Downstream;
 use crate::worker::World;
 
@@ -64,11 +64,9 @@ pub(super) type Held = SmallVec<[u64; 2]>;
 
 /// The request is over, and what was held for it went back, places in bulkheads among it: before somebody who waits for
 /// that is woken.
-pub(super) fn leave(world: &World, way: &Way, exchange: &Exchange, held: Held, scratch: Box<Scratch>) {
-    let (now, rooms) = (world.clock.now(), world.rooms(way));
-    rooms.freed(&exchange.service, WaitOn::Service, now);
-    for bulkhead in held {
-        rooms.freed(&exchange.service, WaitOn::Bulkhead(bulkhead), now);
+pub(super) fn leave(world: &World, route: &Option<(Route, Rc<Served>)>, held: &Held, scratch: Box<Scratch>) {
+    if let Some((_, served)) = route {
+        served.room.left(&scratch.tried, held);
     }
     world.give_back(scratch);
 }

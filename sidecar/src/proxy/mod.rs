@@ -46,7 +46,7 @@ use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
 use sidecar_core::level::{Level, Seen, is_told, level};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
-use sidecar_core::queue::{Verdict, WaitOn};
+use sidecar_core::queue::Verdict;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
@@ -162,7 +162,7 @@ async fn line<D: Downstream>(
     let route = routed(world, &view, ongoing);
     let admission = match wait::ask(world, ongoing, &route) {
         Verdict::Now(admission) if admission.turn().is_none() => Ok(admission),
-        verdict => Box::pin(wait::admission(world, way, ongoing, (&route, verdict))).await,
+        verdict => Box::pin(wait::admission(world, ongoing, (&view, &route), verdict)).await,
     };
     ongoing.route = Some((route, Rc::clone(&view)));
     let admission = admission?;
@@ -171,7 +171,7 @@ async fn line<D: Downstream>(
         let view = world.latest(way, &view);
         let mut attempt = match wait::pick(world, ongoing, &admission, &view) {
             Verdict::Now(attempt) => attempt,
-            verdict => Box::pin(wait::attempt(world, way, ongoing, (&admission, &view), verdict)).await?,
+            verdict => Box::pin(wait::attempt(world, ongoing, (&admission, &view), verdict)).await?,
         };
         let answer = match attempt::run(world, ongoing, &admission, &mut attempt).await {
             Ran::Ended(answer) => answer,
@@ -186,7 +186,7 @@ async fn line<D: Downstream>(
         let stop = match answer {
             Ok((mut head, mut conn)) if matches!(next, Next::Done) => {
                 // Its answer begins: the next request may be there before its body has ended.
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, world.clock.now());
+                view.room.answered(&ongoing.scratch.tried);
                 let at = (&mut attempt, &admission, &*view);
                 let mut answered = Answered::new((&mut head, said), &mut conn, at);
                 let ended = reply::answer(world, way, ongoing, &mut answered).await;
@@ -202,7 +202,7 @@ async fn line<D: Downstream>(
         };
         let at = again(ongoing, next, stop)?;
         drop(attempt);
-        Box::pin(wait::retry(world, way, ongoing, at)).await?;
+        Box::pin(wait::retry(world, ongoing, &view, at)).await?;
     }
 }
 

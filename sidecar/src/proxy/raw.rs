@@ -14,7 +14,6 @@ use sidecar_core::exchange::{Exchange, RequestId};
 use sidecar_core::head::{Method, RequestHead};
 use sidecar_core::level::Level;
 use sidecar_core::outcome::{Answer, End, Outcome};
-use sidecar_core::queue::WaitOn;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::route;
 
@@ -62,11 +61,11 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         Err(refusal) => Err(refusal),
     };
     match reached {
-        Ok(reached) => between(&world, &way, ongoing, reached).await,
+        Ok(reached) => between(&world, ongoing, reached).await,
         Err(refusal) => {
             ongoing.client.abort();
             finish(&world, &ongoing, &ended(None, Some(refusal.reason), 0));
-            leave(&world, &way, &ongoing.exchange, Held::new(), ongoing.scratch);
+            leave(&world, &ongoing.route, &Held::new(), ongoing.scratch);
         }
     }
     drop(open);
@@ -103,13 +102,13 @@ async fn reach<S: Socket>(
     }
     let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
     let verdict = wait::ask(world, ongoing, &route);
-    let admission = wait::admission(world, way, ongoing, (&route, verdict)).await;
+    let admission = wait::admission(world, ongoing, (&view, &route), verdict).await;
     ongoing.route = Some((route, Rc::clone(&view)));
     let admission = admission?;
     loop {
         let view = world.latest(way, &view);
         let verdict = wait::pick(world, ongoing, &admission, &view);
-        let mut attempt = wait::attempt(world, way, ongoing, (&admission, &view), verdict).await?;
+        let mut attempt = wait::attempt(world, ongoing, (&admission, &view), verdict).await?;
         let (outcome, conn) = match connect::connect(world, ongoing, &mut attempt).await {
             Ok(conn) => (Outcome::Answer(Answer::default()), Some(conn)),
             Err(Stop::Fault(fault)) => (Outcome::Fault(fault), None),
@@ -119,14 +118,14 @@ async fn reach<S: Socket>(
         let call = Call { exchange: &ongoing.exchange, admission: &admission, list: &view.list };
         match (classify(&call, &mut ongoing.scratch, &mut attempt, &outcome, body, now, dice), conn) {
             (Next::Done, Some(conn)) => {
-                world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, now);
+                view.room.answered(&ongoing.scratch.tried);
                 return Ok(Reached { conn, attempt, admission, room });
             }
             (Next::Done, None) => return Err(Refusal::of(Reason::Internal)),
             (Next::GiveUp(refusal), _) => return Err(refusal),
             (Next::Again { at, .. }, _) => {
                 drop(attempt);
-                wait::retry(world, way, ongoing, at).await?;
+                wait::retry(world, ongoing, &view, at).await?;
             }
         }
     }
@@ -134,7 +133,7 @@ async fn reach<S: Socket>(
 
 /// Bytes both ways, each half closed in its own time, until both are or nothing moved for
 /// `timeout.tunnel`.
-async fn between<S: Socket>(world: &World, way: &Way, mut ongoing: Ongoing<'_, Raw<S>>, reached: Reached) {
+async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, reached: Reached) {
     let Reached { conn, attempt, admission, room } = reached;
     let connected = world.clock.now();
     let mut tunnel = Tunnel::new(ongoing.client.lend(), conn.wire.into_tunnel());
@@ -145,7 +144,7 @@ async fn between<S: Socket>(world: &World, way: &Way, mut ongoing: Ongoing<'_, R
     // What is held goes back before somebody who waits for it is woken.
     drop((attempt, admission, room));
     finish(world, &ongoing, &ended(Some(connected), reason, back));
-    leave(world, way, &ongoing.exchange, Held::new(), ongoing.scratch);
+    leave(world, &ongoing.route, &Held::new(), ongoing.scratch);
 }
 
 fn ended(head: Option<Moment>, reason: Option<Reason>, bytes_out: u64) -> Ended {

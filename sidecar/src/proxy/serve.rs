@@ -190,7 +190,7 @@ pub(super) async fn handle<D: Downstream>(
         }
     };
     finish(world, &ongoing, &ended);
-    leave(world, way, &ongoing.exchange, held, ongoing.scratch);
+    leave(world, &ongoing.route, &held, ongoing.scratch);
     after
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::{Moment, Reason};
+use sidecar_core::ahead::Waiting;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::limit::{Admission, limit};
@@ -18,12 +19,12 @@ use sidecar_core::route::Route;
 
 use super::{Ongoing, ask_load};
 use crate::accept::Way;
-use crate::rooms::Place;
+use crate::room::{Place, Room};
 use crate::served::Served;
 use crate::wire::Downstream;
 use crate::worker::{Known, World};
 
-/// A place freed by another worker is noticed this soon: longer than a wake-up costs, shorter than anyone waits.
+/// Room that nobody gave back, as where a cap rose, is noticed this soon: longer than a wake-up costs, shorter than anyone waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
 /// What this host knows of the service.
@@ -76,9 +77,9 @@ pub(super) fn ask<D>(world: &World, ongoing: &mut Ongoing<'_, D>, route: &Route)
 /// gives turns.
 pub(super) async fn admission<D: Downstream>(
     world: &World,
-    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
-    (route, mut verdict): (&Route, Verdict<Admission>),
+    (view, route): (&Served, &Route),
+    mut verdict: Verdict<Admission>,
 ) -> Result<Admission, Refusal> {
     let mut place = None;
     loop {
@@ -90,7 +91,10 @@ pub(super) async fn admission<D: Downstream>(
                 return Ok(admission);
             }
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, on } => room((world, way), ongoing, (on, until), &mut place).await?,
+            Verdict::Wait { until, on } => {
+                let waits = (&*view.room, Waiting::default());
+                room(world, ongoing, waits, (on, until), &mut place).await?;
+            }
         }
         verdict = ask(world, ongoing, route);
     }
@@ -115,7 +119,6 @@ pub(super) fn pick<D>(
 /// The next attempt for whom [`pick`] gave this verdict: when there is room at some endpoint.
 pub(super) async fn attempt<D: Downstream>(
     world: &World,
-    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
     (admission, view): (&Admission, &Served),
     mut verdict: Verdict<Attempt>,
@@ -125,27 +128,36 @@ pub(super) async fn attempt<D: Downstream>(
         match verdict {
             Verdict::Now(attempt) => return Ok(attempt),
             Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait { until, on } => room((world, way), ongoing, (on, until), &mut place).await?,
+            Verdict::Wait { until, on } => {
+                let class = ongoing.exchange.level.class();
+                let waits = (&*view.room, Waiting::begin(&view.list, &ongoing.scratch, class));
+                room(world, ongoing, waits, (on, until), &mut place).await?;
+            }
         }
         verdict = pick(world, ongoing, admission, view);
     }
 }
 
-/// Until a place of what is waited for may be free, or `until`. Whoever asks in vain keeps its place in the queue, and of those who look again
-/// only the first asks.
-async fn room<'w, D: Downstream>(
-    (world, way): (&'w World, &Way),
+/// Until a place of what is waited for may be free, or `until`. Whoever comes in asks once more before it rests; whoever asks in vain
+/// keeps its place in the queue, and the first one looks again.
+async fn room<'r, D: Downstream>(
+    world: &World,
     ongoing: &mut Ongoing<'_, D>,
+    (room, waiting): (&'r Room, Waiting),
     (on, until): (WaitOn, Moment),
-    place: &mut Option<Place<'w>>,
+    place: &mut Option<Place<'r>>,
 ) -> Result<(), Refusal> {
-    let kept = place.take().filter(|place| place.on() == on);
-    let place = place.insert(kept.unwrap_or_else(|| world.rooms(way).enter(&ongoing.exchange, on, until)));
+    let Some(place) = place.as_ref().filter(|place| place.on() == on) else {
+        *place = Some(room.enter(ongoing.exchange.level.class(), (on, until), waiting));
+        return Ok(());
+    };
+    place.wait_at(waiting);
     loop {
-        let soon = until.min(world.clock.now() + LOOK_AGAIN);
-        self::until(world, ongoing, soon, |cx| place.poll_freed(cx)).await?;
         let now = world.clock.now();
-        if place.take_freed() || now >= until || place.is_first(now) {
+        let soon = if place.is_first(now) { until.min(now + LOOK_AGAIN) } else { until };
+        self::until(world, ongoing, soon, |cx| place.poll_woken(cx)).await?;
+        let now = world.clock.now();
+        if now >= until || place.may_ask(now) {
             return Ok(());
         }
     }
@@ -154,11 +166,11 @@ async fn room<'w, D: Downstream>(
 /// Until the next try is due; what the one before held is free.
 pub(super) async fn retry<D: Downstream>(
     world: &World,
-    way: &Way,
     ongoing: &mut Ongoing<'_, D>,
+    view: &Served,
     at: Moment,
 ) -> Result<(), Refusal> {
-    world.rooms(way).freed(&ongoing.exchange.service, WaitOn::Endpoint, world.clock.now());
+    view.room.answered(&ongoing.scratch.tried);
     if at <= world.clock.now() { Ok(()) } else { until(world, ongoing, at, |_| Poll::Pending).await }
 }
 

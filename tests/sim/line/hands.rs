@@ -11,7 +11,7 @@ use super::{Asks, Deed, Request, Upload};
 use crate::network::Link;
 use crate::world::{Event, World};
 
-/// A place freed by another worker is noticed this soon, as in `sidecar/src/proxy/wait.rs`.
+/// Room that nobody gave back is noticed this soon, as in `sidecar/src/proxy/wait.rs`.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
 impl World {
@@ -20,7 +20,7 @@ impl World {
         request.next_turn();
         let node = &mut self.nodes[request.node];
         let now = node.local(self.now);
-        let rooms = &mut node.workers[request.worker].rooms[request.service];
+        let rooms = &mut node.rooms[request.service];
         request.waits = rooms.join(rank(request.exchange.level.class()), until, (request.number, asks));
         let soon = until.min(now + LOOK_AGAIN);
         self.later(request, soon, Deed::Ask(asks));
@@ -111,10 +111,10 @@ impl World {
     }
 
     /// A place was freed: the first who waits for one asks again.
-    pub(super) fn freed(&mut self, node: usize, worker: usize, service: usize) {
+    pub(super) fn freed(&mut self, node: usize, service: usize) {
         let place = &mut self.nodes[node];
         let now = place.local(self.now);
-        let Some((number, asks)) = place.workers[worker].rooms[service].freed(now) else { return };
+        let Some((number, asks)) = place.rooms[service].freed(now) else { return };
         if let Some(waiter) = self.requests.get_mut(&number) {
             waiter.waits = None;
             let turn = waiter.turn;

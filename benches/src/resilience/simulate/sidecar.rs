@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api::policy::PolicySet;
 use api::{Instance, List, Moment, ServiceKey};
+use sidecar_core::ahead::Waiting;
 use sidecar_core::also;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
@@ -59,6 +60,8 @@ pub(super) struct Request {
     route: Route,
     admission: Option<Admission>,
     ticket: Option<Ticket>,
+    /// Where those below give way to it.
+    waiting: Waiting,
 }
 
 /// What a request that asked is told.
@@ -164,7 +167,8 @@ impl Sidecar {
         let seen = Seen { id: exchange.id, target: "/", peer: None, told: None };
         let exchange = Exchange { level: level(&route, seen, header, || 0), ..exchange };
         let scratch = Scratch::default();
-        Request { origin, running: Vec::new(), exchange, scratch, route, admission: None, ticket: None }
+        let (running, admission, ticket, waiting) = Default::default();
+        Request { origin, running, exchange, scratch, route, admission, ticket, waiting }
     }
 
     /// Whom to ask for their load because of what `request` asked: their ports.
@@ -231,8 +235,14 @@ impl Sidecar {
         let list = self.directory.current();
         let call = Call { exchange: &request.exchange, admission, list: &list };
         match choose(&call, &mut request.scratch, now, dice) {
-            Verdict::Now(attempt) => Asked::Sent(request.sent(attempt, now)),
-            Verdict::Wait { until, .. } => Asked::Wait(until),
+            Verdict::Now(attempt) => {
+                request.waiting = Waiting::default();
+                Asked::Sent(request.sent(attempt, now))
+            }
+            Verdict::Wait { until, .. } => {
+                request.waiting = Waiting::begin(&list, &request.scratch, request.exchange.level.class());
+                Asked::Wait(until)
+            }
             Verdict::Refuse(refusal) => Asked::Refused(refusal.reason.as_str(), refusal.reason.status()),
         }
     }

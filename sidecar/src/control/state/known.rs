@@ -14,11 +14,13 @@ use sidecar_core::plan::ServicePlan;
 use sidecar_core::service::ServiceCell;
 
 use crate::publish::{ServiceView, Update};
+use crate::room::Room;
 
 /// A service of which this host knows something, or wants to.
 pub(super) struct Known {
     pub(super) directory: Directory,
     pub(super) cell: Arc<ServiceCell>,
+    room: Arc<Room>,
     pub(super) settings: ServiceSettings,
     pub(super) plan: Arc<ServicePlan>,
     /// Whether its endpoints are written in the file.
@@ -53,6 +55,7 @@ impl Known {
         Self {
             directory,
             cell,
+            room: Arc::default(),
             settings,
             plan,
             fixed: false,
@@ -79,8 +82,8 @@ impl Known {
         if orders.shuns_any(&list.service) {
             list = self.directory.without(|key| orders.shuns(key));
         }
-        let (plan, cell) = (self.plan.clone(), self.cell.clone());
-        ServiceView { key: list.service.clone(), plan, list, cell }
+        let (plan, cell, room) = (self.plan.clone(), self.cell.clone(), self.room.clone());
+        ServiceView { key: list.service.clone(), plan, list, cell, room }
     }
 
     /// What to keep of its lists, by who told them: who is held is the first's.
