@@ -15,8 +15,10 @@ use smallvec::SmallVec;
 
 use crate::budget::Balance;
 use crate::exchange::{Exchange, RequestId};
+use crate::level::Level;
 use crate::route::Route;
 use crate::scratch::{ATTEMPTS_MAX, Among, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Throw, Why};
+use crate::told;
 
 pub use rings::{Kept, Rings};
 
@@ -54,6 +56,8 @@ pub struct Record {
     pub service: ServiceKey,
     /// The route of the policy it matched.
     pub route: Option<Label>,
+    /// How urgent it was, and from which level on there was room when it ended; `None` before it had a route.
+    pub level: Option<(Level, Level)>,
     /// Who sent it.
     pub caller: Option<Label>,
     /// When its head was whole.
@@ -150,6 +154,7 @@ impl Record {
             id: exchange.id,
             service: exchange.service.clone(),
             route: route.and_then(Route::name).cloned(),
+            level: route.map(|route| (exchange.level, told::bound(route, finish.now))),
             caller: exchange.caller.name.clone(),
             arrived: exchange.arrived,
             finish,

@@ -87,6 +87,11 @@ pub(crate) fn look(
     Err(refusal(exchange.level, Level::at(place)).retry_after(COME_BACK))
 }
 
+/// From which level on requests of `route` have room: what its endpoints told, or before an app what is told of that.
+pub(crate) fn bound(route: &Route, now: Moment) -> Level {
+    route.plan().shed().map_or_else(|| route.cell().bound.ask(now), |shed| shed.ask(now))
+}
+
 /// It is not urgent enough to wait for a place.
 pub(crate) fn refusal(level: Level, bound: Level) -> Refusal {
     let detail = format!("it is {level}, and only from {bound} on is there room");

@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use api::Reason;
-use api::policy::Choosing;
+use api::policy::{Choosing, Class};
 use serde::{Serialize, Serializer};
 
 use super::Record;
+use crate::level::Level;
 use crate::parts::{Kind, Where};
 use crate::scratch::{Among, AttemptNote, Candidate, How, Then, Why};
 
@@ -21,6 +22,13 @@ impl fmt::Display for Record {
         match &self.route {
             Some(route) => writeln!(f, "  route      {route}")?,
             None => writeln!(f, "  route      default")?,
+        }
+        if let Some((level, bound)) = self.level.filter(is_worth_telling) {
+            write!(f, "  level      {level}")?;
+            if bound > Level::LOWEST {
+                write!(f, ", and there is room from {bound} on")?;
+            }
+            writeln!(f)?;
         }
         if let Some(caller) = &self.caller {
             writeln!(f, "  caller     {caller}")?;
@@ -92,6 +100,11 @@ impl Record {
         }
         Ok(())
     }
+}
+
+/// Most requests are ordinary, and there is room for all.
+fn is_worth_telling((level, bound): &(Level, Level)) -> bool {
+    level.class() != Class::Ordinary || *bound > Level::LOWEST
 }
 
 /// Whom the choice was among, where that was not simply everybody.
@@ -172,6 +185,8 @@ struct Told<'a> {
     at_unix_ms: u64,
     service: String,
     route: Option<&'a str>,
+    level: Option<String>,
+    room_from: Option<String>,
     caller: Option<&'a str>,
     status: u16,
     grpc_status: Option<u8>,
@@ -249,6 +264,8 @@ impl Serialize for Record {
             at_unix_ms: self.finish.unix_millis,
             service: self.service.to_string(),
             route: self.route.as_ref().map(api::Label::as_str),
+            level: self.level.map(|(level, _)| level.to_string()),
+            room_from: self.level.map(|(_, bound)| bound.to_string()),
             caller: self.caller.as_ref().map(api::Label::as_str),
             status: self.finish.status,
             grpc_status: self.finish.grpc,

@@ -1,6 +1,8 @@
 //! The story that a record tells.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+use api::policy::Class;
+
 use crate::outcome::Sent;
 use crate::scratch::{How, Then};
 
@@ -49,6 +51,26 @@ request 00000000-0001-7000-8000-000000000000  service checkout  -> 200 in 0.80 m
     let json = serde_json::to_value(retried()).unwrap();
     assert_eq!(json["attempts"][0]["reason"], "stale_connection");
     assert_eq!(json["attempts"][1]["began_us"], 500);
+}
+
+#[test]
+fn who_was_not_urgent_enough_is_told_how_urgent_it_was_and_from_where_on_there_is_room() {
+    let mut bench = crate::bench::Bench::new(2, "");
+    let exchange = Exchange { level: Level::new(Class::Ordinary, 57), ..bench.exchange(true) };
+    let admission = bench.admission(&exchange);
+    let lines = |now: Moment, exchange: &Exchange| -> Vec<String> {
+        let finish = Finish { now, status: 503, reason: Some(Reason::LevelTooLow), ..Finish::default() };
+        let record = Record::of(exchange, Some(admission.route()), &Scratch::default(), finish);
+        record.to_string().lines().filter(|line| line.contains("level  ")).map(str::to_owned).collect()
+    };
+    assert!(lines(bench.now, &exchange).is_empty(), "there is room for all, and it is like most");
+    let critical = Exchange { level: Level::new(Class::Critical, 3), ..exchange.clone() };
+    assert_eq!(lines(bench.now, &critical), ["  level      critical-3"]);
+    bench.plan.cell.bound.tell(bench.now, Level::new(Class::Critical, 12));
+    assert_eq!(
+        lines(bench.now, &exchange),
+        ["  level      ordinary-57, and there is room from critical-12 on"]
+    );
 }
 
 #[test]
