@@ -37,12 +37,13 @@ pub enum Version {
     Http2,
 }
 
-/// Where something lies in a head: heads are limited to 64 KiB, far below what such an offset holds; beyond it there is
-/// nothing, and not something else.
 fn narrow(range: Range<usize>) -> Range<u32> {
     offset(range.start)..offset(range.end)
 }
 
+/// Where something lies in a head. Nobody reads more than a head may have and a buffer behind it, far below what such an
+/// offset holds.
 fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+    debug_assert!(at <= u32::MAX as usize, "a head of {at} bytes");
+    at as u32
 }

@@ -34,16 +34,17 @@ pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
 
 /// How long the name is that stands before the port, if it is valid.
 fn name_len(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
+    let mut rest = text;
     loop {
-        let rest = &text[at..];
-        at += rest.iter().position(|b| !PLAIN[usize::from(*b)]).unwrap_or(rest.len());
-        match &text[at..] {
-            [] | [b':', ..] => return (at > 0).then_some(at),
-            [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => at += 3,
+        match rest {
+            [b, more @ ..] if PLAIN[usize::from(*b)] => rest = more,
+            [b'%', a, b, more @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest = more,
+            [] | [b':', ..] => break,
             _ => return None,
         }
     }
+    let len = text.len() - rest.len();
+    (len > 0).then_some(len)
 }
 
 /// What stands for itself in a name: unreserved and sub-delims of RFC 3986 §2, without the comma.

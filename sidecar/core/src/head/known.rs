@@ -21,7 +21,7 @@ macro_rules! known {
     };
 }
 
-// Ordered by length: a name is only compared with those as long as itself.
+// Ordered by length, so that the last is the longest.
 known! {
     Te = "te",
     B3 = "b3",
@@ -69,19 +69,30 @@ const LONGEST: usize = TABLE[TABLE.len() - 1].word.len();
 /// How every name that is a claim begins.
 const CLAIM: &[u8] = b"x-outrigger-";
 
-/// For each length, where its names begin in the table; one more entry ends the last.
-const STARTS: [u8; LONGEST + 2] = {
-    let mut starts = [0; LONGEST + 2];
-    let (mut row, mut len) = (0, 0);
-    while len < starts.len() {
-        while row < TABLE.len() && TABLE[row].word.len() < len {
-            row += 1;
-        }
-        starts[len] = row as u8;
-        len += 1;
+/// Spreads the names so that each has a place of its own; it was found by trying. Where a new row shares one the build
+/// stops, and another odd number is needed.
+const SPREAD: u64 = 0x030c_4c89_9bd6_e2bf;
+const PLACES: usize = 128;
+
+/// For each place the row that may stand there.
+const ROWS: [u8; PLACES] = {
+    let (mut rows, mut row) = ([u8::MAX; PLACES], 0);
+    while row < TABLE.len() {
+        let place = place(TABLE[row].ends);
+        assert!(rows[place] == u8::MAX, "two names share a place");
+        rows[place] = row as u8;
+        row += 1;
     }
-    starts
+    rows
 };
+
+/// The one place of a name with these `ends`, in any case.
+const fn place([first, last]: [u64; 2]) -> usize {
+    /// The bit that letters differ in by their case; set in everything, for this only has to tell known names apart.
+    const LOWER: u64 = u64::from_le_bytes([0x20; 8]);
+    let mixed = (first | LOWER) ^ (last | LOWER).rotate_left(32);
+    (mixed.wrapping_mul(SPREAD) >> (u64::BITS - PLACES.ilog2())) as usize
+}
 
 /// A name with what tells it from others of its length in two comparisons.
 struct Row {
@@ -102,10 +113,12 @@ impl Row {
         Self { word, id, ends: ends(word.as_bytes()), letters: ends(letters.split_at(word.len()).0) }
     }
 
-    /// Whether this is `name`, of the same length and with these `ends`.
+    /// Whether this is `name` with these `ends`.
     fn is(&self, name: &[u8], ends: [u64; 2]) -> bool {
         let differ = |at: usize| (self.ends[at] ^ ends[at]) & !self.letters[at];
-        (differ(0) | differ(1)) == 0 && (name.len() <= 16 || self.word.as_bytes().eq_ignore_ascii_case(name))
+        name.len() == self.word.len()
+            && (differ(0) | differ(1)) == 0
+            && (name.len() <= 16 || self.word.as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -134,18 +147,13 @@ impl Known {
     }
 
     /// The id of a name, in any case.
+    #[inline]
     pub fn of(name: &[u8]) -> Self {
         let ends = ends(name);
-        let rows = match STARTS.get(name.len()..name.len() + 2) {
-            Some(&[start, end]) => &TABLE[usize::from(start)..usize::from(end)],
-            _ => &[],
-        };
-        match rows.iter().find(|row| row.is(name, ends)) {
-            Some(row) => row.id,
-            None if name.get(..CLAIM.len()).is_some_and(|name| name.eq_ignore_ascii_case(CLAIM)) => {
-                Self::Claim
-            }
-            None => Self::Other,
+        match TABLE.get(usize::from(ROWS[place(ends)])) {
+            Some(row) if row.is(name, ends) => row.id,
+            _ if name.get(..CLAIM.len()).is_some_and(|name| name.eq_ignore_ascii_case(CLAIM)) => Self::Claim,
+            _ => Self::Other,
         }
     }
 
@@ -190,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_name_is_found_in_any_case() {
-        assert!(TABLE.is_sorted_by_key(|row| row.word.len()), "rows are ordered by length");
+        assert!(TABLE.is_sorted_by_key(|row| row.word.len()), "the last row is the longest");
         for (at, Row { word, id, .. }) in TABLE.iter().enumerate() {
             assert_eq!(*id as usize, at, "{word}");
             assert_eq!(Known::of(word.as_bytes()), *id, "{word}");

@@ -42,18 +42,19 @@ type Scanned<T> = Result<T, Halt>;
 /// Where in the text a scan stands.
 pub(super) struct Scan<'t> {
     text: &'t [u8],
-    at: usize,
+    /// What it has yet to pass.
+    rest: &'t [u8],
 }
 
 impl<'t> Scan<'t> {
     /// A scan of `text` from its begin.
     pub(super) fn new(text: &'t [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, rest: text }
     }
 
     /// How far it came.
     pub(super) fn at(&self) -> usize {
-        self.at
+        self.text.len() - self.rest.len()
     }
 
     /// Method, target and version, each a single space apart.
@@ -76,15 +77,16 @@ impl<'t> Scan<'t> {
                 return Err(Halt::Flaw(Flaw::Status));
             }
             status = status * 10 + u16::from(digit);
-            self.at += 1;
+            self.rest = &self.rest[1..];
         }
         match self.peek()? {
-            b' ' => self.at += 1,
+            b' ' => self.rest = &self.rest[1..],
             b'\r' => {}
             _ => return Err(Halt::Flaw(Flaw::Status)),
         }
-        let phrase = self.at..self.value()?;
-        Ok((version, status, phrase))
+        let start = self.at();
+        let phrase = self.value()?;
+        Ok((version, status, start..start + phrase.len()))
     }
 
     /// Notes every field line, and passes the blank one behind them.
@@ -93,30 +95,31 @@ impl<'t> Scan<'t> {
             if fields.noted() == MAX_FIELDS {
                 return Err(Halt::Flaw(Flaw::Fields));
             }
-            let line = self.at;
-            let (name, known) = self.name()?;
-            while matches!(self.peek()?, b' ' | b'\t') {
-                self.at += 1;
+            let line = self.at();
+            let (name_len, known) = self.name()?;
+            while let [b' ' | b'\t', rest @ ..] = self.rest {
+                self.rest = rest;
             }
-            let start = self.at;
-            let mut end = self.value()?;
-            while end > start && matches!(self.text[end - 1], b' ' | b'\t') {
-                end -= 1;
+            let start = self.at();
+            let mut value = self.value()?;
+            while let [before @ .., b' ' | b'\t'] = value {
+                value = before;
             }
-            fields.note_as(known, name.len(), line, start..end, self.at);
+            fields.note_as(known, name_len, line, start..start + value.len(), self.at());
         }
         self.line_end()
     }
 
     fn peek(&self) -> Scanned<u8> {
-        self.text.get(self.at).copied().ok_or(Halt::Partial)
+        self.rest.first().copied().ok_or(Halt::Partial)
     }
 
     fn byte(&mut self, wanted: u8, else_: Flaw) -> Scanned<()> {
-        if self.peek()? != wanted {
-            return Err(Halt::Flaw(else_));
+        match self.rest {
+            [first, rest @ ..] if *first == wanted => self.rest = rest,
+            [] => return Err(Halt::Partial),
+            _ => return Err(Halt::Flaw(else_)),
         }
-        self.at += 1;
         Ok(())
     }
 
@@ -127,81 +130,79 @@ impl<'t> Scan<'t> {
 
     /// One or more bytes of `class` and the space behind them.
     fn word(&mut self, class: &Class) -> Scanned<Range<usize>> {
-        let word = self.at..self.run(class);
-        self.at = word.end;
+        let (start, len) = (self.at(), self.run(class));
+        self.rest = &self.rest[len..];
         self.byte(b' ', Flaw::Start)?;
-        if word.is_empty() { Err(Halt::Flaw(Flaw::Start)) } else { Ok(word) }
+        if len == 0 { Err(Halt::Flaw(Flaw::Start)) } else { Ok(start..start + len) }
     }
 
-    /// A name and its colon, with its id. One that is known is a token and need not be judged.
-    fn name(&mut self) -> Scanned<(Range<usize>, Known)> {
+    /// Passes a name and its colon; how long it is, and its id. One that is known is a token and need not be judged.
+    fn name(&mut self) -> Scanned<(usize, Known)> {
         let near = self.colon();
-        let name = self.at..near.unwrap_or_else(|| self.run(&TOKEN));
-        let known = Known::of(&self.text[name.clone()]);
-        let token = |name: &[u8]| name.iter().all(|b| TOKEN[usize::from(*b)]);
-        if near.is_some() && !known.has_name() && !token(&self.text[name.clone()]) {
+        let (name, behind) = self.rest.split_at(near.unwrap_or_else(|| self.run(&TOKEN)));
+        let known = Known::of(name);
+        let token = || name.iter().all(|b| TOKEN[usize::from(*b)]);
+        if near.is_some() && !known.has_name() && !token() {
             return Err(Halt::Flaw(Flaw::Name));
         }
-        self.at = name.end;
-        // Nothing there at all is judged too: a line that begins with white space continues another.
-        self.byte(b':', Flaw::Name)?;
-        if name.is_empty() { Err(Halt::Flaw(Flaw::Name)) } else { Ok((name, known)) }
+        match behind {
+            // Nothing before it is no name either: a line that begins with white space continues another.
+            [b':', rest @ ..] if !name.is_empty() => {
+                self.rest = rest;
+                Ok((name.len(), known))
+            }
+            [] => Err(Halt::Partial),
+            _ => Err(Halt::Flaw(Flaw::Name)),
+        }
     }
 
     /// Where the next colon is, if one is near enough to end a known name.
     fn colon(&self) -> Option<usize> {
-        let mut at = self.at;
-        while let Some(eight) = self.text.get(at..).and_then(|rest| rest.first_chunk()) {
-            let found = first_zero(u64::from_le_bytes(*eight) ^ (ONES * u64::from(b':')));
-            at += found;
-            if found < 8 {
-                return Some(at);
-            }
-            if at - self.at > Known::LONGEST {
-                return None;
-            }
-        }
-        None
+        /// In steps of eight, so many bytes hold the longest and its colon.
+        const NEAR: usize = (Known::LONGEST + 8) & !7;
+        let (eights, _) = self.rest[..self.rest.len().min(NEAR)].as_chunks();
+        let found = |eight: &[u8; 8]| first_zero(u64::from_le_bytes(*eight) ^ (ONES * u64::from(b':')));
+        let mut found = eights.iter().map(found).enumerate();
+        found.find(|(_, found)| *found < 8).map(|(eight, found)| eight * 8 + found)
     }
 
-    /// Where the run of bytes of `class` ends.
+    /// How long the run of bytes of `class` is.
     fn run(&self, class: &Class) -> usize {
-        let rest = &self.text[self.at..];
-        self.at + rest.iter().position(|b| !class[usize::from(*b)]).unwrap_or(rest.len())
+        self.rest.iter().position(|b| !class[usize::from(*b)]).unwrap_or(self.rest.len())
     }
 
     fn version(&mut self) -> Scanned<Version> {
         const NAME: &[u8] = b"HTTP/1.";
-        let rest = &self.text[self.at..];
-        let version = match rest.get(..NAME.len() + 1) {
-            Some(b"HTTP/1.1") => Version::Http11,
-            Some(b"HTTP/1.0") => Version::Http10,
-            None if NAME.starts_with(rest) => return Err(Halt::Partial),
+        let (version, rest) = match self.rest.split_first_chunk() {
+            Some((b"HTTP/1.1", rest)) => (Version::Http11, rest),
+            Some((b"HTTP/1.0", rest)) => (Version::Http10, rest),
+            None if NAME.starts_with(self.rest) => return Err(Halt::Partial),
             _ => return Err(Halt::Flaw(Flaw::Version)),
         };
-        self.at += NAME.len() + 1;
+        self.rest = rest;
         Ok(version)
     }
 
-    /// Passes the rest of the line and its CRLF; one past the last byte before it.
-    fn value(&mut self) -> Scanned<usize> {
+    /// Passes the rest of the line and its CRLF, and gives what stands before that.
+    fn value(&mut self) -> Scanned<&'t [u8]> {
+        let (value, mut rest) = (self.rest, self.rest);
         loop {
-            while let Some(eight) = self.text[self.at..].first_chunk() {
+            while let Some((eight, more)) = rest.split_first_chunk() {
                 let odd = odd(u64::from_le_bytes(*eight));
-                self.at += odd;
                 if odd < 8 {
+                    rest = &rest[odd..];
                     break;
                 }
+                rest = more;
             }
-            match self.peek()? {
-                b'\r' => {
-                    let end = self.at;
-                    self.at += 1;
-                    self.byte(b'\n', Flaw::LineEnd)?;
-                    return Ok(end);
+            match rest {
+                [b'\r', b'\n', more @ ..] => {
+                    self.rest = more;
+                    return Ok(&value[..value.len() - rest.len()]);
                 }
-                b'\t' | b' '..=b'~' | 0x80.. => self.at += 1,
-                b'\n' => return Err(Halt::Flaw(Flaw::LineEnd)),
+                [] | [b'\r'] => return Err(Halt::Partial),
+                [b'\r' | b'\n', ..] => return Err(Halt::Flaw(Flaw::LineEnd)),
+                [b'\t' | b' '..=b'~' | 0x80.., more @ ..] => rest = more,
                 _ => return Err(Halt::Flaw(Flaw::Value)),
             }
         }
