@@ -43,6 +43,16 @@ impl<S: Socket> Flight<S> {
         self.gathers = true;
     }
 
+    /// Whether a read may find something. What is held has to leave before anybody waits, which only a read does.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.gathers { Poll::Ready(()) } else { self.io.poll_readable(cx) }
+    }
+
+    /// Whether the runtime heard of something to be read.
+    pub fn heard(&self) -> Option<bool> {
+        if self.gathers { None } else { self.io.heard() }
+    }
+
     fn poll_leave(&mut self, cx: &mut Context<'_>, ends: bool) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
             let written = match ends {

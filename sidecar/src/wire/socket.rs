@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 use super::Flight;
+use super::h1::make_room;
 
 /// A client's connection under TLS.
 pub type Secured = server::TlsStream<Flight<TcpStream>>;
@@ -51,16 +52,16 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
         Pin::new(self).poll_write(cx, last)
     }
 
-    /// Reads what is there into `buffer`, without a place among those who wait for more; `WouldBlock` where nothing is, or
-    /// where only [`AsyncRead::poll_read`] reads.
+    /// Reads what is there into `buffer`, which is given room where something is, without a place among those who wait for
+    /// more; `WouldBlock` where nothing is, or where only [`AsyncRead::poll_read`] reads.
     fn read_now(&self, _: &mut BytesMut) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
+        nothing()
     }
 
     /// Writes at once what the kernel takes at once, without a place among those who wait for room; `WouldBlock` where it
     /// takes nothing, or where only [`AsyncWrite::poll_write`] writes.
     fn write_now(&self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
+        nothing()
     }
 
     /// Who is at the other end; `None` where ends have no addresses. One system call.
@@ -90,16 +91,36 @@ macro_rules! of_the_kernel {
         }
 
         fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-            let room = buffer.capacity() - buffer.len();
-            let count = self.try_read_buf(buffer)?;
-            if (1..room).contains(&count) {
-                _ = self.try_io(Interest::READABLE, nothing_more);
-            }
-            Ok(count)
+            let mut read = nothing();
+            _ = self.try_io(Interest::READABLE, || {
+                make_room(buffer);
+                let room = buffer.capacity() - buffer.len();
+                read = self.try_read_buf(buffer);
+                // Where less came than there was room for, the runtime takes it that nothing more is there: as with its own
+                // reads, so that the next one does not ask the kernel in vain.
+                if matches!(read, Ok(count) if (1..room).contains(&count)) { nothing() } else { Ok(0) }
+            });
+            read
         }
 
         fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
             self.try_write(bytes)
+        }
+    };
+}
+
+/// What streams under TLS have in common: while nothing that was deciphered waits to be read, and no end, only what comes
+/// on the socket below can be.
+macro_rules! deciphered {
+    ($below:ident) => {
+        fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+            let ($below, session) = self.get_ref();
+            if session.wants_read() { $below.poll_readable(cx) } else { Poll::Ready(()) }
+        }
+
+        fn heard(&self) -> Option<bool> {
+            let ($below, session) = self.get_ref();
+            if session.wants_read() { $below.heard() } else { Some(true) }
         }
     };
 }
@@ -144,6 +165,8 @@ impl Socket for Secured {
         self.quiet()
     }
 
+    deciphered!(flight);
+
     fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().0.ends();
         Pin::new(self).poll_write(cx, last)
@@ -163,6 +186,8 @@ impl Socket for client::TlsStream<TcpStream> {
         let (socket, session) = self.get_ref();
         session.wants_read() && socket.quiet()
     }
+
+    deciphered!(socket);
 }
 
 impl Socket for UnixStream {
@@ -227,9 +252,8 @@ impl Socket for DuplexStream {
     }
 }
 
-/// Where less came than there was room for, this has the runtime take it that nothing more is there: as its own reads do,
-/// so that the next one does not ask the kernel in vain.
-fn nothing_more() -> io::Result<()> {
+/// What a socket says where nothing is to be read or taken.
+fn nothing() -> io::Result<usize> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 

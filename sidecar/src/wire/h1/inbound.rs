@@ -40,6 +40,11 @@ impl Inbound {
         &mut self.buf
     }
 
+    /// The same, where room is made only once something came.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buf
+    }
+
     /// Notes that so many bytes were appended; zero: the peer will send no more.
     pub fn filled(&mut self, count: usize) {
         self.eof |= count == 0;

@@ -77,10 +77,7 @@ fn poll_fill<S: Socket>(io: &mut S, inbound: &mut Inbound, cx: &mut Context<'_>)
 /// Reads once where a head is due and something is known to have come; whether it had. It takes no part in the runtime's
 /// sharing of turns: between heads the line sees to that.
 fn fill_now<S: Socket>(io: &S, inbound: &mut Inbound) -> Result<bool, Broken> {
-    if io.heard() != Some(true) {
-        return Ok(false);
-    }
-    match io.read_now(inbound.room()) {
+    match io.read_now(inbound.buffer()) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         read => {
             inbound.filled(read?);
