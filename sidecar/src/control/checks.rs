@@ -35,10 +35,16 @@ pub(crate) async fn run(hub: Rc<Hub>) {
         begin(&hub, &mut running);
         let now = hub.clock.now();
         let due = hub.checks.borrow().values().filter_map(|checks| checks.wake_at()).min();
-        let at = due.filter(|_| running.len() < CHECKS_MAX).unwrap_or(now + LOOK);
+        let due = due.filter(|due| *due < now + LOOK && running.len() < CHECKS_MAX);
+        let wake = async {
+            match due {
+                Some(due) => hub.sleep_until(due.max(now + Duration::from_millis(1))).await,
+                None => hub.beat(LOOK).await,
+            }
+        };
         tokio::select! {
             Some(Ok(done)) = running.join_next() => end(&hub, done),
-            () = hub.sleep_until(at.clamp(now + Duration::from_millis(1), now + LOOK)) => {}
+            () = wake => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::config::SidecarConfig;
 use api::message::{News, SharedChecks, Watch, WatchMode};
@@ -277,6 +278,14 @@ impl Hub {
     /// Sleeps until `at`.
     pub(crate) async fn sleep_until(&self, at: Moment) {
         tokio::time::sleep_until(self.clock.instant(at)).await;
+    }
+
+    /// Sleeps until the process's clock reaches a multiple of `every`: who looks as often looks together with others, and
+    /// their thread wakes once for all.
+    pub(crate) async fn beat(&self, every: Duration) {
+        let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let beats = self.clock.now().as_nanos() / every + 1;
+        self.sleep_until(Moment::from_nanos(beats.saturating_mul(every))).await;
     }
 
     /// `service` cannot be had.

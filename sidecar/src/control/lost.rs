@@ -14,7 +14,7 @@ pub(crate) async fn run(hub: &Hub) {
     let after = hub.config.control.alert_after;
     let mut before = BTreeSet::new();
     loop {
-        tokio::time::sleep(LOOK.min(after.duration() / 4)).await;
+        hub.beat(LOOK.min(after.duration() / 4)).await;
         let now = hub.clock.now();
         let lost = hub.clusters.iter().filter(|cluster| cluster.judge(now, after));
         let lost: BTreeSet<_> = lost.map(|cluster| cluster.teller).collect();

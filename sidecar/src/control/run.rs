@@ -107,8 +107,11 @@ async fn with_cluster(hub: Rc<Hub>, index: usize, boot: Boot, pace: Pace) {
 async fn tend(hub: Rc<Hub>) {
     let review = async {
         loop {
-            let at = hub.state.borrow().wake_at().unwrap_or(hub.clock.now() + REVIEW);
-            hub.sleep_until(at).await;
+            let at = hub.state.borrow().wake_at();
+            match at {
+                Some(at) => hub.sleep_until(at).await,
+                None => hub.beat(REVIEW).await,
+            }
             let now = hub.clock.now();
             let ended = hub.state.borrow_mut().end_orders(now);
             if !ended.is_empty() {

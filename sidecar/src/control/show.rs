@@ -19,10 +19,14 @@ pub(crate) async fn run(hub: &Hub) {
     loop {
         let began = hub.clock.now();
         write(hub);
-        tokio::time::sleep(APART.max(hub.clock.now().since(began) * REST)).await;
+        let wrote = hub.clock.now();
         tokio::select! {
             () = hub.touched.notified() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = hub.beat(EVERY) => {}
+        }
+        let rested = wrote + APART.max(wrote.since(began) * REST);
+        if hub.clock.now() < rested {
+            hub.sleep_until(rested).await;
         }
     }
 }

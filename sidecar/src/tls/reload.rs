@@ -5,9 +5,12 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::spawn_blocking;
 
 use super::{Shown, Tls, Trust};
 use crate::clock::Clock;
@@ -35,8 +38,9 @@ pub(crate) async fn run(tls: Arc<Tls>, clock: Clock) {
         return;
     }
     loop {
-        for watched in &mut all {
-            let Ok(contents) = read(&watched.kept.files()).await else {
+        let files = all.iter().map(|watched| watched.kept.files()).collect();
+        for (watched, contents) in all.iter_mut().zip(read(files).await) {
+            let Ok(contents) = contents else {
                 // Between two renames a file may be missing for a moment; what is in use stays in use.
                 continue;
             };
@@ -85,12 +89,11 @@ pub(crate) fn unix(clock: Clock) -> u64 {
     clock.wall(clock.now()) / 1000
 }
 
-async fn read(files: &[PathBuf]) -> std::io::Result<Vec<Vec<u8>>> {
-    let mut contents = Vec::with_capacity(files.len());
-    for file in files {
-        contents.push(tokio::fs::read(file).await?);
-    }
-    Ok(contents)
+/// What is in the files of each, read at one go: each hand-over to another thread and back wakes both.
+async fn read(files: Vec<Vec<PathBuf>>) -> Vec<io::Result<Vec<Vec<u8>>>> {
+    let each = |files: &Vec<PathBuf>| files.iter().map(std::fs::read).collect();
+    // Who cannot be read now is read the next time.
+    spawn_blocking(move || files.iter().map(each).collect()).await.unwrap_or_default()
 }
 
 /// Against change, not against an enemy: who can write the file can write anything.
