@@ -52,6 +52,9 @@ impl Download {
         // by the answer.
         _ = ongoing.upload.poll_move(cx, ongoing.client, upstream);
         self.progress += ongoing.upload.bytes - before;
+        if !self.ended {
+            self.pass_whole(ongoing.client, upstream);
+        }
         loop {
             while !self.ended && self.has_room(ongoing.client) {
                 match upstream.poll_read(cx) {
@@ -96,6 +99,17 @@ impl Download {
             return Poll::Ready(End::ClientGone);
         }
         Poll::Pending
+    }
+
+    /// Most bodies are short and came with their head: such a one is copied behind it.
+    fn pass_whole<D: Downstream, U: Upstream>(&mut self, client: &mut D, upstream: &mut U) {
+        let bytes = &mut self.bytes;
+        self.ended = upstream.take_whole(|body| {
+            let sent = client.send_whole(body);
+            *bytes += if sent { body.len() as u64 } else { 0 };
+            sent
+        });
+        self.progress += u64::from(self.ended);
     }
 
     fn has_room<D: Downstream>(&self, client: &D) -> bool {

@@ -101,6 +101,10 @@ pub trait Downstream {
     fn send_head(&mut self, head: &ResponseHead, body: BodyKind);
     /// Queues bytes of the answer's body; nothing goes out for an answer that has none (`HEAD`, 204, 304).
     fn send(&mut self, data: Bytes);
+    /// Queues what is left of a body with its end, by copying it; `false`, with nothing done, where bytes are not copied.
+    fn send_whole(&mut self, _body: &[u8]) -> bool {
+        false
+    }
     /// Queues the end; due for every answer that is no tunnel.
     fn end(&mut self, trailers: Option<Trailers>);
     /// Writes what is queued; ready when nothing is left.
@@ -156,6 +160,11 @@ pub trait Upstream {
     }
     /// The next piece of the answer's body.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>>;
+    /// Hands what is left of a body to `take`, where that is short, its length stated and all of it at hand. It is read to
+    /// its end where `take` says so, and untouched otherwise.
+    fn take_whole(&mut self, _take: impl FnOnce(&[u8]) -> bool) -> bool {
+        false
+    }
     /// What of the current request reached the kernel.
     fn sent(&self) -> Sent;
     /// Whether any byte of the current answer arrived.

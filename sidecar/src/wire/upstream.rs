@@ -130,6 +130,10 @@ impl Upstream for UpstreamConn {
         either!(self, Self::{H1, H2}, it => it.poll_read(cx))
     }
 
+    fn take_whole(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
+        either!(self, Self::{H1, H2}, it => it.take_whole(take))
+    }
+
     fn sent(&self) -> Sent {
         either!(self, Self::{H1, H2}, it => it.sent())
     }

@@ -141,6 +141,15 @@ impl Asking {
         piece
     }
 
+    /// Hands what is left of the answer's body to `take` where it is short and at hand; it is read where that says so.
+    pub fn take_whole(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
+        let took = self.inbound.take_whole(take);
+        if took {
+            self.at = At::Idle;
+        }
+        took
+    }
+
     /// Whether any byte of the answer arrived.
     pub fn any_byte_received(&self) -> bool {
         self.inbound.touched()

@@ -100,6 +100,10 @@ impl<S: Socket> Upstream for Client<S> {
         }
     }
 
+    fn take_whole(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
+        self.machine.take_whole(take)
+    }
+
     fn sent(&self) -> Sent {
         self.machine.sent()
     }

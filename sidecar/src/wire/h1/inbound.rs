@@ -6,8 +6,12 @@ use sidecar_core::head::{RequestHead, ResponseHead};
 use super::body::Decoder;
 use super::buffers;
 use super::lines::Seen;
+use super::out;
 use super::parse;
 use crate::wire::{BodyKind, Broken, Piece};
+
+/// A longer body is passed on by reference.
+const COPIED: u64 = out::COPIED as u64;
 
 /// Received bytes and what they are taken for. Bytes go into [`Inbound::room`]; the machines take messages
 /// out.
@@ -115,6 +119,17 @@ impl Inbound {
 
     pub(super) fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+
+    /// Hands what is left of a body to `take` where it is short and at hand; it is passed where that says so.
+    pub(super) fn take_whole(&mut self, take: impl FnOnce(&[u8]) -> bool) -> bool {
+        let Decoder::Length(left @ 0..=COPIED) = self.decoder else { return false };
+        let took = self.buf.get(..left as usize).is_some_and(take);
+        if took {
+            parse::pass(&mut self.buf, left as usize);
+            self.decoder = Decoder::Done;
+        }
+        took
     }
 
     /// The next piece of the body; `None` when more bytes are needed. `bad` tells whose fault a broken chunk

@@ -20,7 +20,7 @@ const SLICES: usize = 16;
 
 /// A piece up to this long is copied behind its head: one buffer in one `send` costs the kernel less than two in a
 /// `writev`, until the copy costs more than that saves.
-const COPIED: usize = 2 * 1024;
+pub(super) const COPIED: usize = 2 * 1024;
 
 /// How the body being sent is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +192,16 @@ impl Out {
             }
             Encoder::Length(_) | Encoder::Done | Encoder::Misframed => self.encoder = Encoder::Misframed,
         }
+    }
+
+    /// Queues what is left of a body by copying it, with its end; `false`, with nothing done, where another length is left.
+    pub(super) fn send_whole(&mut self, body: &[u8]) -> bool {
+        let fits = self.encoder == Encoder::Length(body.len() as u64);
+        if fits {
+            self.text().extend_from_slice(body);
+            self.encoder = Encoder::Done;
+        }
+        fits
     }
 
     pub(super) fn end(&mut self, trailers: Option<Trailers>) {

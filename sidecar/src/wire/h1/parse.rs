@@ -116,8 +116,13 @@ pub(super) fn trailers(
 
 fn cut(fields: &mut Fields, buf: &mut BytesMut, len: usize) {
     fields.receive(&buf[..len]);
+    pass(buf, len);
+}
+
+/// Passes so many bytes.
+pub(super) fn pass(buf: &mut BytesMut, len: usize) {
     match len == buf.len() {
-        // Emptied and not advanced, so that the next head begins where this one did.
+        // Emptied and not advanced, so that what comes next begins where this did.
         true => buf.clear(),
         false => buf.advance(len),
     }

@@ -154,6 +154,10 @@ impl<S: Socket> Downstream for Server<S> {
         self.machine.send(data);
     }
 
+    fn send_whole(&mut self, body: &[u8]) -> bool {
+        self.machine.send_whole(body)
+    }
+
     fn end(&mut self, trailers: Option<Trailers>) {
         self.machine.end(trailers);
     }

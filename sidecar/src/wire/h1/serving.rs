@@ -164,6 +164,14 @@ impl Serving {
         self.out.send(data);
     }
 
+    /// Queues what is left of the answer's body, which is short, with its end; `false`, with nothing done, where another
+    /// length is left.
+    pub fn send_whole(&mut self, body: &[u8]) -> bool {
+        let sent = self.out.send_whole(body);
+        self.answered |= sent;
+        sent
+    }
+
     /// Queues the answer's end.
     pub fn end(&mut self, trailers: Option<Trailers>) {
         self.out.end(trailers);

@@ -68,6 +68,8 @@ fn play(asked: &str, bytes: &[u8], ends: bool, cuts: Option<&mut Dice>, read: &m
     machine.send_head(&request(asked), BodyKind::Empty);
     machine.end(None);
     _ = machine.out.take();
+    // Who is fed in parts takes a short body as the line does, whole where it can.
+    let in_parts = cuts.is_some();
     let mut feed = Feed::new(bytes, ends, cuts);
     let mut told = Told::default();
     let kind = loop {
@@ -101,6 +103,14 @@ fn play(asked: &str, bytes: &[u8], ends: bool, cuts: Option<&mut Dice>, read: &m
     let mut message = told.messages.pop().unwrap();
     loop {
         feed.step(bytes.len());
+        let rest = |rest: &[u8]| {
+            message.body.extend_from_slice(rest);
+            true
+        };
+        if in_parts && machine.take_whole(rest) {
+            message.whole = true;
+            break;
+        }
         match machine.piece() {
             Ok(Some(piece)) => {
                 read.trailers = take(&mut message, piece);

@@ -215,3 +215,30 @@ fn surplus_and_cut_answers() {
     check_end("HTTP/1.1 100 Go\r\n\r\n", "100 Closed");
     check_end("", "Closed");
 }
+
+#[test]
+fn what_is_left_of_a_short_body_is_handed_over_once_it_is_at_hand_and_a_no_leaves_it() {
+    let check = |answer: &str, wanted: Option<&str>| {
+        let mut machine = Asking::default();
+        machine.send_head(&RequestHead::build(Method::Get, "/", "a").unwrap(), BodyKind::Empty);
+        machine.end(None);
+        _ = machine.out.take();
+        machine.inbound.room().put_slice(answer.as_bytes());
+        machine.inbound.filled(answer.len());
+        assert!(matches!(machine.next_head(), Ok(Some(_))), "{answer:?}");
+        assert!(!machine.take_whole(|_| false) && !machine.reusable(), "{answer:?}");
+        let mut seen = None;
+        let took = machine.take_whole(|rest| seen.replace(rest.to_vec()).is_none());
+        assert_eq!((took, seen.as_deref()), (wanted.is_some(), wanted.map(str::as_bytes)), "{answer:?}");
+        assert_eq!(machine.reusable(), took, "{answer:?}");
+        assert!(!took || !machine.take_whole(|_| true), "an end is said once: {answer:?}");
+    };
+    let ok = "HTTP/1.1 200 OK\r\n";
+    check(&format!("{ok}Content-Length: 2\r\n\r\nok"), Some("ok"));
+    check(&format!("{ok}Content-Length: 3\r\n\r\nok"), None);
+    check(&format!("{ok}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), None);
+    check(&format!("{ok}Connection: close\r\n\r\nok"), None);
+    let long = "x".repeat(2048);
+    check(&format!("{ok}Content-Length: 2048\r\n\r\n{long}"), Some(&long));
+    check(&format!("{ok}Content-Length: 2049\r\n\r\n{long}x"), None);
+}

@@ -142,6 +142,24 @@ fn requests_are_framed_by_method_and_body() {
 }
 
 #[test]
+fn a_body_is_copied_whole_where_just_that_much_is_left_to_be_said() {
+    let check = |request: &str, kind, parts: &[&str], taken: &[bool]| {
+        let (mut machine, _) = serving(request);
+        machine.send_head(&ResponseHead::build(200), kind);
+        _ = machine.out.take();
+        let told: Vec<_> = parts.iter().map(|part| machine.send_whole(part.as_bytes())).collect();
+        assert_eq!(told, taken, "{request:?} {kind:?} {parts:?}");
+        let sent = parts.iter().zip(taken).filter(|(_, taken)| **taken).map(|(part, _)| *part);
+        assert_eq!(machine.out.take(), sent.collect::<String>().as_bytes());
+    };
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    check(get, BodyKind::Length(2), &["o", "ook", "ok", "ok"], &[false, false, true, false]);
+    check(get, BodyKind::Length(0), &["", ""], &[true, false]);
+    check(get, BodyKind::Chunked, &["ok", ""], &[false, false]);
+    check("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", BodyKind::Length(2), &["ok", ""], &[false, false]);
+}
+
+#[test]
 fn trailers_go_behind_chunks_only() {
     let mut trailers = Fields::new();
     trailers.append("grpc-status", "0");
