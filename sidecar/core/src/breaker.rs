@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use api::Moment;
 use api::policy::Breaker as Settings;
 
-use crate::window::{Counts, Window};
+use crate::window::{self, Counts, Window};
 
 mod permit;
 mod state;
@@ -80,10 +80,13 @@ impl Breaker {
 
     /// Whether a request would pass; takes no permit. A trial that was lost is noticed here too: whoever is passed over
     /// while it is not closed must have its timer run.
+    #[inline]
     pub fn would_pass(&self, now: Moment, settings: &Settings) -> bool {
-        if self.word.load(Relaxed) & state::KIND == 0 || !settings.is_on() {
-            return true;
-        }
+        self.word.load(Relaxed) & state::KIND == 0 || !settings.is_on() || self.admits(now, settings)
+    }
+
+    /// The same of one that is not closed.
+    fn admits(&self, now: Moment, settings: &Settings) -> bool {
         let rule = |word: Word| match word.ask(now, settings) {
             (next, Entry::No) => (next, false),
             (_, Entry::Free | Entry::Trial(_)) => (word, true),
@@ -112,7 +115,7 @@ impl Breaker {
         if !settings.is_on() {
             return false;
         }
-        let width = settings.window.duration() / 10;
+        let width = window::width(settings.window);
         let count = |bad: bool| Counts { good: u64::from(!bad), bad: u64::from(bad) };
         self.failed.tell(now, width, count(ending.failed));
         if settings.slow_share.on().is_some() {

@@ -20,7 +20,7 @@ use crate::choose::Call;
 use crate::endpoint::{Endpoint, EndpointList};
 use crate::service::Medians;
 use crate::told;
-use crate::window::Counts;
+use crate::window::{self, Counts};
 
 /// The exponent of success: 6 gives a host with one failure a quarter of the traffic of three, and a host
 /// that always fails a few thousandths.
@@ -101,7 +101,13 @@ pub(crate) fn is_alike(own: f32, peers: f32) -> bool {
 /// What an endpoint's time is taken for beside its peers': alike it is theirs, beyond that by what it is beyond.
 fn told_apart(own: f32, peers: f32) -> f32 {
     let alike = (peers * ALIKE).min(NOISE);
-    if own > peers { (own - alike).max(peers) } else { (own + alike).min(peers) }
+    if own > peers + alike {
+        own - alike
+    } else if own < peers - alike {
+        own + alike
+    } else {
+        peers
+    }
 }
 
 /// The cost where only how fast it works is looked at: `latency` as its sidecar said or as it was seen.
@@ -116,7 +122,7 @@ pub fn active(load: Load, weight: f32, success: f32) -> f32 {
 
 /// An endpoint's counts within the policy's window.
 pub fn counts(endpoint: &Endpoint, now: Moment, settings: &Settings) -> Counts {
-    endpoint.cell.window.ask(now, settings.health.window.duration() / 10)
+    endpoint.cell.window.ask(now, window::width(settings.health.window))
 }
 
 /// Tells the service's cell what its endpoints are like at `now`. `numbers` is a buffer.

@@ -109,15 +109,11 @@ impl EndpointCell {
 
     /// The share of its traffic it should have at `now`: 1 once it is warm and well.
     pub fn ramp(&self, now: Moment, settings: &api::policy::Settings) -> f32 {
-        let joined = self.joined.load(Relaxed);
-        let warm = match joined.checked_sub(1) {
-            Some(joined) => {
-                let age = now.since(Moment::from_nanos(joined));
-                health::fraction(age, settings.balance.slow_start.duration())
-            }
-            None => 1.0,
-        };
-        warm.min(self.health.ramp(now, &settings.health))
+        let well = self.health.ramp(now, &settings.health);
+        // Most were there from the start.
+        let Some(joined) = self.joined.load(Relaxed).checked_sub(1) else { return well };
+        let age = now.since(Moment::from_nanos(joined));
+        health::fraction(age, settings.balance.slow_start.duration()).min(well)
     }
 
     /// Requests in flight from this host.
@@ -141,15 +137,21 @@ impl EndpointCell {
 
     /// How many requests of this host may be in flight to it at `now`, or where the cap is found, may be awaited, abandoned
     /// ones aside; `None` without a cap.
+    #[inline]
     pub fn room(&self, now: Moment, cap: Cap) -> Option<u32> {
         match cap {
             Cap::Off => None,
             Cap::At(number) => Some(number),
             Cap::Auto => {
-                // One at least: whether it works on what was abandoned shows in an answer.
-                Some(self.knee.cap()?.saturating_sub(self.abandoned(now)).max(1))
+                let cap = self.knee.cap()?;
+                Some(self.left_of(cap, now))
             }
         }
+    }
+
+    /// What is left of a cap that was found. One at least: whether it works on what was abandoned shows in an answer.
+    fn left_of(&self, cap: u32, now: Moment) -> u32 {
+        cap.saturating_sub(self.abandoned(now)).max(1)
     }
 
     /// How many it has of what `cap` bounds.

@@ -16,7 +16,11 @@ impl Gauge {
     }
 
     pub(crate) fn enter(&self, cap: Option<u32>) -> bool {
-        let next = |count: u32| (count < cap.unwrap_or(u32::MAX)).then(|| count + 1);
+        let Some(cap) = cap else {
+            self.0.fetch_add(1, Relaxed);
+            return true;
+        };
+        let next = |count: u32| (count < cap).then(|| count + 1);
         self.0.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
 

@@ -28,15 +28,20 @@ pub(crate) fn best_rank(pool: &[Scored]) -> Option<u8> {
 pub(crate) struct Meant {
     rank: u8,
     steady: bool,
+    /// Whether that is everybody.
+    all: bool,
 }
 
 impl Meant {
     pub(crate) fn of(pool: &[Scored], rank: u8) -> Self {
-        Self { rank, steady: pool.iter().any(|s| s.rank == rank && s.is_open() && s.ramp >= 1.0) }
+        let open = |s: &Scored| s.rank == rank && s.is_open();
+        let steady = pool.iter().any(|s| open(s) && s.ramp >= 1.0);
+        let all = pool.iter().all(|s| open(s) && (!steady || s.ramp >= 1.0));
+        Self { rank, steady, all }
     }
 
     pub(crate) fn has(self, s: &Scored) -> bool {
-        s.rank == self.rank && s.is_open() && (!self.steady || s.ramp >= 1.0)
+        self.all || s.rank == self.rank && s.is_open() && (!self.steady || s.ramp >= 1.0)
     }
 }
 
@@ -107,7 +112,7 @@ impl Scored {
 fn least(pool: &[Scored], meant: Meant, cost: impl Fn(&Scored) -> f32) -> f32 {
     let least = |fails: bool| {
         let of = pool.iter().filter(|s| meant.has(s) && s.fails() == fails);
-        of.map(&cost).fold(f32::INFINITY, f32::min)
+        of.map(&cost).fold(f32::INFINITY, |least, cost| if cost < least { cost } else { least })
     };
     Some(least(false)).filter(|least| least.is_finite()).unwrap_or_else(|| least(true))
 }

@@ -16,7 +16,7 @@ use crate::evidence::{self, Evidence, Sign};
 use crate::health::{Condition, Health};
 use crate::scratch::Effects;
 use crate::service::{Medians, ServiceCell};
-use crate::window::{Counts, Window};
+use crate::window::{self, Counts, Window};
 
 /// No answer that came within this is slow, whatever the others take: below it the network's own noise is larger
 /// than what hosts differ by.
@@ -79,7 +79,7 @@ pub(crate) fn bad(
         return effects;
     }
     let run = cell.health.tell_bad(all);
-    cell.window.tell(now, settings.health.window.duration() / 10, Counts { good: 0, bad: 1 });
+    cell.window.tell(now, window::width(settings.health.window), Counts { good: 0, bad: 1 });
     let mut more = Effects::default();
     if let Some(trial) = attempt.trial.take() {
         trial.failed(now, hard, &settings.health, dice);
@@ -140,7 +140,7 @@ pub(crate) fn sign(
 ) -> Option<Sign> {
     let service = call.admission.route().cell();
     let (health, window, slow) = machines.of(&endpoint.cell);
-    let (medians, width) = (service.medians(), settings.window.duration() / 10);
+    let (medians, width) = (service.medians(), window::width(settings.window));
     // What others fail in runs of their own says that they are ill, not that everybody is.
     let run_of = |e: &Arc<Endpoint>| machines.of(&e.cell).0.in_a_row();
     let runs = call.list.endpoints.iter().filter(|e| e.id != endpoint.id).map(run_of);

@@ -108,7 +108,7 @@ impl<'a> View<'a> {
 impl View<'_> {
     /// In which rank it stands, and why there.
     fn rank(&self, endpoint: &Endpoint) -> (u8, Why) {
-        let (cell, tried) = (&endpoint.cell, self.tried.contains(&endpoint.id));
+        let (cell, tried) = (&endpoint.cell, !self.tried.is_empty() && self.tried.contains(&endpoint.id));
         match endpoint.instance.readiness {
             Readiness::Ready => {}
             Readiness::Unready => return (UNREADY, Why::Unready),
@@ -204,7 +204,9 @@ impl View<'_> {
             Choosing::RoundRobin | Choosing::LeastActive => true,
             _ => false,
         };
-        if self.newcomer(list, group, pool) || !all && self.some(list, group, pool, dice) {
+        if self.cell.ramping() && self.newcomer(list, group, pool)
+            || !all && self.some(list, group, pool, dice)
+        {
             return;
         }
         pool.clear();
@@ -216,9 +218,6 @@ impl View<'_> {
     /// many there are: compared with others it would win every request, because it is idle. Its first request it
     /// takes at once, so that nobody waits for a ramp to begin.
     fn newcomer(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>) -> bool {
-        if !self.cell.ramping() {
-            return false;
-        }
         let Some((at, into)) = group.cut(self.cell.newcomers_turn()) else { return false };
         let endpoint = &list.endpoints[at];
         let ramp = endpoint.cell.ramp(self.now, self.settings);

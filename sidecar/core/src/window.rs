@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::Moment;
+use api::{Moment, Span};
 
 /// Bits of each of the two counts of a bucket; a million events a slice, after which it saturates.
 const BITS: u32 = 20;
@@ -38,9 +38,11 @@ impl Counts {
 
 /// One bucket's word after `add` within `slice`.
 pub fn step(word: u64, slice: u64, add: Counts) -> u64 {
-    let old = counts(word, slice);
-    let (good, bad) = ((old.good + add.good).min(MAX), (old.bad + add.bad).min(MAX));
-    (slice % SLICES) << (2 * BITS) | good << BITS | bad
+    let number = slice % SLICES;
+    let word = if word >> (2 * BITS) == number { word } else { number << (2 * BITS) };
+    // No more is added than there is room for.
+    let (good, bad) = (add.good.min(MAX - (word >> BITS & MAX)), add.bad.min(MAX - (word & MAX)));
+    word + (good << BITS | bad)
 }
 
 /// What a bucket's word says of `slice`; nothing when it counts another one.
@@ -50,6 +52,11 @@ fn counts(word: u64, slice: u64) -> Counts {
     } else {
         Counts::default()
     }
+}
+
+/// How wide the slices are that a window of this length has ten of.
+pub fn width(window: Span) -> Duration {
+    Duration::from_micros(window.as_micros() / 10)
 }
 
 /// `N` buckets that together cover the window; `N` slices back from now, the running one included.
