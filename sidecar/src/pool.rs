@@ -160,7 +160,11 @@ impl Pool {
             return None;
         }
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.entry(conn.place).or_default();
+        // Mostly it was taken from there.
+        let stack = match idle.get_mut(&conn.place) {
+            Some(stack) => stack,
+            None => idle.entry(conn.place).or_default(),
+        };
         if stack.len() >= self.cap {
             return Some(Limit::Pool);
         }

@@ -201,18 +201,19 @@ impl Future for Timer {
         }
         let mut rings = wheel.rings.borrow_mut();
         let id = *armed.get_or_insert_with(|| rings.add(*at));
-        match rings.of(id).stands {
-            Stands::Fired => return Poll::Ready(()),
-            Stands::Aside => wheel.put(&mut rings, id, *at),
-            Stands::At(_) => {}
+        let Armed { stands, waker, .. } = rings.of(id);
+        if *stands == Stands::Fired {
+            return Poll::Ready(());
         }
-        let waker = &mut rings.of(id).waker;
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            let before = waker.replace(cx.waker().clone());
-            // It may be the last that holds its task, whose timers go with it: nothing is borrowed here.
-            drop(rings);
-            drop(before);
+        let is_aside = *stands == Stands::Aside;
+        let is_known = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let before = if is_known { None } else { waker.replace(cx.waker().clone()) };
+        if is_aside {
+            wheel.put(&mut rings, id, *at);
         }
+        // It may be the last that holds its task, whose timers go with it: nothing is borrowed then.
+        drop(rings);
+        drop(before);
         Poll::Pending
     }
 }
