@@ -83,7 +83,7 @@ impl Stages {
         let exchange = exchange(service, now);
         let route = route(&plan, &exchange, "GET", "/orders?k=7", |_| None);
         let mut scratch = Scratch::default();
-        let Verdict::Now(admission) = limit(&route, &exchange, |_| None, &mut scratch, now) else {
+        let Verdict::Now(admission) = limit(route.clone(), &exchange, |_| None, &mut scratch, now) else {
             panic!("a service without caps has room");
         };
         let list = directory.current();
@@ -102,7 +102,7 @@ impl Stages {
     /// # Panics
     /// When there is no room, which there always is here.
     pub fn limit(&mut self) {
-        let given = limit(&self.route, &self.exchange, |_| None, &mut self.scratch, self.now);
+        let given = limit(self.route.clone(), &self.exchange, |_| None, &mut self.scratch, self.now);
         assert!(matches!(given, Verdict::Now(_)), "{given:?}");
     }
 
@@ -149,7 +149,7 @@ impl Stages {
     /// The record of the last request, as it is kept of one in some tens.
     pub fn record(&self) -> Record {
         let finish = Finish { now: self.now, status: 200, ..Finish::default() };
-        Record::of(&self.exchange, Some(&self.route), &self.scratch, finish)
+        Record::of(&self.exchange, Some(self.route.part()), &self.scratch, finish)
     }
 }
 

@@ -3,8 +3,6 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use sidecar_core::route::Route;
-
 use crate::metrics::{RouteMeters, WorkerMeters};
 use crate::publish::ServiceView;
 
@@ -21,9 +19,9 @@ impl Served {
         Self { meters: meters.resolve(&view.plan), view }
     }
 
-    /// Where requests of `route` are counted, which is part of its plan.
-    pub(crate) fn meters(&self, route: &Route) -> Option<&RouteMeters> {
-        self.meters.get(route.index()).map(Arc::as_ref)
+    /// Where requests of the route that stands at `at` of its plan are counted.
+    pub(crate) fn meters(&self, at: usize) -> Option<&RouteMeters> {
+        self.meters.get(at).map(Arc::as_ref)
     }
 }
 

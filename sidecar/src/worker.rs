@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use api::config::LimitsConfig;
-use api::{Caller, Reason, ServiceKey, Span};
+use api::{Caller, Moment, Reason, ServiceKey, Span};
 use sidecar_core::bucket::Bucket;
+use sidecar_core::exchange::RequestId;
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
@@ -213,6 +214,13 @@ impl World {
             named.1 = Some(service);
         }
         named.1.clone()
+    }
+
+    /// An id for a request that arrives now and brings none.
+    pub(crate) fn new_id(&self, arrived: Moment) -> RequestId {
+        // Two of one millisecond are told apart by 62 bits: one throw is enough for all of them.
+        let dice = u128::from(self.dice.draw());
+        RequestId::mint(self.clock.wall(arrived), dice << 64 | dice)
     }
 
     /// The view of `service` when it is at hand.

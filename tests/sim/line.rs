@@ -148,7 +148,7 @@ impl World {
     fn limit(&mut self, mut request: Request) {
         let now = self.nodes[request.node].local(self.now);
         let Some(route) = &request.route else { return };
-        match limit(route, &request.exchange, |_| None, &mut request.scratch, now) {
+        match limit(route.clone(), &request.exchange, |_| None, &mut request.scratch, now) {
             Verdict::Now(admission) => {
                 let budget = admission.settings().retry.clone();
                 self.checks.budget.request(&request, self.now, &budget);
@@ -310,7 +310,8 @@ impl World {
     pub(crate) fn finish(&mut self, mut request: Request, status: u16, reason: Option<Reason>) {
         let now = self.nodes[request.node].local(self.now);
         let finish = Finish { now, status, reason, ..Finish::default() };
-        let record = Record::of(&request.exchange, request.route.as_ref(), &request.scratch, finish);
+        let record =
+            Record::of(&request.exchange, request.route.as_ref().map(Route::part), &request.scratch, finish);
         self.recorded(&request, &record);
         request.attempt = None;
         request.beside = None;

@@ -31,36 +31,34 @@ pub struct Attempt {
     connect_until: Moment,
     pub(crate) connected: Option<(Moment, bool)>,
     pub(crate) trial: Option<TrialPermit>,
-    pub(crate) permit: Option<Permit<EndpointCell>>,
     pub(crate) judged: bool,
     /// Whether its fate was counted.
     counted: bool,
     /// The run of failures that the good head of its answer ended: a cut body takes that back.
     pub(crate) run: u32,
-    /// When the head of an answer came whose verdict falls with its trailers, and what the knee will hear of it.
-    pub(crate) later: Option<(Moment, Option<Sample>)>,
+    /// When the head of an answer came whose verdict falls with its trailers, and whether the knee will hear of it.
+    pub(crate) later: Option<(Moment, bool)>,
     /// The gRPC status that those said.
     pub(crate) said: Option<u8>,
-    places: Places,
-    /// What it would hold, and how machines in shadow take it; `None` where it would have gone elsewhere.
-    pub(crate) in_shadow: Option<Box<Kept>>,
-    stay: Stay,
+    pub(crate) hold: Hold,
 }
 
-impl Attempt {
-    /// Begins an attempt at `endpoint`.
+/// What an attempt holds at its endpoint.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    stay: Stay,
+    places: Places,
+    permit: Option<Permit<EndpointCell>>,
+    /// What it would hold, and how machines in shadow take it; `None` where it would have gone elsewhere.
+    pub(crate) in_shadow: Option<Box<Kept>>,
+}
+
+impl Hold {
+    /// Takes what an attempt needs at `endpoint`.
     ///
     /// # Errors
     /// [`Why::Full`], [`Why::BulkheadFull`], [`Why::Limited`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
-    pub(crate) fn begin(
-        endpoint: &Arc<Endpoint>,
-        admission: &Admission,
-        number: u8,
-        how: How,
-        trial: Option<TrialPermit>,
-        now: Moment,
-    ) -> Result<Self, Why> {
-        let settings = admission.settings();
+    pub(crate) fn take(endpoint: &Arc<Endpoint>, admission: &Admission, now: Moment) -> Result<Self, Why> {
         let base = admission.base();
         let stay = Stay::begin(endpoint, base.concurrency.per_endpoint, now).ok_or(Why::Full)?;
         let labels = &admission.route().terms().of_endpoints;
@@ -78,35 +76,57 @@ impl Attempt {
                 return Err(Why::BreakerOpen);
             }
         };
-        Ok(Self {
+        let in_shadow = admission.shadow().and_then(|shadow| shadow.begin(endpoint, admission.cost(), now));
+        Ok(Self { stay, places, permit, in_shadow })
+    }
+
+    /// No attempt is made with it after all: nothing was sent, and nobody is to blame.
+    pub(crate) fn unused(self) {
+        if let Some(permit) = self.permit {
+            permit.unused();
+        }
+        if let Some(kept) = self.in_shadow {
+            kept.unused();
+        }
+    }
+}
+
+impl Attempt {
+    /// Begins the attempt `number` with what it holds.
+    pub(crate) fn begin(
+        hold: Hold,
+        admission: &Admission,
+        number: u8,
+        (how, trial): (How, Option<TrialPermit>),
+        now: Moment,
+    ) -> Self {
+        let timeout = &admission.settings().timeout;
+        Self {
             service: admission.route().cell().clone(),
             number,
             how,
             began: now,
-            until: admission.deadline().of_attempt(now, &settings.timeout),
-            connect_until: admission.deadline().of_connect(now, &settings.timeout),
+            until: admission.deadline().of_attempt(now, timeout),
+            connect_until: admission.deadline().of_connect(now, timeout),
             connected: None,
             trial,
-            permit,
             judged: false,
             counted: false,
             run: 0,
             later: None,
             said: None,
-            places,
-            in_shadow: admission.shadow().and_then(|shadow| shadow.begin(endpoint, admission.cost(), now)),
-            stay,
-        })
+            hold,
+        }
     }
 
     /// The bulkheads that it holds a place of, as those know them who wait for one.
     pub fn holds(&self) -> impl Iterator<Item = u64> + '_ {
-        self.places.iter().map(Place::on)
+        self.hold.places.iter().map(Place::on)
     }
 
     /// Where it goes.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        self.stay.at()
+        self.hold.stay.at()
     }
 
     /// Its number, from 1.
@@ -146,52 +166,47 @@ impl Attempt {
 
     /// Its endpoint's breaker hears how it ended. Returns whether that opened it.
     pub(crate) fn tell_breaker(&mut self, failed: bool, now: Moment, settings: &Settings) -> bool {
-        if !settings.is_on() && self.permit.is_none() {
+        if !settings.is_on() && self.hold.permit.is_none() {
             return false;
         }
         let ending = Ending::of(failed, now.since(self.given()), settings);
-        match self.permit.take() {
+        match self.hold.permit.take() {
             Some(permit) => permit.ended(ending, now, settings),
-            None => self.stay.at().cell.breaker.tell(now, ending, settings),
+            None => self.endpoint().cell.breaker.tell(now, ending, settings),
         }
     }
 
     /// This became of it.
     pub(crate) fn ended(&mut self, fate: Fate) {
-        self.stay.at().cell.fates.tell(fate);
+        self.endpoint().cell.fates.tell(fate);
         self.counted = true;
-    }
-
-    /// It is not made after all: nothing was sent, and nobody is to blame.
-    pub(crate) fn unused(mut self) {
-        (self.judged, self.counted) = (true, true);
-        if let Some(permit) = self.permit.take() {
-            permit.unused();
-        }
-        if let Some(kept) = self.in_shadow.take() {
-            kept.unused();
-        }
     }
 
     /// Whether its endpoint has the request whole, or the client still owes some of it.
     pub fn sent(&mut self, is_whole: bool, now: impl FnOnce() -> Moment) {
-        if is_whole == self.stay.is_awaited() {
+        let stay = &mut self.hold.stay;
+        if is_whole == stay.is_awaited() {
             return;
         }
-        if is_whole { self.stay.await_from(now()) } else { self.stay.await_no_longer() }
+        if is_whole { stay.await_from(now()) } else { stay.await_no_longer() }
     }
 
     /// Whether an answer is what it waits for.
     pub fn is_awaited(&self) -> bool {
-        self.stay.is_awaited()
+        self.hold.stay.is_awaited()
     }
 
     /// It is awaited no longer. What its endpoint's knee hears of it; `None` where the endpoint had not got it whole.
     pub(crate) fn answered(&mut self, now: Moment) -> Option<Sample> {
-        let had_it = self.stay.is_awaited() && self.connected.is_some();
-        self.stay.await_no_longer();
-        let (sent, beside) = self.stay.whole();
-        had_it.then(|| Sample { sent, beside, took: now.since(self.given().max(sent)) })
+        let had_it = self.is_awaited() && self.connected.is_some();
+        self.hold.stay.await_no_longer();
+        had_it.then(|| self.sample(now))
+    }
+
+    /// What the endpoint's knee hears of an answer whose head came at `head`.
+    pub(crate) fn sample(&self, head: Moment) -> Sample {
+        let (sent, beside) = self.hold.stay.whole();
+        Sample { sent, beside, took: head.since(self.given().max(sent)) }
     }
 
     /// Since when the endpoint has had the request: connecting is not its latency.

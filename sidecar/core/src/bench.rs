@@ -113,7 +113,7 @@ impl Bench {
         self.scratch.begin();
         let header = |name: &str| self.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
         let route = route(&self.plan, exchange, "GET", &self.target, header);
-        match limit(&route, exchange, header, &mut self.scratch, self.now) {
+        match limit(route.clone(), exchange, header, &mut self.scratch, self.now) {
             Verdict::Now(admission) => admission,
             other => panic!("{other:?}"),
         }

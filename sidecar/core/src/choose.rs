@@ -10,16 +10,18 @@ use crate::attempt::Attempt;
 use crate::cost;
 use crate::endpoint::EndpointList;
 use crate::exchange::Exchange;
-use crate::health::TrialPermit;
 use crate::limit::Admission;
 use crate::nobody::nobody;
+use crate::probe;
 use crate::queue::Verdict;
 use crate::refusal::Refusal;
-use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
+use crate::scratch::Scratch;
 use crate::shed::Waited;
-use crate::trial;
 use crate::weigh::View;
-use crate::{pick, probe, turn};
+
+mod take;
+
+use take::{Taken, take};
 
 /// A request on its way, as `choose` and `classify` see it.
 #[derive(Clone, Copy, Debug)]
@@ -55,74 +57,26 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     (scratch.pool, scratch.by) = (pool, by);
     match taken {
         // The route's breaker comes last of all: nothing after it can refuse.
-        Some(attempt) => match call.admission.enter(now) {
+        Some(Taken { hold, how, trial }) => match call.admission.enter(now) {
             Ok(()) => {
                 if let Some(shed) = call.admission.route().plan().shed() {
                     shed.tell_waited(now, Waited::placed(scratch.patience.waited(now), settings));
                 }
                 scratch.patience.over();
-                Verdict::Now(attempt)
+                let number = scratch.attempted;
+                Verdict::Now(Attempt::begin(hold, call.admission, number, (how, trial), now))
             }
             Err(refusal) => {
-                attempt.unused();
+                hold.unused();
+                if trial.is_some() {
+                    // The permit goes back: let the next choice look for due trials.
+                    cell.tell_trial(Moment::ZERO);
+                }
                 Verdict::Refuse(refusal)
             }
         },
         None => nobody(call, scratch, now, dice),
     }
-}
-
-/// An attempt at whoever is due for a trial, or at whom the rule picks of `pool`.
-fn take(
-    call: &Call<'_>,
-    scratch: &mut Scratch,
-    pool: &mut [Scored],
-    (by, hot): (Choosing, f32),
-    now: Moment,
-    dice: &mut u64,
-) -> Option<Attempt> {
-    scratch.throw = None;
-    let asked = call.admission.route().asked();
-    let mine = |at| asked.first(&call.list.parts).is_some_and(|(_, part)| part.all.has(at));
-    if let Some((at, permit)) = trial::claim(call, scratch, mine, now) {
-        let begun = begin(call, scratch, pool, (at, How::Trial), Some(permit), now);
-        if begun.is_some() {
-            return begun;
-        }
-    }
-    let rank = pick::best_rank(pool)?;
-    // Each round takes one candidate out of the question at least.
-    loop {
-        scratch.throw = Some(Throw { by, dice: *dice, hot });
-        let (place, how) = pick::pick(pool, rank, (by, hot), dice)?;
-        if by == Choosing::RoundRobin && how != How::Ramp {
-            turn::tell(call.list, pool, pick::Meant::of(pool, rank), place);
-        }
-        let begun = begin(call, scratch, pool, (pool[place].at, how), None, now);
-        if begun.is_some() {
-            return begun;
-        }
-    }
-}
-
-/// Begins the attempt at the endpoint `at`; what stands in its way is noted in `pool`.
-fn begin(
-    call: &Call<'_>,
-    scratch: &mut Scratch,
-    pool: &mut [Scored],
-    (at, how): (usize, How),
-    trial: Option<TrialPermit>,
-    now: Moment,
-) -> Option<Attempt> {
-    let (endpoint, number) = (&call.list.endpoints[at], scratch.attempted.saturating_add(1));
-    let begun = Attempt::begin(endpoint, call.admission, number, how, trial, now);
-    if let Some(scored) = pool.iter_mut().find(|scored| scored.at == at) {
-        scored.why = begun.as_ref().err().copied().unwrap_or(Why::Chosen);
-    }
-    if begun.is_ok() {
-        scratch.note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
-    }
-    begun.ok()
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub fn classify(
     if let Some(shadow) = call.admission.shadow() {
         shadow.tell_waited(call, scratch, attempt, body, now);
     }
-    scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
+    scratch.effects.add(&judge::tell(call, attempt, outcome, judged, now, dice));
     let wanted =
         matches!(outcome, Outcome::Fault(_)) || another::wants(statuses, call, attempt, outcome, judged, now);
     let (then, at) = match wanted {

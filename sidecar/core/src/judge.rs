@@ -16,13 +16,12 @@ use crate::cost;
 use crate::endpoint::Endpoint;
 use crate::ewma::Memory;
 use crate::guard::Fact;
-use crate::knee::Sample;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::probe;
 use crate::route_breaker;
 use crate::scratch::{Effects, How};
 use crate::suspect;
-use crate::window::Counts;
+use crate::window::{self, Counts};
 
 /// gRPC's UNKNOWN.
 const GRPC_UNKNOWN: u8 = 2;
@@ -153,7 +152,9 @@ pub(crate) fn tell(
         Judged::Good { timed } => {
             if timed {
                 cell.ewma.tell(now, took, memory);
-                sample.iter().for_each(|sample| cell.tell_answered(now, *sample));
+                if let Some(sample) = sample {
+                    cell.tell_answered(now, sample);
+                }
                 learn(call, now, took);
             }
             good(call, attempt, timed.then_some(took), now, dice)
@@ -171,7 +172,7 @@ pub(crate) fn tell(
             suspect::bad(call, attempt, (failing, hard), now, dice)
         }
         Judged::Later => {
-            attempt.later = Some((now, sample));
+            attempt.later = Some((now, sample.is_some()));
             Effects::default()
         }
         Judged::Elsewhere => {
@@ -215,7 +216,7 @@ pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, d
 fn by_trailers(
     call: &Call<'_>,
     attempt: &mut Attempt,
-    (head, sample): (Moment, Option<Sample>),
+    (head, sampled): (Moment, bool),
     now: Moment,
     dice: u64,
 ) -> Effects {
@@ -229,8 +230,11 @@ fn by_trailers(
             let took = head.since(attempt.given());
             if timed {
                 let memory = Memory::of(call.admission.base());
-                attempt.endpoint().cell.ewma.tell(now, took, memory);
-                sample.iter().for_each(|sample| attempt.endpoint().cell.tell_answered(head, *sample));
+                let cell = &attempt.endpoint().cell;
+                cell.ewma.tell(now, took, memory);
+                if sampled {
+                    cell.tell_answered(head, attempt.sample(head));
+                }
                 learn(call, now, took);
             }
             good(call, attempt, timed.then_some(took), now, dice)
@@ -287,7 +291,7 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
     let run = cell.health.in_a_row();
     cell.health.tell_good();
     cell.tell_staying();
-    let width = settings.health.window.duration() / 10;
+    let width = window::width(settings.health.window);
     cell.window.tell(now, width, Counts { good: 1, bad: 0 });
     attempt.run = run;
     effects.breaker_opened = attempt.tell_breaker(false, now, &settings.breaker);

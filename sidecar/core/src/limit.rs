@@ -82,37 +82,39 @@ impl Admission {
 }
 
 /// Asks the service's limits; `header` gives a header's value by its lower-case name. A yes counts the request in the
-/// load budget.
+/// load budget, and keeps its route.
 pub fn limit<'h>(
-    route: &Route,
+    route: Route,
     exchange: &Exchange,
     header: impl Fn(&str) -> Option<&'h str>,
     scratch: &mut Scratch,
     now: Moment,
 ) -> Verdict<Admission> {
-    let (terms, settings) = (route.terms(), route.settings());
+    let settings = route.settings();
     let deadline = Deadline::new(exchange.arrived, &settings.timeout, exchange.patience, exchange.streaming);
     if !deadline.allows(now) {
         return Verdict::Refuse(Refusal::of(Reason::DeadlineExceeded));
     }
-    let looked = orders::look(route).and_then(|()| route_breaker::look(route, now));
-    if let Err(refusal) = looked.and_then(|()| told::look(route, exchange, &scratch.patience, now)) {
+    let looked = orders::look(&route).and_then(|()| route_breaker::look(&route, now));
+    if let Err(refusal) = looked.and_then(|()| told::look(&route, exchange, &scratch.patience, now)) {
         return Verdict::Refuse(refusal);
     }
-    let awaited = match guard::enter(route, deadline, &mut scratch.patience, now) {
+    let awaited = match guard::enter(&route, deadline, &mut scratch.patience, now) {
         Ok(awaited) => awaited,
         Err(verdict) => return verdict,
     };
     let longest = queue::longest(settings);
-    let Some(place) = InService::enter(route, settings.concurrency.per_service.on()) else {
+    let most = settings.concurrency.per_service.on();
+    let Some(place) = InService::enter(route, most) else {
         return scratch.patience.ask(now, longest, deadline.at(), WaitOn::Service);
     };
+    let (route, terms) = (place.route(), place.route().terms());
     let places = match bulkhead::enter_all(&terms.bulkheads, exchange, &header) {
         Ok(places) => places,
         Err((full, on)) => return full.wait(&mut scratch.patience, (now, longest, deadline.at()), on),
     };
     scratch.patience.over();
-    let (cost, mut turn) = (settings.cost.of(&header), None);
+    let (cost, mut turn) = (terms.settings.cost.of(&header), None);
     let asker = || Asker { exchange, cost, patience: deadline.remaining(now), now };
     let shadow = route.shadow().and_then(|shadow| shadow.ask(route.in_shadow(), asker(), &header));
     let shadow = shadow.map(Box::new);

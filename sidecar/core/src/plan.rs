@@ -3,11 +3,11 @@
 //! Compiling is total: settings were validated where they were read. What a plan counts (its buckets)
 //! survives the next compilation when the limit says the same, so that a push never refills a bucket.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use api::policy::{
-    Cap, HashKey, Limit, LimitKey, Matching, Mode, RouteSettings, ServiceSettings, Settings, Stop,
-    StrategyKind,
+    Limit, LimitKey, Matching, Mode, RouteSettings, ServiceSettings, Settings, Stop, StrategyKind,
 };
 use api::schema::Switch;
 use api::traffic::Traffic;
@@ -15,29 +15,30 @@ use api::{Caller, Label, Moment, ServiceKey};
 
 use crate::bulkhead::Bulkhead;
 use crate::latency::Latencies;
-use crate::limits::{EndpointLimit, LimitWords};
+use crate::limits::LimitWords;
 use crate::parts::Wants;
 use crate::route_breaker::{self, RouteBreaker};
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlan;
-use crate::shed::Shed;
 use crate::traffic::Tally;
+
+mod common;
+
+pub use common::Common;
 
 /// What a worker runs for one service; shared as an `Arc`, swapped whole.
 #[derive(Debug)]
 pub struct ServicePlan {
-    /// Whose.
-    pub service: ServiceKey,
-    /// What is counted of the service, whatever the plan.
-    pub cell: Arc<ServiceCell>,
-    /// Whether a rule asks where requests come from.
-    pub needs_peer: bool,
     /// The routes in the order they are tried; the last one matches everything.
-    pub routes: Vec<RoutePlan>,
-    /// What policies in shadow would do; `None` where there are none.
-    pub shadow: Option<ShadowPlan>,
-    /// How often each of its endpoints may be asked, counted in the endpoint's cell.
-    pub per_endpoint: Option<EndpointLimit>,
+    pub routes: Vec<Arc<RoutePlan>>,
+    common: Arc<Common>,
+}
+
+impl Deref for ServicePlan {
+    type Target = Common;
+    fn deref(&self) -> &Common {
+        &self.common
+    }
 }
 
 /// A part of a service with its own settings.
@@ -59,6 +60,8 @@ pub struct RoutePlan {
     pub breaker: Option<Arc<RouteBreaker>>,
     /// How long its answers take; only where somebody hedges.
     pub latencies: Option<Arc<Latencies>>,
+    /// What holds on its service's other routes as well.
+    pub common: Arc<Common>,
 }
 
 /// Settings and the limits they name.
@@ -82,6 +85,7 @@ impl ServicePlan {
         cell: Arc<ServiceCell>,
         before: Option<&Self>,
     ) -> Self {
+        let common = Arc::new(Common::compile(service, settings, cell, before.map(Deref::deref)));
         let mut known: Vec<Arc<LimitWords>> = before.into_iter().flat_map(Self::limits).cloned().collect();
         let mut held: Vec<Bulkhead> = before.into_iter().flat_map(Self::bulkheads).cloned().collect();
         let mut terms = |settings: &Settings, route: &Option<Label>| {
@@ -99,7 +103,7 @@ impl ServicePlan {
             let known = before.and_then(|plan| plan.routes.iter().find(|route| route.name == *name));
             known.map(|route| route.tally.clone()).unwrap_or_default()
         };
-        let routes: Vec<RoutePlan> = settings
+        let routes: Vec<Arc<RoutePlan>> = settings
             .routes
             .iter()
             .map(|route| RoutePlan {
@@ -115,34 +119,11 @@ impl ServicePlan {
                 stop: route.stop,
                 breaker: breaker(route, before),
                 latencies: latencies(route, before),
+                common: common.clone(),
             })
+            .map(Arc::new)
             .collect();
-        let by_source = |terms: &Terms| {
-            let balance = &terms.settings.balance;
-            balance.by.hashes() && balance.key == HashKey::Source
-                || terms.settings.shed_by == Switch::On(HashKey::Source)
-        };
-        let needs_peer = routes.iter().flat_map(RoutePlan::terms).any(by_source);
-        let per_endpoint = settings.routes.last().and_then(|rest| {
-            let mut limits = rest.settings.limits.iter();
-            Some(EndpointLimit::new(limits.find(|limit| limit.key == LimitKey::Endpoint)?))
-        });
-        let shadow = settings.shadow.as_ref().map(|shadow| {
-            ShadowPlan::compile(shadow, routes.len(), before.and_then(|before| before.shadow.as_ref()))
-        });
-        Self { service: service.clone(), cell, needs_peer, shadow, routes, per_endpoint }
-    }
-
-    /// What the policies say for the whole service. An endpoint's machines (health, breaker, averages, its cap)
-    /// run on it, because what is true of an endpoint is true for every route and caller.
-    pub fn base(&self) -> &Settings {
-        // Settling always ends with the route that matches everything, so there is a last one.
-        &self.routes[self.routes.len() - 1].everyone.settings
-    }
-
-    /// Who is worth a wait for a place; only before an app, where the policy bounds what is in flight to it.
-    pub fn shed(&self) -> Option<&Shed> {
-        self.cell.shed.as_deref().filter(|_| self.base().concurrency.per_endpoint != Cap::Off)
+        Self { routes, common }
     }
 
     /// What was counted of its requests since the process's start, by route and caller.
@@ -152,7 +133,7 @@ impl ServicePlan {
 
     /// What its rules ask of every list.
     pub fn wants(&self) -> Wants {
-        let balances = self.routes.iter().flat_map(RoutePlan::terms).map(|terms| &terms.settings.balance);
+        let balances = self.terms().map(|terms| &terms.settings.balance);
         balances.fold(Wants::default(), |mut wants, balance| {
             if let Switch::On(subset) = &balance.subset {
                 wants.labels.insert(subset.label.clone());
@@ -191,13 +172,16 @@ impl ServicePlan {
     }
 
     fn bulkheads(&self) -> impl Iterator<Item = &Bulkhead> {
-        let terms = self.routes.iter().flat_map(RoutePlan::terms);
-        terms.flat_map(|terms| terms.bulkheads.iter().chain(&terms.of_endpoints))
+        self.terms().flat_map(|terms| terms.bulkheads.iter().chain(&terms.of_endpoints))
     }
 
     /// Every limit of every route; a shared one comes once for each.
     fn limits(&self) -> impl Iterator<Item = &Arc<LimitWords>> {
-        self.routes.iter().flat_map(RoutePlan::terms).flat_map(|terms| &terms.limits)
+        self.terms().flat_map(|terms| &terms.limits)
+    }
+
+    fn terms(&self) -> impl Iterator<Item = &Terms> {
+        self.routes.iter().flat_map(|route| route.terms())
     }
 }
 
@@ -228,7 +212,7 @@ fn latencies(route: &RouteSettings, before: Option<&ServicePlan>) -> Option<Arc<
     if !hedges(&route.settings) && !route.callers.values().any(hedges) {
         return None;
     }
-    let namesake = |old: &&RoutePlan| old.name == route.name;
+    let namesake = |old: &&Arc<RoutePlan>| old.name == route.name;
     let known = before.and_then(|before| before.routes.iter().find(namesake)?.latencies.clone());
     Some(known.unwrap_or_default())
 }
@@ -287,7 +271,7 @@ mod tests {
         let plan = compiled(text, None);
         let names: Vec<&str> = plan.routes[0].everyone.limits.iter().map(|l| l.limit.name.as_str()).collect();
         assert_eq!(names, ["all", "turns"]);
-        assert_eq!(plan.per_endpoint.map(|own| own.limit.name.to_string()).as_deref(), Some("each"));
+        assert_eq!(plan.per_endpoint.as_ref().map(|own| own.limit.name.to_string()).as_deref(), Some("each"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use crate::budget::Balance;
 use crate::exchange::{Exchange, RequestId};
 use crate::level::Level;
-use crate::route::Route;
+use crate::plan::RoutePlan;
 use crate::scratch::{ATTEMPTS_MAX, Among, AttemptNote, CANDIDATES_MAX, Candidate, Scratch, Throw, Why};
 use crate::told;
 
@@ -45,6 +45,19 @@ pub struct Finish {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+}
+
+impl Finish {
+    /// From the arrival until the head of the answer, or until it ended without one.
+    fn took(&self, arrived: Moment) -> Duration {
+        self.head.unwrap_or(self.now).since(arrived)
+    }
+
+    /// Whether it was refused or failed.
+    pub fn failed(&self) -> bool {
+        let broken = self.grpc.is_some_and(|status| GRPC_FAILURES.contains(&status));
+        self.reason.is_some() || self.status >= 500 || broken
+    }
 }
 
 /// A finished request.
@@ -94,6 +107,10 @@ pub struct Glance<'a> {
     pub arrived: Moment,
     /// How it ended.
     pub finish: &'a Finish,
+    /// From its arrival until the head of its answer, or until it ended without one.
+    pub took: Duration,
+    /// Whether it was refused or failed.
+    pub failed: bool,
     /// Its attempts.
     pub attempts: &'a [AttemptNote],
     /// How many there were.
@@ -105,18 +122,20 @@ pub struct Glance<'a> {
 }
 
 impl<'a> Glance<'a> {
-    /// A glance at `exchange`. `route` is `None` for a request refused before it had one.
+    /// A glance at `exchange`. `route` is its route's name; `None` for a request refused before it had one.
     pub fn of(
         exchange: &'a Exchange,
-        route: Option<&'a Route>,
+        route: Option<&'a Label>,
         scratch: &'a Scratch,
         finish: &'a Finish,
     ) -> Self {
         Self {
             service: &exchange.service,
-            route: route.and_then(Route::name),
+            route,
             arrived: exchange.arrived,
             finish,
+            took: finish.took(exchange.arrived),
+            failed: finish.failed(),
             attempts: &scratch.attempts,
             attempted: scratch.attempted,
             free: scratch.free,
@@ -124,37 +143,26 @@ impl<'a> Glance<'a> {
         }
     }
 
-    /// From the request's arrival until the head of its answer, or until it ended without one.
-    pub fn took(&self) -> Duration {
-        self.finish.head.unwrap_or(self.finish.now).since(self.arrived)
-    }
-
-    /// Whether it was refused or failed.
-    pub fn failed(&self) -> bool {
-        let broken = self.finish.grpc.is_some_and(|status| GRPC_FAILURES.contains(&status));
-        self.finish.reason.is_some() || self.finish.status >= 500 || broken
-    }
-
     /// Whether it was refused or failed, and not for the client's own doing.
     pub fn failed_here(&self) -> bool {
-        self.failed() && !matches!(self.finish.reason, Some(Reason::ClientGone | Reason::ClientCut))
+        self.failed && !matches!(self.finish.reason, Some(Reason::ClientGone | Reason::ClientCut))
     }
 
     /// Whether anything went otherwise than it should: what the failures' ring keeps.
     pub fn is_troubled(&self, slow: Duration) -> bool {
-        self.failed() || self.attempted > 1 || self.took() >= slow
+        self.failed || self.attempted > 1 || self.took >= slow
     }
 }
 
 impl Record {
-    /// The record of `exchange`. `route` is `None` for a request refused before it had one.
-    pub fn of(exchange: &Exchange, route: Option<&Route>, scratch: &Scratch, finish: Finish) -> Self {
+    /// The record of `exchange`. `route` is its part of the plan; `None` for a request refused before it had one.
+    pub fn of(exchange: &Exchange, route: Option<&RoutePlan>, scratch: &Scratch, finish: Finish) -> Self {
         let (candidates, counts) = scratch.weighed();
         Self {
             id: exchange.id,
             service: exchange.service.clone(),
-            route: route.and_then(Route::name).cloned(),
-            level: route.map(|route| (exchange.level, told::bound(route, finish.now))),
+            route: route.and_then(|route| route.name.clone()),
+            level: route.map(|route| (exchange.level, told::bound(&route.common, finish.now))),
             caller: exchange.caller.name.clone(),
             arrived: exchange.arrived,
             finish,
@@ -171,7 +179,7 @@ impl Record {
 
     /// From the request's arrival until the head of its answer, or until it ended without one.
     pub fn took(&self) -> Duration {
-        self.glance().took()
+        self.finish.took(self.arrived)
     }
 
     /// What counting needs of it.
@@ -181,6 +189,8 @@ impl Record {
             route: self.route.as_ref(),
             arrived: self.arrived,
             finish: &self.finish,
+            took: self.took(),
+            failed: self.finish.failed(),
             attempts: &self.attempts,
             attempted: self.attempted,
             free: self.free,

@@ -13,7 +13,7 @@ use crate::hash;
 use crate::head::path_and_query;
 use crate::latency::Latencies;
 use crate::parts::{self, Asked};
-use crate::plan::{ServicePlan, Terms};
+use crate::plan::{Common, RoutePlan, ServicePlan, Terms};
 use crate::route_breaker::RouteBreaker;
 use crate::service::ServiceCell;
 use crate::shadow::ShadowPlan;
@@ -22,8 +22,10 @@ use crate::traffic::Tally;
 /// The route of one request, with the plan it comes from: a plan swapped meanwhile does not touch it.
 #[derive(Clone, Debug)]
 pub struct Route {
-    plan: Arc<ServicePlan>,
+    of: Arc<RoutePlan>,
+    /// Where that stands in the plan.
     at: usize,
+    /// Where the caller's own terms stand in it.
     caller: Option<usize>,
     key: Option<u64>,
     asked: Asked,
@@ -45,8 +47,9 @@ pub fn route<'h>(
     let last = plan.routes.len().saturating_sub(1);
     let at = plan.routes.iter().position(|route| matches(&route.matching)).unwrap_or(last);
     let in_shadow = plan.shadow.as_ref().map_or(at, |shadow| shadow.place(at, matches));
-    let caller = plan.routes[at].position(&exchange.caller);
-    let mut route = Route { plan: plan.clone(), at, caller, key: None, asked: Asked::default(), in_shadow };
+    let of = plan.routes[at].clone();
+    let caller = of.position(&exchange.caller);
+    let mut route = Route { of, at, caller, key: None, asked: Asked::default(), in_shadow };
     let balance = &route.settings().balance;
     let asks = |subset: &Subset| parts::wanted(subset, balance.outside, exchange.id, &header);
     let asked = if let Switch::On(subset) = &balance.subset { asks(subset) } else { Asked::default() };
@@ -57,9 +60,14 @@ pub fn route<'h>(
 }
 
 impl Route {
-    /// The plan it is part of.
-    pub fn plan(&self) -> &Arc<ServicePlan> {
-        &self.plan
+    /// Its part of the plan.
+    pub fn part(&self) -> &RoutePlan {
+        &self.of
+    }
+
+    /// What holds on all routes of its plan.
+    pub fn plan(&self) -> &Common {
+        &self.of.common
     }
 
     /// Where it stands in the plan.
@@ -69,13 +77,15 @@ impl Route {
 
     /// Its name; `None` for what no route of the policy matches.
     pub fn name(&self) -> Option<&Label> {
-        self.plan.routes[self.at].name.as_ref()
+        self.of.name.as_ref()
     }
 
     /// What holds for this caller on this route.
     pub fn terms(&self) -> &Terms {
-        let route = &self.plan.routes[self.at];
-        self.caller.map_or(&route.everyone, |at| &route.callers[at].1)
+        match self.caller {
+            None => &self.of.everyone,
+            Some(at) => &self.of.callers[at].1,
+        }
     }
 
     /// The settings for this caller on this route.
@@ -85,7 +95,7 @@ impl Route {
 
     /// How long its answers take; `None` where nobody hedges.
     pub fn latencies(&self) -> Option<&Arc<Latencies>> {
-        self.plan.routes[self.at].latencies.as_ref()
+        self.of.latencies.as_ref()
     }
 
     /// The hash of its key, where its rule hashes and it has one.
@@ -100,23 +110,22 @@ impl Route {
 
     /// Its breaker, with what that runs on; `None` where nothing opens it.
     pub fn breaker(&self) -> Option<(&Arc<RouteBreaker>, &Breaker)> {
-        let route = &self.plan.routes[self.at];
-        Some((route.breaker.as_ref()?, &route.everyone.settings.route_breaker))
+        Some((self.of.breaker.as_ref()?, &self.of.everyone.settings.route_breaker))
     }
 
     /// A command that refuses it for now.
     pub fn stop(&self) -> Option<Stop> {
-        self.plan.routes[self.at].stop
+        self.of.stop
     }
 
     /// What is counted of its requests.
     pub fn tally(&self) -> &Tally {
-        &self.plan.routes[self.at].tally
+        &self.of.tally
     }
 
     /// What policies in shadow would do to its service's requests; `None` where there are none.
     pub fn shadow(&self) -> Option<&ShadowPlan> {
-        self.plan.shadow.as_ref()
+        self.of.common.shadow.as_ref()
     }
 
     /// Where it stands in those.
@@ -126,6 +135,6 @@ impl Route {
 
     /// What is counted of the service.
     pub fn cell(&self) -> &Arc<ServiceCell> {
-        &self.plan.cell
+        &self.of.common.cell
     }
 }

@@ -128,20 +128,32 @@ impl Effects {
         effects
     }
 
+    /// Whether nothing came of it.
+    pub fn are_none(&self) -> bool {
+        let Self { ejected, spared, breaker_opened, returned, failures } = self;
+        ejected.is_none() && !(*spared | *breaker_opened | *returned) && *failures == [0; Failing::ALL.len()]
+    }
+
     /// Both together.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn and(mut self, other: Self) -> Self {
+        self.add(&other);
+        self
+    }
+
+    /// These as well.
+    pub fn add(&mut self, other: &Self) {
         // Most outcomes bring nothing about.
-        if other == Self::default() {
-            return self;
+        if other.are_none() {
+            return;
         }
-        Self {
+        *self = Self {
             ejected: self.ejected.or(other.ejected),
             spared: self.spared || other.spared,
             breaker_opened: self.breaker_opened || other.breaker_opened,
             returned: self.returned || other.returned,
             failures: std::array::from_fn(|at| self.failures[at].saturating_add(other.failures[at])),
-        }
+        };
     }
 }
 
@@ -235,7 +247,9 @@ impl Scratch {
 
     /// The note of the attempt `number`, unless too many came after it.
     pub(crate) fn note_of(&mut self, number: u8) -> Option<&mut AttemptNote> {
-        self.attempts.iter_mut().rev().find(|note| note.number == number)
+        // Mostly it is the last.
+        let at = self.attempts.iter().rposition(|note| note.number == number)?;
+        self.attempts.get_mut(at)
     }
 
     pub(crate) fn note_attempt(&mut self, id: u32, note: AttemptNote) {

@@ -13,6 +13,7 @@ use crate::endpoint::EndpointList;
 use crate::exchange::{Exchange, RequestId};
 use crate::hash;
 use crate::level::Level;
+use crate::plan::Common;
 use crate::queue::Patience;
 use crate::refusal::Refusal;
 use crate::route::Route;
@@ -87,9 +88,9 @@ pub(crate) fn look(
     Err(refusal(exchange.level, Level::at(place)).retry_after(COME_BACK))
 }
 
-/// From which level on requests of `route` have room: what its endpoints told, or before an app what is told of that.
-pub(crate) fn bound(route: &Route, now: Moment) -> Level {
-    route.plan().shed().map_or_else(|| route.cell().bound.ask(now), |shed| shed.ask(now))
+/// From which level on requests under `plan` have room: what its endpoints told, or before an app what is told of that.
+pub(crate) fn bound(plan: &Common, now: Moment) -> Level {
+    plan.shed().map_or_else(|| plan.cell.bound.ask(now), |shed| shed.ask(now))
 }
 
 /// It is not urgent enough to wait for a place.
@@ -148,7 +149,7 @@ mod tests {
             let exchange = Exchange { id, level: Level::new(Class::Ordinary, 127), ..bench.exchange(true) };
             let route = crate::route::route(&bench.plan, &exchange, "GET", "/", |_| None);
             let before = cell.budget.balance(now, &route.settings().retry);
-            match crate::limit::limit(&route, &exchange, |_| None, &mut Default::default(), now) {
+            match crate::limit::limit(route.clone(), &exchange, |_| None, &mut Default::default(), now) {
                 Verdict::Now(_) => went_on += 1,
                 Verdict::Refuse(refusal) => {
                     assert_eq!(refusal.reason, Reason::LevelTooLow);

@@ -39,7 +39,7 @@ impl AccessLog {
 }
 
 fn failed(record: &Record) -> bool {
-    record.glance().failed()
+    record.finish.failed()
 }
 
 fn line(format: LogFormat, record: &Record, method: &str, path: &str) -> String {

@@ -50,7 +50,7 @@ impl WorkerMeters {
         let nanos =
             |a: &AttemptNote| a.ended.map_or(0, |at| at.as_nanos().saturating_sub(a.began.as_nanos()));
         let elsewhere = Duration::from_nanos(seen.attempts.iter().map(nanos).sum());
-        route.overhead(seen.took().saturating_sub(elsewhere));
+        route.overhead(seen.took.saturating_sub(elsewhere));
         if used_up(seen) {
             self.limit_hit(Limit::FreeResends);
         }

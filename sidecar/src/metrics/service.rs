@@ -139,7 +139,7 @@ impl RouteMeters {
 
     /// What the machines made of an outcome.
     pub fn effects(&self, effects: Effects) {
-        if effects == Effects::default() {
+        if effects.are_none() {
             return;
         }
         if let Some(sign) = effects.ejected {

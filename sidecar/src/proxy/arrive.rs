@@ -3,9 +3,9 @@
 //! What belongs to the connection and not to the message is taken off; claims that only a sidecar may make
 //! are taken off too, so that none passes that came from the network.
 
-use api::{Caller, Moment, Reason};
+use api::{Caller, Moment, Reason, ServiceKey};
 use sidecar_core::deadline::{level, patience};
-use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::exchange::Exchange;
 use sidecar_core::head::{Known, Method, RequestHead, Version};
 use sidecar_core::level::Level;
 use sidecar_core::refusal::Refusal;
@@ -20,24 +20,21 @@ use crate::worker::World;
 /// A request that passed this often through sidecars that copied `Via` runs in a circle.
 const HOPS_MAX: usize = 16;
 
-/// Makes the exchange, refused already when the request names no service we may ask.
+/// Makes the exchange, refused already when the request names no service we may ask. `named` is the service that its way
+/// leads to.
 pub(super) fn arrive<'c, D: Downstream>(
     world: &World,
     way: &Way,
     client: &'c mut D,
     timer: &'c mut Timer,
     (mut head, arrived): (RequestHead, Moment),
+    named: Option<ServiceKey>,
 ) -> Ongoing<'c, D> {
     let kept = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
-    let id = kept.unwrap_or_else(|| {
-        RequestId::mint(
-            world.clock.wall(arrived),
-            u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw()),
-        )
-    });
+    let id = kept.unwrap_or_else(|| world.new_id(arrived));
     let upgrade = upgrade::asked(&head);
     let service = match way {
-        Way::Service(service) | Way::Inbound(service) => Some(service.clone()),
+        Way::Service(service) | Way::Inbound(service) => Some(named.unwrap_or_else(|| service.clone())),
         Way::Outbound => match head.get(Known::OutriggerService) {
             Some(name) => std::str::from_utf8(name).ok().and_then(|name| world.names.named(name)),
             None => head.authority().and_then(|authority| world.service_of(authority)),

@@ -9,6 +9,7 @@ use api::{Moment, Protocol, ServiceKey};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::outcome::{Fault, FaultKind, Sent};
 
+use super::apart::apart;
 use super::join::join;
 use super::open::open;
 use super::{Ongoing, Stop, upgrade};
@@ -39,7 +40,7 @@ pub(super) async fn connect<D: Downstream>(
     let conn = match pooled(world, want, attempt) {
         Some(conn) => conn,
         // Boxed: few requests dial, and all would have room for what that holds.
-        None => Box::pin(anew(world, want.service, attempt, |cx| client.poll_gone(cx))).await?,
+        None => apart(|| anew(world, want.service, attempt, |cx| client.poll_gone(cx))).await?,
     };
     upgrade::possible(ongoing, &conn)?;
     Ok(conn)

@@ -1,17 +1,14 @@
 //! Step 10, `finish`: one count, one line, one record for every request, whichever way it ended.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use sidecar_core::outcome::End;
 use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
-use sidecar_core::route::Route;
 use sidecar_core::scratch::Scratch;
 use smallvec::SmallVec;
 
-use super::{Ended, Ongoing};
+use super::{Ended, Found, Ongoing};
 use crate::pool::Conn;
-use crate::served::Served;
 use crate::wire::Downstream;
 use crate::worker::World;
 
@@ -31,22 +28,22 @@ pub(super) fn finish<D: Downstream>(world: &World, ongoing: &Ongoing<'_, D>, end
         bytes_in: ongoing.upload.bytes,
         bytes_out: ended.bytes_out,
     };
-    let route = ongoing.route.as_ref();
-    let seen = Glance::of(&ongoing.exchange, route.map(|(route, _)| route), &ongoing.scratch, &finish);
+    let found = ongoing.route.as_ref();
+    let seen = Glance::of(&ongoing.exchange, found.and_then(Found::name), &ongoing.scratch, &finish);
     world.meters.finished(
         &seen,
         ongoing.scratch.effects,
-        route.and_then(|(route, served)| served.meters(route)),
+        found.and_then(|found| found.served.meters(found.at)),
     );
-    if let Some((route, _)) = route {
-        route.tally().tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took());
-        if let Some(shadow) = route.shadow() {
+    if let Some(found) = found {
+        found.plan().tally.tell(seen.arrived, &ongoing.exchange.caller, seen.failed_here(), seen.took);
+        if let Some(shadow) = &found.served.plan.shadow {
             let head = finish.head.unwrap_or(now).since(seen.arrived);
-            shadow.tell_head(route.in_shadow(), &ongoing.exchange.caller, head);
+            shadow.tell_head(found.in_shadow, &ongoing.exchange.caller, head);
         }
     }
     let kept = Rings::wants(seen.is_troubled(SLOW), world.dice.draw());
-    if kept != Kept::No || world.log.wants(seen.failed(), ongoing.exchange.id) {
+    if kept != Kept::No || world.log.wants(seen.failed, ongoing.exchange.id) {
         write_down(world, ongoing, finish, kept);
     }
 }
@@ -64,16 +61,16 @@ pub(super) type Held = SmallVec<[u64; 2]>;
 
 /// The request is over, and what was held for it went back, places in bulkheads among it: before somebody who waits for
 /// that is woken.
-pub(super) fn leave(world: &World, route: &Option<(Route, Rc<Served>)>, held: &Held, scratch: Box<Scratch>) {
-    if let Some((_, served)) = route {
-        served.room.left(&scratch.tried, held);
+pub(super) fn leave(world: &World, route: &Option<Found>, held: &Held, scratch: Box<Scratch>) {
+    if let Some(found) = route {
+        found.served.room.left(&scratch.tried, held);
     }
     world.give_back(scratch);
 }
 
 /// Of a hundred ordinary requests about two come here.
 fn write_down<D: Downstream>(world: &World, ongoing: &Ongoing<'_, D>, finish: Finish, kept: Kept) {
-    let route = ongoing.route.as_ref().map(|(route, _)| route);
+    let route = ongoing.route.as_ref().map(Found::plan);
     let record = Record::of(&ongoing.exchange, route, &ongoing.scratch, finish);
     world.log.finished(&record, ongoing.head.method_name(), ongoing.head.path());
     world.rings.borrow_mut().put(record, kept);

@@ -79,10 +79,12 @@ pub(crate) fn lines<D: Downstream + 'static>(
 }
 
 async fn work<D: Downstream>(world: Rc<World>, way: Rc<Way>, desk: Rc<Desk<D>>) {
+    // Where a way leads to one service its name goes from request to request: each would count references to it else.
+    let mut named = None;
     loop {
         let next = poll_fn(|_| desk.job.take().map_or(Poll::Pending, Poll::Ready));
         let Job { mut guest, head, arrived } = next.await;
-        let after = handle(&world, &way, &mut guest, (head, arrived)).await;
+        let after = handle(&world, &way, &mut guest, (head, arrived), &mut named).await;
         desk.done.set(Some((guest, after)));
     }
 }

@@ -4,6 +4,7 @@
 //! held by data: `limit` needs the route that `route` found, `choose` needs the admission, `forward` needs the
 //! attempt. The request ends when its answer's *body* ends; dropping is an outcome like any other.
 
+mod apart;
 mod arrive;
 mod ask_load;
 mod attempt;
@@ -34,7 +35,7 @@ mod whole;
 
 use std::rc::Rc;
 
-use api::{Moment, Reason};
+use api::{Label, Moment, Reason};
 use sidecar_core::admit::admit;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::Call;
@@ -46,14 +47,17 @@ use sidecar_core::head::{Decimal, Known, RequestHead, ResponseHead};
 use sidecar_core::level::{Level, Seen, is_told, level};
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::{End, Fault};
+use sidecar_core::plan::RoutePlan;
 use sidecar_core::queue::Verdict;
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::{Route, route};
 use sidecar_core::scratch::Scratch;
 
+use self::apart::apart;
 use self::attempt::Ran;
 use self::beside::{Late, beside};
 use self::finish::{Held, keep};
+use self::outcome::Said;
 use self::serve::{After, after};
 use self::upload::Upload;
 use crate::accept::Way;
@@ -82,8 +86,8 @@ struct Ongoing<'c, D> {
     scratch: Box<Scratch>,
     /// What its caller's sidecar said of how urgent it is; believed where the policy trusts it.
     told: Option<Level>,
-    /// What `route` found, in the plan of what was known then; `None` before it was asked.
-    route: Option<(Route, Rc<Served>)>,
+    /// Where `route` led; `None` before it was asked.
+    route: Option<Found>,
     /// The protocol the client asked to switch to.
     upgrade: Option<String>,
     grpc: bool,
@@ -95,11 +99,31 @@ struct Ongoing<'c, D> {
     refused: Option<Box<Refusal>>,
 }
 
+/// Where a request's route stands, in what was known of its service when it was found.
+struct Found {
+    served: Rc<Served>,
+    at: usize,
+    in_shadow: usize,
+}
+
+impl Found {
+    fn new(served: &Rc<Served>, route: &Route) -> Self {
+        Self { served: Rc::clone(served), at: route.index(), in_shadow: route.in_shadow() }
+    }
+
+    fn name(&self) -> Option<&Label> {
+        self.plan().name.as_ref()
+    }
+
+    fn plan(&self) -> &RoutePlan {
+        &self.served.plan.routes[self.at]
+    }
+}
+
 /// An answer whose body has yet to come, with what is held until it ended. All of it stays where the line keeps it.
 struct Answered<'l> {
     head: &'l mut ResponseHead,
-    /// Why the endpoint's sidecar answered in its app's place.
-    said: Option<Reason>,
+    said: Said,
     conn: &'l mut Conn,
     attempt: &'l mut Attempt,
     admission: &'l Admission,
@@ -108,7 +132,7 @@ struct Answered<'l> {
 
 impl<'l> Answered<'l> {
     fn new(
-        (head, said): (&'l mut ResponseHead, Option<Reason>),
+        (head, said): (&'l mut ResponseHead, Said),
         conn: &'l mut Conn,
         (attempt, admission, view): (&'l mut Attempt, &'l Admission, &'l Served),
     ) -> Self {
@@ -155,29 +179,28 @@ async fn line<D: Downstream>(
     held: &mut Held,
 ) -> Result<(Ended, After), Refusal> {
     let room = admit(&world.host)?;
-    let view = wait::known(world, way, ongoing).await?;
+    let mut view = wait::known(world, way, ongoing).await?;
     if view.plan.needs_peer {
         ongoing.exchange.peer = ongoing.client.peer();
     }
     let route = routed(world, &view, ongoing);
-    let admission = match wait::ask(world, ongoing, &route) {
-        Verdict::Now(admission) if admission.turn().is_none() => Ok(admission),
-        verdict => Box::pin(wait::admission(world, ongoing, (&view, &route), verdict)).await,
+    ongoing.route = Some(Found::new(&view, &route));
+    let admission = match wait::ask(world, ongoing, route) {
+        Verdict::Now(admission) if admission.turn().is_none() => admission,
+        verdict => apart(|| waited(world, way, ongoing, &mut view, verdict)).await?,
     };
-    ongoing.route = Some((route, Rc::clone(&view)));
-    let admission = admission?;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
-        let view = world.latest(way, &view);
         let mut attempt = match wait::pick(world, ongoing, &admission, &view) {
             Verdict::Now(attempt) => attempt,
-            verdict => Box::pin(wait::attempt(world, ongoing, (&admission, &view), verdict)).await?,
+            verdict => apart(|| wait::attempt(world, ongoing, (&admission, &view), verdict)).await?,
         };
+        ask_load::ask(world, &view, &ongoing.scratch.probes);
         let answer = match attempt::run(world, ongoing, &admission, &mut attempt).await {
             Ran::Ended(answer) => answer,
             Ran::Late(conn, forward) => {
                 let first = Late { attempt, conn, forward };
-                let (counts, answer) = Box::pin(beside(world, ongoing, (&admission, &**view), first)).await;
+                let (counts, answer) = apart(|| beside(world, ongoing, (&admission, &**view), first)).await;
                 attempt = counts;
                 answer
             }
@@ -202,23 +225,38 @@ async fn line<D: Downstream>(
         };
         let at = again(ongoing, next, stop)?;
         drop(attempt);
-        Box::pin(wait::retry(world, ongoing, &view, at)).await?;
+        apart(|| wait::retry(world, ongoing, &view, at)).await?;
+        view = world.latest(way, &view);
     }
 }
 
-/// Step 8: what follows from an attempt's outcome, and why a sidecar answered in its app's place, when one did.
+/// Step 4 for whom it was answered with `verdict`; what is known of the service may be newer then.
+async fn waited<D: Downstream>(
+    world: &World,
+    way: &Way,
+    ongoing: &mut Ongoing<'_, D>,
+    view: &mut Rc<Served>,
+    verdict: Verdict<Admission>,
+) -> Result<Admission, Refusal> {
+    let anew = |ongoing: &mut Ongoing<'_, D>| routed(world, view, ongoing);
+    let admission = wait::admission(world, ongoing, (view, anew), verdict).await?;
+    *view = world.latest(way, view);
+    Ok(admission)
+}
+
+/// Step 8: what follows from an attempt's outcome, and what its answer said of that.
 fn judged<D>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
     (admission, view): (&Admission, &Served),
     attempt: &mut Attempt,
     answer: &Answer,
-) -> (Next, Option<Reason>) {
+) -> (Next, Said) {
     let outcome = outcome::outcome(answer, attempt.endpoint().instance.sidecar);
     let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
     let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
     let next = classify(&call, &mut ongoing.scratch, attempt, &outcome, body, now, dice);
-    (next, outcome::said(&outcome))
+    (next, Said::by(&outcome))
 }
 
 /// When the next attempt begins, where there is to be one.
@@ -238,9 +276,10 @@ fn again<D>(ongoing: &mut Ongoing<'_, D>, next: Next, stop: Option<Stop>) -> Res
 fn routed<D>(world: &World, view: &Served, ongoing: &mut Ongoing<'_, D>) -> Route {
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
-    let route = route(&view.plan, &ongoing.exchange, head.method_name(), head.target(), header);
+    let target = head.target();
+    let route = route(&view.plan, &ongoing.exchange, head.method_name(), target, header);
     let Exchange { id, peer, .. } = ongoing.exchange;
-    let seen = Seen { id, peer, target: head.target(), told: ongoing.told };
+    let seen = Seen { id, peer, target, told: ongoing.told };
     let hour = || world.clock.wall(ongoing.exchange.arrived) / HOUR_MILLIS;
     ongoing.exchange.level = level(&route, seen, header, hour);
     route

@@ -15,10 +15,20 @@ pub(super) fn outcome<C>(answer: &Result<(ResponseHead, C), Stop>, sidecar: bool
     }
 }
 
-/// Why a sidecar answered in its app's place, when one did.
-pub(super) fn said(outcome: &Outcome) -> Option<Reason> {
-    match outcome {
-        Outcome::Answer(answer) => answer.reason,
-        Outcome::Fault(_) | Outcome::Cancelled => None,
+/// What an answer's head says of its outcome.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Said {
+    /// Why a sidecar answered in its app's place, when one did.
+    pub(super) reason: Option<Reason>,
+    /// Its gRPC status, where that is not left to the trailers.
+    pub(super) grpc: Option<u8>,
+}
+
+impl Said {
+    pub(super) fn by(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Answer(answer) => Self { reason: answer.reason, grpc: answer.grpc_status },
+            Outcome::Fault(_) | Outcome::Cancelled => Self::default(),
+        }
     }
 }

@@ -10,7 +10,7 @@ use api::{Caller, Moment, Reason, ServiceKey};
 use sidecar_core::admit::admit;
 use sidecar_core::choose::Call;
 use sidecar_core::classify::{Next, classify};
-use sidecar_core::exchange::{Exchange, RequestId};
+use sidecar_core::exchange::Exchange;
 use sidecar_core::head::{Method, RequestHead};
 use sidecar_core::level::Level;
 use sidecar_core::outcome::{Answer, End, Outcome};
@@ -19,7 +19,7 @@ use sidecar_core::route::route;
 
 use super::finish::{Held, finish, leave};
 use super::upload::Upload;
-use super::{Ended, Ongoing, Reached, Stop, connect, tunnel, wait};
+use super::{Ended, Found, Ongoing, Reached, Stop, ask_load, connect, tunnel, wait};
 use crate::accept::Way;
 use crate::crowd::Member;
 use crate::wire::h1::Tunnel;
@@ -73,9 +73,8 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
 
 fn exchange(world: &World, way: &Way, service: ServiceKey) -> Exchange {
     let arrived = world.clock.now();
-    let dice = u128::from(world.dice.draw()) << 64 | u128::from(world.dice.draw());
     Exchange {
-        id: RequestId::mint(world.clock.wall(arrived), dice),
+        id: world.new_id(arrived),
         arrived,
         service,
         peer: None,
@@ -100,15 +99,18 @@ async fn reach<S: Socket>(
     if view.plan.needs_peer {
         ongoing.exchange.peer = ongoing.client.peer();
     }
-    let route = route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None);
-    let verdict = wait::ask(world, ongoing, &route);
-    let admission = wait::admission(world, ongoing, (&view, &route), verdict).await;
-    ongoing.route = Some((route, Rc::clone(&view)));
-    let admission = admission?;
+    let routed = |ongoing: &mut Ongoing<'_, Raw<S>>| {
+        route(&view.plan, &ongoing.exchange, ongoing.head.method_name(), "", |_| None)
+    };
+    let route = routed(ongoing);
+    ongoing.route = Some(Found::new(&view, &route));
+    let verdict = wait::ask(world, ongoing, route);
+    let admission = wait::admission(world, ongoing, (&view, routed), verdict).await?;
     loop {
         let view = world.latest(way, &view);
         let verdict = wait::pick(world, ongoing, &admission, &view);
         let mut attempt = wait::attempt(world, ongoing, (&admission, &view), verdict).await?;
+        ask_load::ask(world, &view, &ongoing.scratch.probes);
         let (outcome, conn) = match connect::connect(world, ongoing, &mut attempt).await {
             Ok(conn) => (Outcome::Answer(Answer::default()), Some(conn)),
             Err(Stop::Fault(fault)) => (Outcome::Fault(fault), None),

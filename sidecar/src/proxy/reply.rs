@@ -1,17 +1,18 @@
 //! Step 9, `reply`: an answer or a refusal to the client, and its body until it ends.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use api::Reason;
 use sidecar_core::choose::Call;
 use sidecar_core::head::Known;
 use sidecar_core::judge::conclude;
-use sidecar_core::outcome::{End, grpc_status};
+use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
 use super::download::Download;
+use super::outcome::Said;
 use super::say::say;
 use super::{Answered, Ended, Ongoing, own_load};
 use crate::accept::Way;
@@ -28,7 +29,7 @@ pub(super) async fn answer<D: Downstream>(
 ) -> Ended {
     let status = answered.head.status();
     let kind = answered.conn.wire.response_body();
-    let (said, grpc) = (answered.said, grpc_status(answered.head));
+    let Said { reason: said, grpc } = answered.said;
     answered.head.strip_hop_by_hop();
     answered.head.strip_claims();
     if let Some(reason) = said {
@@ -48,21 +49,24 @@ pub(super) async fn answer<D: Downstream>(
     let passed = world.clock.fresh();
     let mut download = Download::new(ongoing.upload.memory());
     let idle = answered.admission.settings().timeout.idle;
-    let mut timer = pin!(world.wheel.at(passed + idle));
-    let mut seen = 0;
+    // Mostly the body is there with its head, and is gone before anybody could be late.
+    let mut seen = None;
     let end = poll_fn(|cx| {
         if let Poll::Ready(end) = download.poll_pump(cx, ongoing, answered) {
             return Poll::Ready(end);
         }
-        if download.progress != seen {
-            seen = download.progress;
-            timer.reset(world.clock.now() + idle);
+        if seen != Some(download.progress) {
+            seen = Some(download.progress);
+            ongoing.timer.reset(world.clock.now() + idle);
         }
         // Nothing moved: the client's doing while bytes wait for it, the endpoint's otherwise.
         let whose = |()| if ongoing.client.queued() > 0 { End::ClientGone } else { End::Cut };
-        timer.as_mut().poll(cx).map(whose)
+        Pin::new(&mut *ongoing.timer).poll(cx).map(whose)
     })
     .await;
+    if seen.is_some() {
+        ongoing.timer.rest();
+    }
     let reason = match end {
         End::Whole => said,
         End::Cut => Some(Reason::AnswerCut),
@@ -75,8 +79,7 @@ pub(super) async fn answer<D: Downstream>(
     }
     let call = Call { exchange: &ongoing.exchange, admission: answered.admission, list: &answered.view.list };
     let (now, dice) = (world.clock.now(), world.dice.draw());
-    let effects = conclude(&call, answered.attempt, end, now, dice);
-    ongoing.scratch.effects = ongoing.scratch.effects.and(effects);
+    ongoing.scratch.effects.add(&conclude(&call, answered.attempt, end, now, dice));
     let grpc = download.grpc.or(grpc);
     Ended { head: Some(passed), status, grpc, reason, bytes_out: download.bytes, end }
 }

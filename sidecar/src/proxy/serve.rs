@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use api::{Moment, Reason};
+use api::{Moment, Reason, ServiceKey};
 use sidecar_core::exchange::RequestId;
 use sidecar_core::head::RequestHead;
 use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
+use super::apart::apart;
 use super::arrive::arrive;
 use super::finish::{Held, finish, leave};
 use super::lines::{Job, Lines, Work};
@@ -40,7 +41,7 @@ pub(super) enum After {
 pub(super) async fn serve<D: Downstream, W: Work<D>>(client: D, lines: Rc<Lines<D, W>>) {
     let mut guest = Some(Guest::new(&lines.world, client));
     if let (Some(reached), Some(guest)) = (exchanges(&mut guest, &lines).await, guest) {
-        Box::pin(tunnelled(&lines.world, guest, *reached)).await;
+        apart(|| tunnelled(&lines.world, guest, *reached)).await;
     }
 }
 
@@ -97,7 +98,7 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
                         }
                         Err((reason, detail)) => {
                             let client = &mut guest.as_mut()?.client;
-                            Box::pin(malformed(world, client, reason, detail)).await;
+                            apart(|| malformed(world, client, reason, detail)).await;
                             After::Close
                         }
                     }
@@ -155,22 +156,23 @@ fn goodbye<D: Downstream>(world: &World, guest: &mut Guest<D>) -> impl Future<Ou
     })
 }
 
-/// The ten steps of one request.
+/// The ten steps of one request; `named` is the service of its way, where the request before left it.
 pub(super) async fn handle<D: Downstream>(
     world: &World,
     way: &Way,
     Guest { client, answer: timer, .. }: &mut Guest<D>,
     (head, arrived): (RequestHead, Moment),
+    named: &mut Option<ServiceKey>,
 ) -> After {
     if last_hop::is_here(&head) {
-        Box::pin(last_hop::answer(world, client, &head)).await;
+        apart(|| last_hop::answer(world, client, &head)).await;
         return if client.persistent() { After::Next } else { After::Close };
     }
     if own_load::is_asked(way, &head) {
-        Box::pin(own_load::answer(world, way, client)).await;
+        apart(|| own_load::answer(world, way, client)).await;
         return if client.persistent() { After::Next } else { After::Close };
     }
-    let mut ongoing = arrive(world, way, client, timer, (head, arrived));
+    let mut ongoing = arrive(world, way, client, timer, (head, arrived), named.take());
     world.meters.arrived();
     let mut held = Held::new();
     let taken = match ongoing.refused.take() {
@@ -184,13 +186,16 @@ pub(super) async fn handle<D: Downstream>(
     let (ended, after) = match came {
         Ok(came) => came,
         Err(refusal) => {
-            let ended = Box::pin(reply::refusal(world, way, &mut ongoing, &refusal)).await;
+            let ended = apart(|| reply::refusal(world, way, &mut ongoing, &refusal)).await;
             let after = after(ongoing.client, &ended);
             (ended, after)
         }
     };
     finish(world, &ongoing, &ended);
     leave(world, &ongoing.route, &held, ongoing.scratch);
+    if way.service().is_some() {
+        *named = Some(ongoing.exchange.service);
+    }
     after
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use api::{Moment, Reason};
 use tokio::task::spawn_local;
 
+use super::apart::apart;
 use super::lines::{Lines, Work, lines};
 use super::serve::{Guest, exchanges, serve, tunnelled};
 use crate::accept::Way;
@@ -38,13 +39,13 @@ pub(crate) fn greet<S: Socket + 'static>(
             Some(false) => {
                 let reached = exchanges(&mut guest, &lines).await;
                 if let (Some(reached), Some(guest)) = (reached, guest) {
-                    Box::pin(tunnelled(&lines.world, guest, *reached)).await;
+                    apart(|| tunnelled(&lines.world, guest, *reached)).await;
                 }
             }
             Some(true) => {
                 if let Some(io) = guest.map(|guest| Ahead::new(guest.client.into_tunnel())) {
                     // The state of such a connection is large, and few are.
-                    Box::pin(streams(Rc::clone(&lines.world), Rc::clone(&lines.way), io)).await;
+                    apart(|| streams(Rc::clone(&lines.world), Rc::clone(&lines.way), io)).await;
                 }
             }
             None if guest.is_some_and(|guest| guest.client.head_begun()) => {

@@ -124,6 +124,7 @@ impl Upload {
 
     /// Moves what there is and what there is room for from the client to the endpoint, and on its way. The first
     /// is ready when the attempt was given everything, the second when nothing waits to be written.
+    #[inline]
     pub(super) fn poll_move<D: Downstream, U: Upstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,6 +134,15 @@ impl Upload {
         if self.through {
             return (Poll::Ready(Ok(())), Poll::Ready(Ok(())));
         }
+        self.poll_on(cx, client, endpoint)
+    }
+
+    fn poll_on<D: Downstream, U: Upstream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut D,
+        endpoint: &mut U,
+    ) -> (Moved, Moved) {
         loop {
             let pumped = self.poll_pump(cx, client, endpoint);
             let full = !self.queue.has_room(endpoint.queued());

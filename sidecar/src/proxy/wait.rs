@@ -17,7 +17,8 @@ use sidecar_core::queue::{Verdict, WaitOn};
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::Route;
 
-use super::{Ongoing, ask_load};
+use super::Ongoing;
+use super::apart::apart;
 use crate::accept::Way;
 use crate::room::{Place, Room};
 use crate::served::Served;
@@ -35,7 +36,7 @@ pub(super) async fn known<D: Downstream>(
 ) -> Result<Rc<Served>, Refusal> {
     match world.at_hand(way, &ongoing.exchange.service) {
         Some(view) => Ok(view),
-        None => Box::pin(told(world, way, ongoing)).await,
+        None => apart(|| told(world, way, ongoing)).await,
     }
 }
 
@@ -67,18 +68,18 @@ fn missing(reason: Reason, service: &api::ServiceKey) -> Refusal {
 }
 
 /// Leave to go on, or what stands in its way.
-pub(super) fn ask<D>(world: &World, ongoing: &mut Ongoing<'_, D>, route: &Route) -> Verdict<Admission> {
+pub(super) fn ask<D>(world: &World, ongoing: &mut Ongoing<'_, D>, route: Route) -> Verdict<Admission> {
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     limit(route, &ongoing.exchange, header, &mut ongoing.scratch, world.clock.now())
 }
 
 /// Leave to go on for whom [`ask`] gave this verdict: room within the service's cap, or its turn where a leaky bucket
-/// gives turns.
+/// gives turns. Each time it asks anew its route is found again, by `again`: who need not wait has none to spare.
 pub(super) async fn admission<D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
-    (view, route): (&Served, &Route),
+    (view, again): (&Served, impl Fn(&mut Ongoing<'_, D>) -> Route),
     mut verdict: Verdict<Admission>,
 ) -> Result<Admission, Refusal> {
     let mut place = None;
@@ -96,11 +97,13 @@ pub(super) async fn admission<D: Downstream>(
                 room(world, ongoing, waits, (on, until), &mut place).await?;
             }
         }
+        let route = again(ongoing);
         verdict = ask(world, ongoing, route);
     }
 }
 
-/// The next attempt, or what stands in its way.
+/// The next attempt, or what stands in its way. It is not looked at here: its verdict is large, and made where the caller
+/// keeps it.
 pub(super) fn pick<D>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
@@ -109,11 +112,7 @@ pub(super) fn pick<D>(
 ) -> Verdict<Attempt> {
     let (now, dice) = (world.clock.fresh(), world.dice.draw());
     let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
-    let verdict = choose(&call, &mut ongoing.scratch, now, dice);
-    if let Verdict::Now(_) = &verdict {
-        ask_load::ask(world, view, &ongoing.scratch.probes);
-    }
-    verdict
+    choose(&call, &mut ongoing.scratch, now, dice)
 }
 
 /// The next attempt for whom [`pick`] gave this verdict: when there is room at some endpoint.

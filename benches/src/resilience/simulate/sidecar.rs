@@ -223,7 +223,7 @@ impl Sidecar {
 
     fn decide(&self, request: &mut Request, now: Moment, dice: u64) -> Asked {
         if request.admission.is_none() {
-            match limit(&request.route, &request.exchange, |_| None, &mut request.scratch, now) {
+            match limit(request.route.clone(), &request.exchange, |_| None, &mut request.scratch, now) {
                 Verdict::Now(admission) => request.admission = Some(admission),
                 Verdict::Wait { until, .. } => return Asked::Wait(until),
                 Verdict::Refuse(refusal) => {

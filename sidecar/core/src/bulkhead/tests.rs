@@ -157,7 +157,7 @@ fn told(policy: &str, asks: &[(&str, &'static str)]) -> Vec<&'static str> {
     let mut ask = |path: &str, user: &'static str| {
         let header = |name: &str| (name == "x-user").then_some(user);
         let route = route(&bench.plan, &exchange, "GET", path, header);
-        match limit(&route, &exchange, header, &mut bench.scratch, bench.now) {
+        match limit(route.clone(), &exchange, header, &mut bench.scratch, bench.now) {
             Verdict::Now(admission) => {
                 running.push(admission);
                 "in"
@@ -203,7 +203,7 @@ fn who_is_refused_hears_by_which_and_gives_back_what_others_gave() {
     let exchange = bench.exchange(true);
     let first = bench.admission(&exchange);
     let route = route(&bench.plan, &exchange, "GET", "/", |_| None);
-    let mut ask = || match limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now) {
+    let mut ask = || match limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now) {
         Verdict::Refuse(refusal) => refusal,
         other => panic!("{other:?}"),
     };

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bench::{self, Bench};
+use crate::scratch::{How, Why};
 
 /// How many of `n` requests each endpoint got, in percent, when `status` answers.
 fn shares(bench: &mut Bench, n: usize, status: impl Fn(usize) -> u16) -> Vec<usize> {

@@ -9,8 +9,8 @@ pub(super) struct InService(Route);
 
 impl InService {
     /// `None` when `cap` are taken.
-    pub(super) fn enter(route: &Route, cap: Option<u32>) -> Option<Self> {
-        route.cell().gauge().enter(cap).then(|| Self(route.clone()))
+    pub(super) fn enter(route: Route, cap: Option<u32>) -> Option<Self> {
+        route.cell().gauge().enter(cap).then(|| Self(route))
     }
 
     /// The route.

@@ -15,7 +15,7 @@ fn check(policy: &str, n: usize, wanted: Result<(), Reason>) {
     let exchange = bench.exchange(true);
     let _running: Vec<_> = (1..n).map(|_| bench.admission(&exchange)).collect();
     let route = route(&bench.plan, &exchange, "GET", "/", |_| None);
-    let found = match limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now) {
+    let found = match limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now) {
         Verdict::Now(_) => Ok(()),
         Verdict::Refuse(refusal) => Err(refusal.reason),
         Verdict::Wait { on, until } => {
@@ -58,7 +58,8 @@ fn what_one_bucket_refuses_costs_the_other_nothing() {
     let _first = bench.admission(&exchange);
     let route = route(&bench.plan, &exchange, "GET", "/", |_| None);
     for _ in 0..20 {
-        let Verdict::Refuse(refusal) = limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now)
+        let Verdict::Refuse(refusal) =
+            limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now)
         else {
             panic!("let in")
         };
@@ -76,7 +77,7 @@ fn each_value_of_a_header_has_its_own_level_and_each_request_its_cost() {
     let route = route(&bench.plan, &exchange, "GET", "/", |_| None);
     let mut passes = |user: Option<&'static str>, units: &'static str| {
         let header = |name: &str| if name == "x-user" { user } else { Some(units) };
-        matches!(limit(&route, &exchange, header, &mut bench.scratch, bench.now), Verdict::Now(_))
+        matches!(limit(route.clone(), &exchange, header, &mut bench.scratch, bench.now), Verdict::Now(_))
     };
     assert!(passes(Some("ann"), "8") && !passes(Some("ann"), "3") && passes(Some("ann"), "2"));
     assert!(passes(Some("bob"), "99") && !passes(Some("bob"), "1"));
@@ -93,6 +94,6 @@ fn a_turn_is_waited_for_within_the_deadline() {
     let turns: Vec<_> = (0..2).map(|_| bench.admission(&exchange).turn()).collect();
     assert_eq!(turns, [None, Some(bench.now + Duration::from_millis(10))]);
     let route = route(&bench.plan, &exchange, "GET", "/", |_| None);
-    let late = limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now);
+    let late = limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now);
     assert!(matches!(late, Verdict::Refuse(refusal) if refusal.reason == Reason::RateLimited));
 }

@@ -60,7 +60,7 @@ fn who_was_not_urgent_enough_is_told_how_urgent_it_was_and_from_where_on_there_i
     let admission = bench.admission(&exchange);
     let lines = |now: Moment, exchange: &Exchange| -> Vec<String> {
         let finish = Finish { now, status: 503, reason: Some(Reason::LevelTooLow), ..Finish::default() };
-        let record = Record::of(exchange, Some(admission.route()), &Scratch::default(), finish);
+        let record = Record::of(exchange, Some(admission.route().part()), &Scratch::default(), finish);
         record.to_string().lines().filter(|line| line.contains("level  ")).map(str::to_owned).collect()
     };
     assert!(lines(bench.now, &exchange).is_empty(), "there is room for all, and it is like most");

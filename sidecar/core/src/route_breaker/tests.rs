@@ -17,7 +17,7 @@ const POLICY: &str = "retry: { attempts: 1 }\nhealth: { consecutive: 1000, succe
 fn refused(bench: &mut Bench) -> Option<Reason> {
     let exchange = bench.exchange(true);
     let route = route(&bench.plan, &exchange, "GET", &bench.target, |_| None);
-    match limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now) {
+    match limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now) {
         Verdict::Now(_) => None,
         Verdict::Refuse(refusal) => Some(refusal.reason),
         Verdict::Wait { .. } => panic!("nothing to wait for"),

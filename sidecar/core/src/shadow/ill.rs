@@ -19,7 +19,7 @@ use crate::endpoint::{Endpoint, EndpointCell};
 use crate::health::{Condition, Health, Tally};
 use crate::rate::Level;
 use crate::suspect::{self, Machines};
-use crate::window::{Counts, Window};
+use crate::window::{self, Counts, Window};
 
 /// An endpoint's machines.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl<'a> InShadow<'a> {
         self.look(attempt);
         self.tell_breaker(attempt, false, now);
         let endpoint = attempt.endpoint().clone();
-        let (Some((settings, machines)), Some(kept)) = (self.health(), &mut attempt.in_shadow) else {
+        let (Some((settings, machines)), Some(kept)) = (self.health(), &mut attempt.hold.in_shadow) else {
             return;
         };
         let (health, window, slow) = machines.of(&endpoint.cell);
@@ -141,7 +141,7 @@ impl<'a> InShadow<'a> {
         }
         kept.run = health.in_a_row();
         health.tell_good();
-        let width = settings.window.duration() / 10;
+        let width = window::width(settings.window);
         window.tell(now, width, Counts { good: 1, bad: 0 });
         if settings.slow_share.on().is_some() && took.is_some() {
             slow.tell(now, width, Counts { good: u64::from(!is_slow), bad: u64::from(is_slow) });
@@ -153,7 +153,7 @@ impl<'a> InShadow<'a> {
 
     /// What was told as good was cut.
     pub(crate) fn cut(self, attempt: &Attempt) {
-        if let (Some((_, machines)), Some(kept)) = (self.health(), &attempt.in_shadow) {
+        if let (Some((_, machines)), Some(kept)) = (self.health(), &attempt.hold.in_shadow) {
             machines.of(&attempt.endpoint().cell).0.tell_not_good(kept.run);
         }
     }
@@ -170,13 +170,13 @@ impl<'a> InShadow<'a> {
         self.look(attempt);
         self.tell_breaker(attempt, true, now);
         let Some((settings, machines)) = self.health() else { return };
-        if attempt.in_shadow.is_none() || !settings.counts.contains(&failing) {
+        if attempt.hold.in_shadow.is_none() || !settings.counts.contains(&failing) {
             return;
         }
         let endpoint = attempt.endpoint();
         let (health, window, _) = machines.of(&endpoint.cell);
         let run = health.tell_bad(all);
-        window.tell(now, settings.window.duration() / 10, Counts { good: 0, bad: 1 });
+        window.tell(now, window::width(settings.window), Counts { good: 0, bad: 1 });
         self.judge(call, endpoint, run, hard, now);
     }
 
@@ -196,7 +196,7 @@ impl<'a> InShadow<'a> {
     /// What would not have been sent after all is told to nobody.
     fn look(self, attempt: &mut Attempt) {
         if !self.place.is_held()
-            && let Some(kept) = attempt.in_shadow.take()
+            && let Some(kept) = attempt.hold.in_shadow.take()
         {
             kept.unused();
         }
@@ -205,7 +205,7 @@ impl<'a> InShadow<'a> {
     fn tell_breaker(self, attempt: &mut Attempt, failed: bool, now: Moment) {
         let Some(settings) = &self.plan.endpoints.breaker else { return };
         let ending = Ending::of(failed, now.since(attempt.given()), settings);
-        let Some(permit) = attempt.in_shadow.as_mut().map(|kept| kept.permit.take()) else { return };
+        let Some(permit) = attempt.hold.in_shadow.as_mut().map(|kept| kept.permit.take()) else { return };
         let opened = match permit {
             Some(permit) => permit.ended(ending, now, settings),
             None => self.machines(attempt.endpoint()).breaker.tell(now, ending, settings),

@@ -68,7 +68,7 @@ fn send(bench: &mut Bench, recorded: &Recorded, done: &mut Done) {
     bench.scratch.begin();
     let route = route(&bench.plan, &exchange, "GET", &bench.target, |_| None);
     *done.routes.entry(route.name().map_or("default".into(), ToString::to_string)).or_default() += 1;
-    let admission = match limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now) {
+    let admission = match limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now) {
         Verdict::Now(admission) => admission,
         Verdict::Refuse(refusal) if refusal.reason == Reason::BreakerOpen => return done.refused += 1,
         other => panic!("{other:?}"),

@@ -44,7 +44,7 @@ fn run(policy: &str, trace: &[Recorded]) -> (Counted, Option<Counted>) {
         let exchange = Exchange { caller, ..bench.exchange(true) };
         bench.scratch.begin();
         let route = route(&bench.plan, &exchange, "GET", "/", |_| None);
-        match limit(&route, &exchange, |_| None, &mut bench.scratch, bench.now) {
+        match limit(route.clone(), &exchange, |_| None, &mut bench.scratch, bench.now) {
             Verdict::Now(admission) => running.push((bench.now + recorded.held, admission)),
             Verdict::Refuse(refusal) => {
                 *refused.entry(leaf(refusal.reason, &refusal.detail)).or_default() += 1

@@ -1,0 +1,72 @@
+//! Who of those weighed is taken: whoever is due for a trial, or whom the rule picks; the next one while others were
+//! quicker.
+
+use api::Moment;
+use api::policy::Choosing;
+
+use super::Call;
+use crate::attempt::Hold;
+use crate::health::TrialPermit;
+use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
+use crate::{pick, trial, turn};
+
+/// What an attempt is about to be made with.
+pub(super) struct Taken {
+    pub(super) hold: Hold,
+    pub(super) how: How,
+    pub(super) trial: Option<TrialPermit>,
+}
+
+/// What is taken at whoever is due for a trial, or at whom the rule picks of `pool`.
+pub(super) fn take(
+    call: &Call<'_>,
+    scratch: &mut Scratch,
+    pool: &mut [Scored],
+    (by, hot): (Choosing, f32),
+    now: Moment,
+    dice: &mut u64,
+) -> Option<Taken> {
+    scratch.throw = None;
+    let asked = call.admission.route().asked();
+    let mine = |at| asked.first(&call.list.parts).is_some_and(|(_, part)| part.all.has(at));
+    if let Some((at, permit)) = trial::claim(call, scratch, mine, now) {
+        let place = pool.iter().position(|scored| scored.at == at);
+        if let Some(hold) = begin(call, scratch, place.map(|place| &mut pool[place]), (at, How::Trial), now) {
+            return Some(Taken { hold, how: How::Trial, trial: Some(permit) });
+        }
+    }
+    let rank = pick::best_rank(pool)?;
+    // Each round takes one candidate out of the question at least.
+    loop {
+        scratch.throw = Some(Throw { by, dice: *dice, hot });
+        let (place, how) = pick::pick(pool, rank, (by, hot), dice)?;
+        if by == Choosing::RoundRobin && how != How::Ramp {
+            turn::tell(call.list, pool, pick::Meant::of(pool, rank), place);
+        }
+        let scored = &mut pool[place];
+        let at = scored.at;
+        if let Some(hold) = begin(call, scratch, Some(scored), (at, how), now) {
+            return Some(Taken { hold, how, trial: None });
+        }
+    }
+}
+
+/// Takes what the next attempt needs at the endpoint `at`, and notes that it is made; what stands in its way is noted where it was
+/// `scored`.
+fn begin(
+    call: &Call<'_>,
+    scratch: &mut Scratch,
+    scored: Option<&mut Scored>,
+    (at, how): (usize, How),
+    now: Moment,
+) -> Option<Hold> {
+    let (endpoint, number) = (&call.list.endpoints[at], scratch.attempted.saturating_add(1));
+    let held = Hold::take(endpoint, call.admission, now);
+    if let Some(scored) = scored {
+        scored.why = held.as_ref().err().copied().unwrap_or(Why::Chosen);
+    }
+    if held.is_ok() {
+        scratch.note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
+    }
+    held.ok()
+}
