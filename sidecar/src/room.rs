@@ -44,13 +44,19 @@ pub struct Place<'r> {
 }
 
 impl Room {
-    /// Joins the queue for `on` until `until`. When the queue itself is full, the place is one that nobody frees, and the
+    /// Joins the queue for `on` at `now`, until `until`. When the queue itself is full, the place is one that nobody frees, and the
     /// caller asks again when its time has come.
     ///
     /// A place may have been freed since the caller asked: it has to ask once more before it rests.
-    pub fn enter(&self, class: Class, (on, until): (WaitOn, Moment), waiting: Waiting) -> Place<'_> {
+    pub fn enter(
+        &self,
+        class: Class,
+        on: WaitOn,
+        (now, until): (Moment, Moment),
+        waiting: Waiting,
+    ) -> Place<'_> {
         let seat = Seat { waiting, woken: false, waker: None };
-        let ticket = self.locked().entry(on).or_default().join(rank(class), until, seat);
+        let ticket = self.locked().entry(on).or_default().join(rank(class), now, until, seat);
         self.waiting.fetch_add(1, SeqCst);
         // What is asked next is asked after this was counted: whoever leaves later sees the count.
         fence(SeqCst);
@@ -183,7 +189,7 @@ mod tests {
     const NOW: Moment = Moment::from_millis(1);
 
     fn enter(room: &Room, on: WaitOn) -> Place<'_> {
-        room.enter(Class::Ordinary, (on, Moment::from_millis(20)), Waiting::default())
+        room.enter(Class::Ordinary, on, (NOW, Moment::from_millis(20)), Waiting::default())
     }
 
     #[test]

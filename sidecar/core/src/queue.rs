@@ -1,7 +1,7 @@
 //! Waiting for room: whether, until when, and who is next.
 //!
 //! A queue is bounded in time and not only in count: what waits longer than a burst lasts is overload, and
-//! waiting only moves it (DAGOR, SoCC '18). Priority goes first, then age. This is a plain data structure:
+//! waiting only moves it (DAGOR, SoCC '18). Priority goes first, then age, or where the queue stands, youth. This is a plain data structure:
 //! it answers whom to wake and never wakes anyone.
 
 use std::cmp::Reverse;
@@ -15,6 +15,11 @@ use crate::refusal::Refusal;
 
 /// At most this many wait for one thing; more could not be served within any sensible wait.
 pub const WAITERS_MAX: usize = 4_096;
+
+/// While somebody has waited longer than this, who comes goes before all of its rank that wait: a queue that stands is served
+/// from its end, or everybody would be sent on when it is about to leave ("adaptive LIFO": Maurer, Fail at Scale, ACM Queue 2015,
+/// with that value).
+const STANDS: Duration = Duration::from_millis(100);
 
 /// Who goes first waits only while others of its rank do. A longer bound costs nobody else anything, and of those who come
 /// while every place is taken, one in thirty would wait longer than the others' bound.
@@ -104,15 +109,22 @@ impl Patience {
     }
 }
 
-/// A place in a queue.
+/// A place in a queue; the lower one goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(Reverse<u8>, u64);
+pub struct Ticket(Reverse<u8>, i64);
+
+#[derive(Debug)]
+struct Waiter<T> {
+    joined: Moment,
+    until: Moment,
+    who: T,
+}
 
 /// Those who wait for one thing.
 #[derive(Debug)]
 pub struct Queue<T> {
-    waiters: BTreeMap<Ticket, (Moment, T)>,
-    next: u64,
+    waiters: BTreeMap<Ticket, Waiter<T>>,
+    next: i64,
 }
 
 impl<T> Default for Queue<T> {
@@ -123,45 +135,54 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Waits with `priority` until `until`; `None` when the queue is full.
-    pub fn join(&mut self, priority: u8, until: Moment, waiter: T) -> Option<Ticket> {
+    pub fn join(&mut self, priority: u8, now: Moment, until: Moment, waiter: T) -> Option<Ticket> {
         if self.waiters.len() >= WAITERS_MAX {
             return None;
         }
-        let ticket = Ticket(Reverse(priority), self.next);
         self.next += 1;
-        self.waiters.insert(ticket, (until, waiter));
+        let stands = self.oldest(priority).is_some_and(|joined| now.since(joined) > STANDS);
+        let ticket = Ticket(Reverse(priority), if stands { -self.next } else { self.next });
+        self.waiters.insert(ticket, Waiter { joined: now, until, who: waiter });
         Some(ticket)
+    }
+
+    /// Since when the one of this priority has waited who came before all others.
+    fn oldest(&self, priority: u8) -> Option<Moment> {
+        let ticket = |number| Ticket(Reverse(priority), number);
+        let last = self.waiters.range(ticket(0)..=ticket(i64::MAX)).next();
+        let last = last.or_else(|| self.waiters.range(ticket(i64::MIN)..ticket(0)).next_back());
+        last.map(|(_, waiter)| waiter.joined)
     }
 
     /// Waits no longer; `None` when it was woken already.
     pub fn leave(&mut self, ticket: Ticket) -> Option<T> {
-        self.waiters.remove(&ticket).map(|(_, waiter)| waiter)
+        self.waiters.remove(&ticket).map(|waiter| waiter.who)
     }
 
     /// Who would be woken.
     pub fn first(&self, now: Moment) -> Option<&T> {
-        self.waiters.values().find(|(until, _)| now < *until).map(|(_, waiter)| waiter)
+        self.waiters.values().find(|waiter| now < waiter.until).map(|waiter| &waiter.who)
     }
 
     /// The first of those for whom it is so, those who have waited too long among them.
     pub fn find_mut(&mut self, wanted: impl Fn(&T) -> bool) -> Option<&mut T> {
-        self.waiters.values_mut().map(|(_, waiter)| waiter).find(|waiter| wanted(waiter))
+        self.waiters.values_mut().map(|waiter| &mut waiter.who).find(|who| wanted(who))
     }
 
     /// Who waits with `ticket`.
     pub fn with(&self, ticket: Ticket) -> Option<&T> {
-        self.waiters.get(&ticket).map(|(_, waiter)| waiter)
+        self.waiters.get(&ticket).map(|waiter| &waiter.who)
     }
 
     /// The same, to be changed.
     pub fn with_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
-        self.waiters.get_mut(&ticket).map(|(_, waiter)| waiter)
+        self.waiters.get_mut(&ticket).map(|waiter| &mut waiter.who)
     }
 
     /// Those who go before `ticket`, the first one first.
     pub fn before(&self, ticket: Ticket, now: Moment) -> impl Iterator<Item = &T> {
-        let before = self.waiters.range(..ticket).filter(move |(_, (until, _))| now < *until);
-        before.map(|(_, (_, waiter))| waiter)
+        let before = self.waiters.range(..ticket).filter(move |(_, waiter)| now < waiter.until);
+        before.map(|(_, waiter)| &waiter.who)
     }
 
     /// Whether `waiter` waits.
@@ -169,24 +190,24 @@ impl<T> Queue<T> {
     where
         T: PartialEq,
     {
-        self.waiters.values().any(|(_, own)| own == waiter)
+        self.waiters.values().any(|own| own.who == *waiter)
     }
 
     /// A place was given back: whom to wake. Who has waited too long is left to [`Queue::expired`].
     pub fn freed(&mut self, now: Moment) -> Option<T> {
-        let ticket = *self.waiters.iter().find(|(_, (until, _))| now < *until)?.0;
+        let ticket = *self.waiters.iter().find(|(_, waiter)| now < waiter.until)?.0;
         self.leave(ticket)
     }
 
     /// Someone who has waited too long; ask until there is none.
     pub fn expired(&mut self, now: Moment) -> Option<T> {
-        let ticket = *self.waiters.iter().find(|(_, (until, _))| *until <= now)?.0;
+        let ticket = *self.waiters.iter().find(|(_, waiter)| waiter.until <= now)?.0;
         self.leave(ticket)
     }
 
     /// When the first of them will have waited too long.
     pub fn wake_at(&self) -> Option<Moment> {
-        self.waiters.values().map(|(until, _)| *until).min()
+        self.waiters.values().map(|waiter| waiter.until).min()
     }
 
     /// How many wait.
@@ -209,12 +230,31 @@ mod tests {
     fn priority_goes_first_then_age_and_the_late_are_not_woken() {
         let (mut queue, at) = (Queue::default(), Moment::from_millis);
         for (priority, until, name) in [(0, 50, "a"), (9, 5, "late"), (1, 50, "b"), (1, 50, "c")] {
-            queue.join(priority, at(until), name).unwrap();
+            queue.join(priority, at(0), at(until), name).unwrap();
         }
         assert_eq!(queue.wake_at(), Some(at(5)));
         let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(10))).collect();
         assert_eq!(woken, ["b", "c", "a"]);
         assert_eq!((queue.expired(at(10)), queue.expired(at(10))), (Some("late"), None));
+    }
+
+    #[test]
+    fn where_the_queue_stands_the_youngest_of_a_rank_goes_first() {
+        let (mut queue, at) = (Queue::default(), Moment::from_millis);
+        for (priority, now, name) in
+            [(1, 0, "a"), (1, 100, "b"), (1, 101, "c"), (0, 102, "low"), (2, 103, "high"), (1, 104, "d")]
+        {
+            queue.join(priority, at(now), at(1_000), name).unwrap();
+        }
+        let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(200))).collect();
+        assert_eq!(woken, ["high", "d", "c", "a", "b", "low"]);
+        for (now, name) in [(300, "e"), (500, "f"), (510, "g")] {
+            queue.join(1, at(now), at(1_000), name).unwrap();
+        }
+        assert_eq!(queue.freed(at(510)), Some("g"));
+        queue.leave(*queue.waiters.last_key_value().unwrap().0).unwrap();
+        queue.join(1, at(511), at(1_000), "h").unwrap();
+        assert_eq!(queue.freed(at(511)), Some("f"), "whoever is left came a moment ago");
     }
 
     #[test]
@@ -224,7 +264,7 @@ mod tests {
         assert_eq!([Class::Background, Class::Ordinary, Class::Critical].map(waits), [20, 20, 100]);
         let mut queue = Queue::default();
         for class in [Class::Background, Class::Critical, Class::Ordinary] {
-            queue.join(rank(class), Moment::from_millis(50), class).unwrap();
+            queue.join(rank(class), Moment::ZERO, Moment::from_millis(50), class).unwrap();
         }
         assert_eq!(queue.find_mut(|class| *class != Class::Critical), Some(&mut Class::Ordinary));
         let order: Vec<_> = std::iter::from_fn(|| queue.freed(Moment::ZERO)).collect();

@@ -147,7 +147,8 @@ async fn room<'r, D: Downstream>(
     place: &mut Option<Place<'r>>,
 ) -> Result<(), Refusal> {
     let Some(place) = place.as_ref().filter(|place| place.on() == on) else {
-        *place = Some(room.enter(ongoing.exchange.level.class(), (on, until), waiting));
+        let class = ongoing.exchange.level.class();
+        *place = Some(room.enter(class, on, (world.clock.now(), until), waiting));
         return Ok(());
     };
     place.wait_at(waiting);

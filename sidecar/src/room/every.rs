@@ -139,7 +139,7 @@ impl<'r> World<'r> {
             At::Joins => match &actor.place {
                 None => {
                     let until = Moment::from_millis(100);
-                    actor.place = Some(self.room.enter(actor.class, (on, until), waits(actor)));
+                    actor.place = Some(self.room.enter(actor.class, on, (now, until), waits(actor)));
                     if self.habit.asks_again { At::Looks } else { actor.rest() }
                 }
                 Some(place) => {

@@ -21,7 +21,7 @@ impl World {
         let node = &mut self.nodes[request.node];
         let now = node.local(self.now);
         let rooms = &mut node.rooms[request.service];
-        request.waits = rooms.join(rank(request.exchange.level.class()), until, (request.number, asks));
+        request.waits = rooms.join(rank(request.exchange.level.class()), now, until, (request.number, asks));
         let soon = until.min(now + LOOK_AGAIN);
         self.later(request, soon, Deed::Ask(asks));
     }

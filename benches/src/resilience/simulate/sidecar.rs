@@ -210,7 +210,7 @@ impl Sidecar {
         let asked = self.decide(request, now, dice);
         match (&asked, request.ticket) {
             (Asked::Wait(until), None) => {
-                request.ticket = self.waiting.join(rank(request.exchange.level.class()), *until, number);
+                request.ticket = self.waiting.join(rank(request.exchange.level.class()), now, *until, number);
             }
             (Asked::Wait(_), Some(_)) | (_, None) => {}
             (_, Some(ticket)) => {
