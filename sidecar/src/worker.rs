@@ -317,7 +317,8 @@ impl World {
     }
 
     /// Takes a scratch record back.
-    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
+    pub(crate) fn give_back(&self, mut scratch: Box<Scratch>) {
+        scratch.end();
         let mut scratches = self.scratches.borrow_mut();
         if scratches.len() < SCRATCHES_KEPT {
             scratches.push(scratch);

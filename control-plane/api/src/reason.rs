@@ -100,7 +100,7 @@ reasons! {
         "Look at what holds it: other requests of the service are not touched. `outrigger_bulkhead_in_flight` shows each.";
     QueueTimeout = "queue_timeout", 503, 8, "connection_limit_reached", "waited too long for room",
         "Every endpoint was full for longer than `concurrency.longest_wait`: at the cap written in the policy, or at the one \
-         that was found because more in flight only waited.",
+         that was found because more in flight only waited; there it waits longer until it is sure that this is overload.",
         "Add instances; waiting longer only moves the queue. `outrigger_endpoint_cap` and `explain` show the caps.";
     LevelTooLow = "level_too_low", 503, 8, "connection_limit_reached", "others go first",
         "There is not room for all before the app, and the request's class and user are below what is worth a wait there: \

@@ -73,7 +73,7 @@ pub fn begin(
     }
     let Verdict::Now(mut second) = choose(call, scratch, now, dice) else {
         // A hedge does not wait, and a wait of its request that comes later begins then.
-        scratch.patience.over();
+        (scratch.patience, scratch.queued) = Default::default();
         return None;
     };
     if let Some(note) = scratch.last_attempt() {

@@ -63,6 +63,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
                     shed.tell_waited(now, Waited::placed(scratch.patience.waited(now), settings));
                 }
                 scratch.patience.over();
+                if let Some(queued) = scratch.queued.take() {
+                    queued.placed();
+                }
                 let number = scratch.attempted;
                 Verdict::Now(Attempt::begin(hold, call.admission, number, (how, trial), now))
             }

@@ -74,6 +74,10 @@ pub struct Knee {
     first: AtomicBool,
     /// Rounds in a row in which the cap was met.
     met_for: AtomicU32,
+    /// What part of requests is lost while there is no cap: some callers leave by habit.
+    habit: AtomicU32,
+    /// Whether the cap is there because requests were lost.
+    lossy: AtomicBool,
     /// The latency of the last few answers.
     lately: AtomicU32,
     /// How many are usually in flight.
@@ -106,6 +110,16 @@ impl Knee {
         }
         let (least, times) = MEANWHILE;
         self.is_late().then(|| least.max(times * get(&self.usual)).round() as u32)
+    }
+
+    /// Whether what bounds it may be wrong: nobody knows yet whether there was a queue.
+    pub fn is_tried(&self) -> bool {
+        get(&self.cap) == 0.0 || get(&self.before.0) > 0.0 && self.first.load(Relaxed)
+    }
+
+    /// Whether its cap is there because requests were lost.
+    pub fn is_lossy(&self) -> bool {
+        self.lossy.load(Relaxed)
     }
 
     /// Whether the last few answers took far longer than one takes where nobody waits.
@@ -159,6 +173,7 @@ impl Knee {
         // What is in flight while answers are late is not what is usual.
         let usual = if self.is_late() { usual } else { usual + (beside - usual) / told as f32 };
         set(&self.usual, usual);
+        self.tell_habit(0.0);
         set(&self.lately, lately + (micros - lately) / LATELY);
         if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
             return;
@@ -176,11 +191,20 @@ impl Knee {
         }
     }
 
+    /// A request was lost or answered where no cap held it back.
+    fn tell_habit(&self, lost: f32) {
+        let habit = get(&self.habit);
+        if habit != lost && get(&self.cap) == 0.0 {
+            set(&self.habit, habit + (lost - habit) / self.told.load(Relaxed).max(1) as f32);
+        }
+    }
+
     /// A request was not answered in time, or its caller left after long.
     pub fn tell_lost(&self, now: Moment, sample: Sample, in_flight: u32) {
         if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
             return;
         }
+        self.tell_habit(1.0);
         let (lost, good) = self.round.tell_lost(sample);
         if lost + good >= ROUND.0 || lost >= LOST.max(good) {
             self.end(now, in_flight, true);
@@ -192,7 +216,7 @@ impl Knee {
         if self.turn.swap(true, Relaxed) {
             return;
         }
-        let round = self.round.read(in_flight as f32, get(&self.usual));
+        let round = self.round.read(in_flight as f32, get(&self.usual), get(&self.habit));
         let before = self.found();
         if whole || before.shows_more(round) {
             let found = before.after(round);
@@ -225,6 +249,7 @@ impl Knee {
             before: (get(&self.before.0), get(&self.before.1)),
             first: self.first.load(Relaxed),
             met_for: self.met_for.load(Relaxed),
+            lossy: self.lossy.load(Relaxed),
         }
     }
 
@@ -236,6 +261,7 @@ impl Knee {
         set(&self.before.1, found.before.1);
         self.first.store(found.first, Relaxed);
         self.met_for.store(found.met_for, Relaxed);
+        self.lossy.store(found.lossy, Relaxed);
     }
 }
 

@@ -45,6 +45,7 @@ pub mod classify;
 pub mod clusters;
 pub mod conduct;
 pub mod cost;
+pub mod crowd;
 pub mod deadline;
 mod decay;
 pub mod dice;

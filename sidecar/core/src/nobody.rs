@@ -1,14 +1,22 @@
 //! Stage 5 where nobody could be taken: wait for one that is full, or say why not.
 
+use std::time::Duration;
+
+use api::policy::Cap;
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
 use crate::choose::Call;
+use crate::crowd::Queued;
+use crate::knee::Knee;
 use crate::queue::{self, Verdict, WaitOn};
 use crate::refusal::Refusal;
 use crate::scratch::{Scratch, Why};
 use crate::shed::Waited;
 use crate::told;
+
+/// As long as a host's own queue would have it wait: to its deadline, and where it has none, to what is the default of one.
+const BEARS: Duration = Duration::from_secs(15);
 
 pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: u64) -> Verdict<Attempt> {
     let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
@@ -57,10 +65,76 @@ fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt>
     {
         return Verdict::Refuse(told::refusal(call.exchange.level, bound));
     }
-    let (longest, deadline) = (queue::longest(settings), call.admission.deadline().at());
+    let deadline = call.admission.deadline().at();
+    let longest = if bears(call, scratch, now) { BEARS } else { queue::longest(settings) };
+    if scratch.queued.is_none() {
+        scratch.queued = Some(Queued::begin(call.admission.route().cell(), now));
+    }
     let verdict = scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
-    if let (Some(shed), Verdict::Refuse(_)) = (shed, &verdict) {
-        shed.tell_waited(now, Waited::in_vain(scratch.patience.waited(now), settings));
+    if let Verdict::Refuse(_) = &verdict {
+        scratch.queued = None;
+        if let Some(shed) = shed {
+            shed.tell_waited(now, Waited::in_vain(scratch.patience.waited(now), settings));
+        }
     }
     verdict
+}
+
+/// Whether it may wait as long as it would before the host itself: the cap was found, nothing was lost, and nobody knows yet
+/// whether the cap is right or whether this is overload; as long as so many find a place in the queue.
+fn bears(call: &Call<'_>, scratch: &Scratch, now: Moment) -> bool {
+    let (route, concurrency) = (call.admission.route(), &call.admission.base().concurrency);
+    let may = concurrency.per_endpoint == Cap::Auto
+        && !call.admission.settings().concurrency.longest_wait.duration().is_zero()
+        && route.plan().shed().is_none()
+        && (route.cell().crowd.wait() as usize) < queue::WAITERS_MAX;
+    let full = scratch.pool.iter().filter(|scored| scored.why == Why::Full);
+    let mut knees = full.map(|scored| &call.list.endpoints[scored.at].cell.knee);
+    may && !knees.clone().any(Knee::is_lossy)
+        && (knees.any(Knee::is_tried) || !route.cell().crowd.is_overload(now))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::bench::Bench;
+    use crate::knee::Sample;
+
+    /// What a request is told that finds every place taken at a host whose answers became late; `lost` of them were waited
+    /// for in vain.
+    fn told(policy: &str, lost: u32) -> Verdict<Attempt> {
+        let mut bench = Bench::new(1, policy);
+        bench.after(9_000);
+        let knee = &bench.cell(0).knee;
+        let sample = |millis| Sample { sent: bench.now, beside: 3, took: Duration::from_millis(millis) };
+        (0..60).for_each(|_| knee.tell_good(bench.now, sample(20), 3));
+        (0..8).for_each(|_| knee.tell_good(bench.now, sample(900), 3));
+        (0..lost).for_each(|_| knee.tell_lost(bench.now, Sample { beside: 40, ..sample(900) }, 40));
+        let mut held = Vec::new();
+        loop {
+            let exchange = bench.exchange(true);
+            let admission = bench.admission(&exchange);
+            match bench.choose(&exchange, &admission) {
+                Verdict::Now(attempt) => held.push((attempt, admission)),
+                other => return other,
+            }
+        }
+    }
+
+    #[test]
+    fn who_meets_a_cap_that_may_be_wrong_waits_as_at_the_host_itself() {
+        let check = |policy, lost, wanted: Option<u64>| {
+            let found = match told(policy, lost) {
+                Verdict::Wait { until, on: WaitOn::Endpoint } => Some(until.as_millis() - 10_000),
+                _ => None,
+            };
+            assert_eq!(found, wanted, "{policy}, {lost} lost");
+        };
+        check("concurrency: { per_endpoint: auto }", 0, Some(15_000));
+        check("concurrency: { per_endpoint: auto }\ntimeout: { total: 2s }", 0, Some(2_000));
+        check("concurrency: { per_endpoint: auto }", 8, Some(20));
+        check("concurrency: { per_endpoint: auto, longest_wait: 0s }", 0, None);
+        check("concurrency: { per_endpoint: 4 }", 0, Some(20));
+    }
 }

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::attempt::Attempt;
 use crate::budget::Balance;
+use crate::crowd::Queued;
 use crate::evidence::Sign;
 use crate::outcome::{Outcome, Sent};
 use crate::probe::PER_REQUEST;
@@ -183,6 +184,8 @@ pub struct Scratch {
     /// What its outcomes brought about.
     pub effects: Effects,
     pub(crate) patience: Patience,
+    /// That its request waits for room at an endpoint, while it does.
+    pub(crate) queued: Option<Queued>,
     /// Everybody whom the last choice weighed.
     pub(crate) pool: Vec<Scored>,
     /// The rule of the last choice.
@@ -229,10 +232,15 @@ impl Scratch {
         attempts.clear();
         (*attempted, *free, *trial, *hedge_refused, *balance) = Default::default();
         (*effects, *among) = (Effects::default(), Among::default());
-        self.patience = Patience::default();
+        (self.patience, self.queued) = (Patience::default(), None);
         self.pool.clear();
         self.numbers.clear();
         self.probes.clear();
+    }
+
+    /// Its request is over: it waits for nothing.
+    pub fn end(&mut self) {
+        self.queued = None;
     }
 
     /// The attempts that count against `retry.attempts`: free resends and a trial request come on top.

@@ -11,6 +11,7 @@ use api::Moment;
 use api::instance::ORDINARY_WEIGHT;
 
 use crate::budget::Budget;
+use crate::crowd::Crowd;
 use crate::endpoint::Endpoint;
 use crate::flight::{Counted, Gauge};
 use crate::guard::{Fact, Guard};
@@ -87,6 +88,8 @@ pub struct ServiceCell {
     pub shed: Option<Box<Shed>>,
     /// Whom all its endpoints would refuse, as their sidecars said.
     pub bound: Told,
+    /// Who waits for room at its endpoints.
+    pub crowd: Crowd,
     /// Whether it is overloaded as a whole.
     pub guard: Arc<Guard>,
     ejecting: AtomicBool,

@@ -53,10 +53,14 @@ fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
 fn with_a_found_cap_it_answers_what_it_can_soon_and_refuses_the_rest() {
     let policy = r#""policy": "name: auto\nmatch: { service: app }\nconcurrency: { per_endpoint: auto }\n""#;
     let story = run(&scenario(1, &format!("{HALF}, {policy}"))).unwrap();
-    let later = || story.requests.iter().filter(|request| request.0 > 1_000_000);
-    let good = later().filter(|request| request.2 == 200).count();
+    let later = |millis: u64| story.requests.iter().filter(move |request| request.0 > millis * 1_000);
+    let good = later(1_000).filter(|request| request.2 == 200).count();
     assert!(good > 850, "{good} of the 900 that it can do in 9 s");
-    assert!(later().all(|request| request.1 < 60_000), "no answer and no refusal takes longer than 60 ms");
+    // Until then it is not sure that this is overload, and who meets the cap waits.
+    assert!(
+        later(2_500).all(|request| request.1 < 60_000),
+        "no answer and no refusal takes longer than 60 ms"
+    );
 }
 
 /// Four hosts at 85 % load work four times slower for two seconds; callers give up after 300 ms and try three times more.

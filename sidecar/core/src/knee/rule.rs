@@ -50,6 +50,8 @@ pub(super) struct Found {
     pub(super) first: bool,
     /// Rounds in a row in which the cap was met.
     pub(super) met_for: u32,
+    /// The cap is there because requests were lost.
+    pub(super) lossy: bool,
 }
 
 /// What a round showed.
@@ -67,6 +69,8 @@ pub(super) struct Round {
     pub(super) few: Option<(f32, f32)>,
     /// Whether the cap was met.
     pub(super) met: bool,
+    /// What part is lost while there is no cap.
+    pub(super) habit: f32,
     /// How many are in flight at its end.
     pub(super) now: f32,
     /// How many usually are.
@@ -90,11 +94,16 @@ impl Found {
     /// What is found after `round`.
     pub(super) fn after(mut self, round: Round) -> Self {
         if round.lost > LOST {
+            if round.habit > LOST {
+                // Callers leave as many anyway, as of long polls: that tells nothing of a queue.
+                return if self.cap > 0.0 { self.lifted(round) } else { self };
+            }
             // Back to what was usual while all was well, or to half where that is less.
             let usual = round.usual * HEADROOM;
-            return self.cut((round.in_flight * HALF).min(usual).max(1.0), round);
+            return Self { lossy: true, ..self.cut((round.in_flight * HALF).min(usual).max(1.0), round) };
         }
         self.learn(round);
+        self.lossy = false;
         self.met_for = if round.met { self.met_for + 1 } else { 0 };
         if self.before.0 > 0.0 && round.in_flight <= self.before.0 * CUT {
             return self.compared(round);
@@ -154,8 +163,8 @@ impl Found {
             true => in_flight * (self.unqueued / latency).min(1.0),
             false => round.in_flight * (self.unqueued / round.latency).min(1.0),
         };
-        self.cap = match self.first && round.lost == 0.0 && knee > in_flight * CUT {
-            // Hardly any of it was a queue: there was no reason for a cap.
+        self.cap = match self.first && round.lost == 0.0 && knee > in_flight * HALF {
+            // Less than half of it was a queue: there was no reason for a cap.
             true => 0.0,
             false => (knee * HEADROOM).max(1.0),
         };

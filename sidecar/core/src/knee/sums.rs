@@ -55,7 +55,7 @@ impl Sums {
     }
 
     /// What the round showed.
-    pub(super) fn read(&self, now: f32, usual: f32) -> Round {
+    pub(super) fn read(&self, now: f32, usual: f32, habit: f32) -> Round {
         let (good, lost, few) = (self.good.load(Relaxed), self.lost.load(Relaxed), self.few.load(Relaxed));
         let (answers, gone) = ((good >> BITS) as f32, (lost >> BITS) as f32);
         let (all, few_answers) = ((answers + gone).max(1.0), (few >> BITS) as f32);
@@ -67,6 +67,7 @@ impl Sums {
             few: (few_answers > 0.0).then(|| (few_answers, (few & LOWER) as f32 / few_answers)),
             met: self.met.load(Relaxed) as f32 >= all * OFTEN,
             now,
+            habit,
             usual,
         }
     }

@@ -155,6 +155,35 @@ fn who_is_waited_for_in_vain_is_judged_by_good_times_until_they_are_back() {
 }
 
 #[test]
+fn callers_that_leave_most_long_polls_are_not_bounded() {
+    let knee = Knee::default();
+    let mut dice = 7;
+    let (mut now, mut flying) = (Moment::from_millis(1_000), VecDeque::new());
+    for _ in 0..2_000 {
+        now = now + Duration::from_millis(50);
+        // One of four is answered within three seconds, sooner or later; the others leave then.
+        dice = crate::dice::next(&mut dice);
+        let answered = dice % 4 == 0;
+        let took = Duration::from_millis(if answered { dice / 4 % 3_000 } else { 3_000 });
+        flying.push_back((now, flying.len() as u32 + 1, took, answered));
+        while let Some(at) = flying.iter().position(|(sent, _, took, _)| *sent + *took <= now) {
+            let Some((sent, beside, took, answered)) = flying.remove(at) else { break };
+            let sample = Sample { sent, beside, took };
+            match answered {
+                true => knee.tell_good(now, sample, flying.len() as u32),
+                false => knee.tell_lost(now, sample, flying.len() as u32),
+            }
+        }
+        assert!(
+            knee.cap().is_none_or(|cap| cap > flying.len() as u32),
+            "{:?} beside {}",
+            knee.cap(),
+            flying.len()
+        );
+    }
+}
+
+#[test]
 fn nothing_is_pinned_on_a_timer_while_there_is_room() {
     let knee = Knee::default();
     for second in 1..=120 {
@@ -183,6 +212,7 @@ fn the_rule_reads_a_round() {
         latency: 50e3,
         few: None,
         met: true,
+        habit: 0.0,
         now: 10.0,
         usual: 7.0,
     };
@@ -192,6 +222,7 @@ fn the_rule_reads_a_round() {
     check(found, Round { latency: 40e3, ..round }, 12.5);
     check(found, Round { met: false, ..round }, 12.5);
     check(found, Round { lost: 0.5, ..round }, 5.0);
+    check(found, Round { lost: 0.5, habit: 0.4, ..round }, 12.5);
     check(Found { cap: 0.0, ..found }, Round { latency: 100e3, ..round }, 0.0);
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, now: 20.0, ..round }, 3.125);
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, met: false, ..round }, 0.0);
