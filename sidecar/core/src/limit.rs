@@ -50,7 +50,7 @@ impl Admission {
         self.route().settings()
     }
 
-    /// The settings that its endpoints' machines run on; see [`ServicePlan::base`](crate::plan::ServicePlan::base).
+    /// The settings that its endpoints' machines run on; see [`Common::base`](crate::plan::Common::base).
     pub fn base(&self) -> &Settings {
         self.route().plan().base()
     }
