@@ -196,7 +196,7 @@ def agree(row, told):
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--row", "--rows", default=",".join(ROWS), help="; ".join(f"{row.name}: {row.about}" for row in ROWS.values()))
+    ask.add_argument("--row", "--rows", default=",".join(ROWS), help="; ".join(f"{row.name}: {row.about}" for row in ROWS.values()).replace("%", "%%"))
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--workers", default="1,4", help="how many workers ours has, one arm each")
     ask.add_argument("--arm", default="", help="only arms whose name has this in it; goals against others are not judged then")
