@@ -82,6 +82,11 @@ impl Policy {
     }
 }
 
+/// Where the route that stands at `at` is written.
+fn route_at(path: &str, at: usize) -> String {
+    format!("{}[{at}]", join(path, "routes"))
+}
+
 /// The leaf that lists bulkheads.
 const BULKHEADS: &str = "concurrency.bulkheads";
 

@@ -1,6 +1,6 @@
 //! What a document may not say although each of its words is right.
 
-use super::{BULKHEADS, Mode, Policy};
+use super::{BULKHEADS, Mode, Policy, route_at};
 use crate::policy::limit::LimitKey;
 use crate::policy::matching::CallerPattern;
 use crate::policy::settings::{Breaker, SettingsWords};
@@ -33,28 +33,22 @@ impl Policy {
         for (at, route) in self.routes.iter().enumerate() {
             if self.routes[..at].iter().any(|earlier| earlier.name == route.name) {
                 let what = format!("route {:?} is defined twice", route.name.as_str());
-                problems.push(Problem::at(format!("{}[{at}]", join(path, "routes")), what));
+                problems.push(Problem::at(route_at(path, at), what));
             }
         }
         if self.target.caller != CallerPattern::Any {
             deaf(&self.words, path, "for one caller", &[OF_ENDPOINTS, OF_ROUTES].concat(), problems);
         }
         for (at, route) in self.routes.iter().enumerate() {
-            deaf(
-                &route.words,
-                &format!("{}[{at}]", join(path, "routes")),
-                "on a route",
-                OF_ENDPOINTS,
-                problems,
-            );
+            deaf(&route.words, &route_at(path, at), "on a route", OF_ENDPOINTS, problems);
         }
         endpoint_limits(&self.words, path, self.target.caller != CallerPattern::Any, problems);
         for (at, route) in self.routes.iter().enumerate() {
-            endpoint_limits(&route.words, &format!("{}[{at}]", join(path, "routes")), true, problems);
+            endpoint_limits(&route.words, &route_at(path, at), true, problems);
         }
         twice_named(&self.words, path, problems);
         for (at, route) in self.routes.iter().enumerate() {
-            twice_named(&route.words, &format!("{}[{at}]", join(path, "routes")), problems);
+            twice_named(&route.words, &route_at(path, at), problems);
         }
         let settled = self.words.settle();
         if let Some(per_try) = settled.timeout.per_try.on()

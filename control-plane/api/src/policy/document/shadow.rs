@@ -1,6 +1,6 @@
 //! What a document in shadow may say: what can be held against a request without acting on it.
 
-use super::{BULKHEADS, Policy};
+use super::{BULKHEADS, Policy, route_at};
 use crate::policy::limit::LimitScope;
 use crate::policy::settings::SettingsWords;
 use crate::problem::Problem;
@@ -55,7 +55,7 @@ impl Policy {
     pub(super) fn check_shadow(&self, path: &str, problems: &mut Problems) {
         check_shadowed(&self.words, path, problems);
         for (at, route) in self.routes.iter().enumerate() {
-            check_shadowed(&route.words, &format!("{}[{at}]", join(path, "routes")), problems);
+            check_shadowed(&route.words, &route_at(path, at), problems);
         }
     }
 }
