@@ -127,7 +127,7 @@ pub fn is_taken(
     if let Some(shadow) = call.admission.shadow() {
         shadow.tell_waited(call, scratch, attempt, Body::Whole, now);
     }
-    scratch.effects = scratch.effects.and(judge::tell(call, attempt, outcome, judged, now, dice));
+    scratch.effects.add(&judge::tell(call, attempt, outcome, judged, now, dice));
     attempt.ended(Fate::of(outcome));
     if let Some(note) = scratch.note_of(attempt.number()) {
         note.end(attempt, outcome, Then::Beside, now);
@@ -150,7 +150,7 @@ pub fn overtaken(call: &Call<'_>, scratch: &mut Scratch, attempt: &mut Attempt, 
     if let Some(latencies) = call.admission.route().latencies() {
         latencies.tell(now, waited);
     }
-    scratch.effects = scratch.effects.and(suspect::no_proof(call, attempt, now, dice));
+    scratch.effects.add(&suspect::no_proof(call, attempt, now, dice));
     attempt.judged = true;
     attempt.ended(Fate::Cancelled);
     if let Some(note) = scratch.note_of(attempt.number()) {

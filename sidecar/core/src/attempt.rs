@@ -224,8 +224,7 @@ impl Drop for Attempt {
             self.ended(Fate::Cancelled);
         }
         if self.trial.is_some() {
-            // The permit goes back with this guard: let the next choice look for due trials.
-            self.service.tell_trial(Moment::ZERO);
+            self.service.tell_trial_returned();
         }
     }
 }

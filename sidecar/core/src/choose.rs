@@ -72,8 +72,7 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
             Err(refusal) => {
                 hold.unused();
                 if trial.is_some() {
-                    // The permit goes back: let the next choice look for due trials.
-                    cell.tell_trial(Moment::ZERO);
+                    cell.tell_trial_returned();
                 }
                 Verdict::Refuse(refusal)
             }

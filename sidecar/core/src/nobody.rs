@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::policy::Cap;
+use api::policy::{Cap, Timeout};
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
@@ -14,9 +14,6 @@ use crate::refusal::Refusal;
 use crate::scratch::{Scratch, Why};
 use crate::shed::Waited;
 use crate::told;
-
-/// As long as a host's own queue would have it wait: to its deadline, and where it has none, to what is the default of one.
-const BEARS: Duration = Duration::from_secs(15);
 
 pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: u64) -> Verdict<Attempt> {
     let count = |why: Why| scratch.pool.iter().filter(|scored| scored.why == why).count();
@@ -66,7 +63,7 @@ fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt>
         return Verdict::Refuse(told::refusal(call.exchange.level, bound));
     }
     let deadline = call.admission.deadline().at();
-    let longest = if bears(call, scratch, now) { BEARS } else { queue::longest(settings) };
+    let longest = if bears(call, scratch, now) { patient() } else { queue::longest(settings) };
     if scratch.queued.is_none() {
         scratch.queued = Some(Queued::begin(call.admission.route().cell(), now));
     }
@@ -78,6 +75,11 @@ fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt>
         }
     }
     verdict
+}
+
+/// As long as a host's own queue would have it wait: to its deadline, and where it has none, to what is the default of one.
+fn patient() -> Duration {
+    Timeout::default().total.duration()
 }
 
 /// Whether it may wait as long as it would before the host itself: the cap was found, nothing was lost, and nobody knows yet

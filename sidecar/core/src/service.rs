@@ -240,6 +240,11 @@ impl ServiceCell {
         self.trial_at.fetch_min(at.as_nanos(), Relaxed);
     }
 
+    /// The permit of a trial went back without a verdict: the next choice looks for due trials.
+    pub fn tell_trial_returned(&self) {
+        self.tell_trial(Moment::ZERO);
+    }
+
     /// The turn to judge how many endpoints are out; one at a time, so that the cap holds. Who does not get
     /// it leaves the ejection to the next failure.
     pub fn ejecting(&self) -> Option<EjectTurn<'_>> {
