@@ -4,15 +4,15 @@
 //! table of documents only ever grows; the newest row of a key is the document, the rows before it are its
 //! history, so that history and truth cannot differ.
 
+mod rows;
+
 use std::path::Path;
 
-use api::{Label, Namespace};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
     AuditLine, By, Deed, Document, DocumentKey, DocumentKind, PolicyStore, Revision, StoreError, Write,
 };
-use crate::diff::of_bodies;
 
 /// Written into the file's header, so that `file(1)` and a wrong path are told apart: "Outr".
 const APPLICATION: i64 = 0x4f75_7472;
@@ -112,7 +112,7 @@ impl SqliteStore {
         );
         let read = || {
             let mut rows = self.connection.prepare_cached(&text)?;
-            rows.query_map(params, read_document)?.collect::<rusqlite::Result<Vec<_>>>()
+            rows.query_map(params, rows::document)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(engine("read documents"))
     }
@@ -146,7 +146,7 @@ impl PolicyStore for SqliteStore {
         let read = || {
             let mut rows = self.connection.prepare_cached(text)?;
             let key = params![key.kind.as_str(), key.namespace.as_str(), key.name.as_str()];
-            rows.query_map(key, read_revision)?.collect::<rusqlite::Result<Vec<_>>>()
+            rows.query_map(key, rows::revision)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(engine("read a history"))
     }
@@ -175,7 +175,7 @@ impl PolicyStore for SqliteStore {
     }
 
     fn adopt(&mut self, by: &By, at: u64) -> Result<(), StoreError> {
-        let adopt = || {
+        let mut adopt = || {
             let both = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             both.execute(
                 "INSERT OR REPLACE INTO meta (key, value) VALUES ('adopted', ?1)",
@@ -184,7 +184,6 @@ impl PolicyStore for SqliteStore {
             audit(&both, at, by, Deed::Adopt, "store", None)?;
             both.commit()
         };
-        let mut adopt = adopt;
         adopt().map_err(engine("adopt the store"))
     }
 
@@ -198,7 +197,7 @@ impl PolicyStore for SqliteStore {
                     ORDER BY line DESC LIMIT ?1";
         let read = || {
             let mut rows = self.connection.prepare_cached(text)?;
-            rows.query_map([count as u64], read_line)?.collect::<rusqlite::Result<Vec<_>>>()
+            rows.query_map([count as u64], rows::line)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(engine("read the audit"))
     }
@@ -249,50 +248,6 @@ fn audit(
     Ok(())
 }
 
-// ---- rows ----
-
-fn read_document(row: &Row<'_>) -> rusqlite::Result<Document> {
-    let key = DocumentKey {
-        kind: word::<DocumentKind>(row, 0)?,
-        namespace: word::<Namespace>(row, 1)?,
-        name: word::<Label>(row, 2)?,
-    };
-    Ok(Document { key, revision: row.get(3)?, body: row.get(4)? })
-}
-
-fn read_revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
-    Ok(Revision {
-        revision: row.get(0)?,
-        at: row.get(1)?,
-        author: row.get(2)?,
-        message: row.get(3)?,
-        body: row.get(4)?,
-    })
-}
-
-fn read_line(row: &Row<'_>) -> rusqlite::Result<AuditLine> {
-    let (kind, body, before): (Option<String>, Option<String>, Option<String>) =
-        (row.get(6)?, row.get(7)?, row.get(8)?);
-    let told = kind.is_some_and(|kind| kind != DocumentKind::Token.as_str());
-    Ok(AuditLine {
-        changes: if told { of_bodies(before.as_deref(), body.as_deref()) } else { Vec::new() },
-        at: row.get(0)?,
-        author: row.get(1)?,
-        origin: row.get(2)?,
-        deed: word::<Deed>(row, 3)?,
-        object: row.get(4)?,
-        revision: row.get(5)?,
-    })
-}
-
-/// A column that holds a word of ours.
-fn word<T: std::str::FromStr<Err = String>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|why: String| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, why.into())
-    })
-}
-
 /// Names what was being done when the engine failed.
 fn engine(deed: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |why| match why.sqlite_error_code() {
@@ -302,121 +257,4 @@ fn engine(deed: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use crate::diff::LeafChange;
-
-    fn store() -> (tempfile::TempDir, SqliteStore) {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&directory.path().join("s.sqlite"), "first").unwrap();
-        (directory, store)
-    }
-
-    fn write(name: &str, body: Option<&str>, expected: Option<u64>) -> Write {
-        Write {
-            key: DocumentKey {
-                kind: DocumentKind::Policy,
-                namespace: Namespace::default(),
-                name: name.parse().unwrap(),
-            },
-            body: body.map(str::to_owned),
-            expected,
-            deed: if body.is_some() { Deed::Put } else { Deed::Delete },
-            by: By { author: "ann".into(), origin: "10.0.0.9".into(), message: "why".into() },
-            at: 7,
-        }
-    }
-
-    #[test]
-    fn a_store_keeps_its_id_and_its_documents() {
-        let (directory, mut store) = store();
-        store.write(&write("a", Some("{}"), None)).unwrap();
-        drop(store);
-        let again = SqliteStore::open(&directory.path().join("s.sqlite"), "second").unwrap();
-        assert_eq!((again.id(), again.head().unwrap()), ("first", 1));
-        assert_eq!(again.list(DocumentKind::Policy).unwrap()[0].body.as_deref(), Some("{}"));
-        assert_eq!(again.list(DocumentKind::Service).unwrap(), []);
-    }
-
-    #[test]
-    fn a_lost_race_writes_nothing() {
-        let (_directory, mut store) = store();
-        assert_eq!(store.write(&write("a", Some("1"), Some(0))).unwrap(), 1);
-        assert_eq!(store.write(&write("a", Some("2"), Some(1))).unwrap(), 2);
-        let lost = store.write(&write("a", Some("3"), Some(1))).unwrap_err();
-        assert!(matches!(lost, StoreError::Conflict { expected: 1, held: 2 }));
-        assert_eq!((store.head().unwrap(), store.audit(9).unwrap().len()), (2, 2));
-    }
-
-    #[test]
-    fn what_was_taken_out_stays_in_its_history_and_may_come_back_as_new() {
-        let (_directory, mut store) = store();
-        store.write(&write("a", Some("1"), None)).unwrap();
-        store.write(&write("b", Some("1"), None)).unwrap();
-        store.write(&write("a", None, Some(1))).unwrap();
-        let names = |documents: Vec<Document>| documents.into_iter().map(|d| d.revision).collect::<Vec<_>>();
-        assert_eq!(names(store.list(DocumentKind::Policy).unwrap()), [2]);
-        assert_eq!(names(store.since(1).unwrap()), [2, 3]);
-        assert_eq!(store.write(&write("a", Some("2"), Some(0))).unwrap(), 4);
-        let bodies = store.history(&write("a", None, None).key).unwrap();
-        let bodies: Vec<_> = bodies.iter().map(|r| (r.revision, r.body.as_deref())).collect();
-        assert_eq!(bodies, [(1, Some("1")), (3, None), (4, Some("2"))]);
-    }
-
-    #[test]
-    fn every_write_leaves_a_line_that_nobody_can_change() {
-        let (_directory, mut store) = store();
-        let by = By { author: "ann".into(), origin: "10.0.0.9".into(), message: String::new() };
-        for (name, body) in [("a", r#"{"n":1}"#), ("b", "{}"), ("a", r#"{"n":2}"#)] {
-            store.write(&write(name, Some(body), None)).unwrap();
-        }
-        let mut token = write("t", Some(r#"{"secret":"x"}"#), None);
-        token.key.kind = DocumentKind::Token;
-        store.write(&token).unwrap();
-        store.adopt(&by, 8).unwrap();
-        assert!(store.adopted().unwrap());
-        let change = |change: LeafChange| format!("{} {:?} {:?}", change.path, change.from, change.to);
-        let line = |l: AuditLine| {
-            let changes: Vec<String> = l.changes.into_iter().map(change).collect();
-            (l.deed, l.object, l.revision, changes.join(", "))
-        };
-        let lines: Vec<_> = store.audit(9).unwrap().into_iter().map(line).collect();
-        let put = |object: &str, revision, changes: &str| {
-            (Deed::Put, object.to_owned(), Some(revision), changes.to_owned())
-        };
-        let wanted = [
-            (Deed::Adopt, "store".into(), None, String::new()),
-            put("token t.default", 4, ""),
-            put("policy a.default", 3, "n Some(Number(1)) Some(Number(2))"),
-            put("policy b.default", 2, " None Some(Object {})"),
-            put("policy a.default", 1, "n None Some(Number(1))"),
-        ];
-        assert_eq!(lines, wanted);
-        for tamper in ["UPDATE audit SET author = 'eve'", "DELETE FROM audit"] {
-            assert!(store.connection.execute(tamper, []).is_err(), "{tamper}");
-        }
-    }
-
-    #[test]
-    fn a_full_disk_takes_nothing_and_a_roomy_one_goes_on() {
-        let (_directory, mut store) = store();
-        store.leave_room(1);
-        let long = "x".repeat(1_000);
-        let full = (1..100).find_map(|_| store.write(&write("a", Some(&long), None)).err());
-        assert!(matches!(full, Some(StoreError::Full)), "{full:?}");
-        let (head, lines) = (store.head().unwrap(), store.audit(999).unwrap().len());
-        assert_eq!(head, lines as u64, "a write leaves its document and its line, or neither");
-        store.leave_room(100);
-        assert_eq!(store.write(&write("a", Some("{}"), None)).unwrap(), head + 1);
-    }
-
-    #[test]
-    fn a_newer_store_is_refused() {
-        let (directory, store) = store();
-        store.connection.pragma_update(None, "user_version", 99).unwrap();
-        drop(store);
-        let refused = SqliteStore::open(&directory.path().join("s.sqlite"), "x").unwrap_err();
-        assert!(matches!(refused, StoreError::Newer { found: 99, known: 1 }), "{refused}");
-    }
-}
+mod tests;
