@@ -27,6 +27,10 @@ pub struct ClientStream {
     kind: BodyKind,
     /// What is left of the announced length of the answer.
     left: Option<u64>,
+    /// The last bytes of that length, and the head where it is none: they wait for the end, since data may still show that
+    /// both differ (RFC 9113 §8.1.1).
+    last: Option<Bytes>,
+    bare: Option<ResponseHead>,
     out: Sending<SendStream<Bytes>>,
     opened: bool,
     /// Said by the endpoint: it did nothing with the request (`REFUSED_STREAM`, or above GOAWAY's last stream).
@@ -72,6 +76,8 @@ impl ClientStream {
             switches: false,
             kind: BodyKind::Empty,
             left: None,
+            last: None,
+            bare: None,
             out: Sending::default(),
             opened: false,
             untouched: false,
@@ -152,8 +158,21 @@ impl ClientStream {
         Ok(head)
     }
 
-    /// The end of the answer's body; a length that was announced must have come.
+    /// The head of an answer that announces no data, once none came.
+    fn poll_bare(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Broken>> {
+        let piece = ready!(self.poll_read(cx));
+        Poll::Ready(match (piece, self.bare.take()) {
+            (Ok(Piece::End(_)), Some(head)) => Ok(head),
+            (Ok(_), _) => Err(Broken::Answer("the length and the data differ")),
+            (Err(broken), _) => Err(broken),
+        })
+    }
+
+    /// The end of the answer's body, after what waited for it; a length that was announced must have come.
     fn finish(&mut self, trailers: Option<Trailers>) -> Result<Piece, Broken> {
+        if let Some(last) = self.last.take() {
+            return Ok(Piece::Data(last));
+        }
         if self.left.is_some_and(|left| left > 0) {
             return Err(Broken::Cut);
         }
@@ -201,6 +220,9 @@ impl Upstream for ClientStream {
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Broken>> {
+        if self.bare.is_some() {
+            return self.poll_bare(cx);
+        }
         let Some(answer) = &mut self.answer else { return Poll::Pending };
         let head = match ready!(answer.poll_informational(cx)) {
             Some(Ok(interim)) => {
@@ -213,7 +235,12 @@ impl Upstream for ClientStream {
         Poll::Ready(match head {
             Ok(response) => {
                 self.hear();
-                self.judge(response)
+                let head = self.judge(response)?;
+                if self.left == Some(0) {
+                    self.bare = Some(head);
+                    return self.poll_bare(cx);
+                }
+                Ok(head)
             }
             Err(error) => Err(self.fail(&error)),
         })
@@ -232,10 +259,14 @@ impl Upstream for ClientStream {
                     if !data.is_empty() {
                         self.seat.carrier().answered();
                         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-                        return Poll::Ready(Ok(Piece::Data(data)));
+                        match self.left {
+                            Some(0) if !body.is_end_stream() => self.last = Some(data),
+                            _ => return Poll::Ready(Ok(Piece::Data(data))),
+                        }
                     }
                 }
                 Some(Err(error)) => break error,
+                None if self.last.is_some() => return Poll::Ready(self.finish(None)),
                 None => match ready!(body.poll_trailers(cx)) {
                     Ok(trailers) => {
                         return Poll::Ready(self.finish(trailers.as_ref().and_then(heads::trailers)));

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use ::h2::{Reason, client, server};
+use ::h2::{Reason, SendStream, client, server};
 use api::{Moment, Reason as Why};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -144,6 +146,67 @@ async fn an_answer_keeps_its_length_its_trailers_and_its_cut() {
             Err(broken) => Err(broken),
         };
         assert!(ended.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_not_whole_before_the_end_that_bears_its_length_out() {
+    /// What has come of the answer by then: `head`, its bytes, `.` for its end, `!` for a breach.
+    async fn came(stream: &mut ClientStream, told: &mut String) {
+        for _ in 0..32 {
+            tokio::task::yield_now().await;
+            let mut cx = Context::from_waker(Waker::noop());
+            _ = stream.poll_flush(&mut cx);
+            if told.ends_with(['.', '!']) {
+                return;
+            }
+            if told.is_empty() {
+                match stream.poll_head(&mut cx) {
+                    Poll::Ready(head) => *told += if head.is_ok() { "head " } else { "!" },
+                    Poll::Pending => {}
+                }
+            } else {
+                match stream.poll_read(&mut cx) {
+                    Poll::Ready(Ok(Piece::Data(data))) => *told += std::str::from_utf8(&data).unwrap(),
+                    Poll::Ready(Ok(Piece::End(_))) => *told += ".",
+                    Poll::Ready(Err(_)) => *told += "!",
+                    Poll::Pending => {}
+                }
+            }
+        }
+    }
+    /// Each part with whether it is the last, and what has come after it.
+    async fn check(length: &'static str, parts: &[(&'static str, bool, &str)]) {
+        let said: Rc<RefCell<Option<SendStream<Bytes>>>> = Rc::default();
+        let says = Rc::clone(&said);
+        let (mut stream, _other) = endpoint(move |(_, mut respond): Accepted| {
+            let answer = Response::builder().header("content-length", length).body(()).unwrap();
+            *says.borrow_mut() = Some(respond.send_response(answer, false).unwrap());
+        })
+        .await;
+        ask(&mut stream, Method::Get, BodyKind::Empty);
+        stream.end(None);
+        let mut told = String::new();
+        came(&mut stream, &mut told).await;
+        assert_eq!(told, if length == "0" { "" } else { "head " });
+        for (part, last, wanted) in parts {
+            said.borrow_mut()
+                .as_mut()
+                .unwrap()
+                .send_data(Bytes::from_static(part.as_bytes()), *last)
+                .unwrap();
+            came(&mut stream, &mut told).await;
+            assert_eq!(&told, wanted, "length {length}, {parts:?}");
+        }
+    }
+    locally(async {
+        check("0", &[("abc", false, "!")]).await;
+        check("0", &[("", false, ""), ("", true, "head .")]).await;
+        check("3", &[("ab", false, "head ab"), ("c", false, "head ab"), ("", true, "head abc.")]).await;
+        check("3", &[("abc", true, "head abc.")]).await;
+        check("3", &[("abc", false, "head "), ("d", false, "head !")]).await;
+        check("3", &[("ab", false, "head ab"), ("", true, "head ab!")]).await;
     })
     .await;
 }

@@ -13,16 +13,29 @@ use super::stream::Failed;
 use crate::wire::{Broken, Piece};
 
 impl Engine {
+    /// Ready once the head of a stream's request may be taken: one that announces no data is whole by itself on other
+    /// wires, so its end is awaited first.
+    pub(super) fn poll_asked(&mut self, id: u32, cx: &Context<'_>) -> Poll<()> {
+        match self.streams.get_mut(&id) {
+            Some(stream) if stream.owes_its_end() && stream.body.is_empty() && stream.failed.is_none() => {
+                stream.watch(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// The head of a stream's request, and whether nothing follows it.
     pub(super) fn asked(&mut self, id: u32) -> Option<(Result<RequestHead, Broken>, bool)> {
         let stream = self.streams.get_mut(&id)?;
-        Some((stream.asked.take()?, stream.bare))
+        let asked = stream.asked.take()?;
+        Some((stream.broken().map_or(asked, Err), stream.bare))
     }
 
-    /// The next piece of a request's body.
+    /// The next piece of a request's body. The last one of an announced length comes with the end.
     pub(super) fn poll_body(&mut self, id: u32, cx: &Context<'_>) -> Poll<Result<Piece, Broken>> {
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(Broken::Reset)) };
-        if !stream.body.is_empty() {
+        if !stream.body.is_empty() && !stream.owes_its_end() {
             let data: Bytes = std::mem::take(&mut stream.body).freeze();
             if let Some(more) = stream.inflow.took(data.len())
                 && !stream.heard_all

@@ -76,6 +76,12 @@ impl Stream {
         self.failed.is_some() || (self.heard_all && self.said_all)
     }
 
+    /// Whether all of the announced length came and not yet the end that has to follow it: until then data may still show
+    /// that both differ, and nobody is to take the request for whole (RFC 9113 §8.1.1).
+    pub(super) fn owes_its_end(&self) -> bool {
+        self.left == Some(0) && !self.heard_all
+    }
+
     /// Lets `cx` hear of what comes next.
     pub(super) fn watch(&mut self, cx: &Context<'_>) {
         match &mut self.task {

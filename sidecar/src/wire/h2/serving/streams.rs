@@ -19,6 +19,8 @@ use crate::wire::{BodyKind, Broken, Downstream, Gone, Piece, Trailers};
 #[derive(Debug)]
 pub struct ServerStream {
     held: Held,
+    /// The head of its request was not taken yet.
+    due: bool,
     method: Method,
     kind: BodyKind,
     /// The client waits for `100 Continue`.
@@ -45,6 +47,7 @@ impl ServerStream {
         lane.serve(stream);
         Self {
             held: Held { calls, lane, stream: None },
+            due: false,
             method: Method::Get,
             kind: BodyKind::Empty,
             waits: false,
@@ -86,18 +89,25 @@ impl Downstream for ServerStream {
     type Io = StreamIo<Outlet, Outlet, Held>;
 
     fn poll_next_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Broken>> {
-        self.held.let_go();
-        let Some(stream) = ready!(self.held.calls.poll_next(&self.held.lane, cx)) else {
-            return Poll::Ready(Ok(None));
-        };
-        self.held.stream = Some(stream);
-        (self.kind, self.waits, self.malformed, self.failed) = (BodyKind::Empty, false, false, None);
-        self.out.renew();
+        if !self.due {
+            self.held.let_go();
+            self.held.stream = ready!(self.held.calls.poll_next(&self.held.lane, cx));
+            (self.kind, self.waits, self.malformed, self.failed) = (BodyKind::Empty, false, true, None);
+            self.out.renew();
+        }
+        let Some(stream) = self.held.stream else { return Poll::Ready(Ok(None)) };
+        let asked = self.held.calls.engine().poll_asked(stream, cx);
+        self.due = asked.is_pending();
+        ready!(asked);
         let asked = self.held.calls.engine().asked(stream);
         let Some((asked, ended)) = asked else { return Poll::Ready(Err(Broken::Reset)) };
         let head = self.judge(asked, ended);
         self.malformed = head.is_err();
         Poll::Ready(head.map(Some))
+    }
+
+    fn head_begun(&self) -> bool {
+        self.due
     }
 
     fn peer(&self) -> Option<IpAddr> {

@@ -10,7 +10,8 @@ use h2::Reason;
 use super::super::PREFACE;
 use super::engine::Engine;
 use super::frame::{
-    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, Head, PING, SETTINGS,
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, Head, PING, RST_STREAM,
+    SETTINGS,
 };
 use crate::wire::{Broken, Piece};
 
@@ -174,6 +175,28 @@ fn who_stands_in_line_for_the_connection_says_a_frame_in_turn() {
 }
 
 #[test]
+fn a_request_that_comes_again_means_what_its_table_says_now() {
+    // `GET http://app/` of which nothing is remembered; behind it a field that is, or the newest that was, by its index.
+    let get = |more: &[u8]| [&[0x82, 0x86, 0x84, 0x01, 3, b'a', b'p', b'p'], more].concat();
+    let (remembered, named) = (|value| get(&[0x40, 1, b'x', 1, value]), get(&[0xbe]));
+    let mut engine = told(&[]);
+    let mut stream = 1;
+    let mut asked = |block: &[u8]| {
+        tell(&mut engine, &[(HEADERS, END_HEADERS | END_STREAM, stream, block)]);
+        let head = engine.asked(stream).unwrap().0.unwrap();
+        engine.release(stream);
+        stream += 2;
+        String::from_utf8(head.find("x").unwrap_or_default().to_vec()).unwrap()
+    };
+    for value in [b'y', b'z'] {
+        asked(&remembered(value));
+        for _ in 0..4 {
+            assert_eq!(asked(&named).as_bytes(), [value]);
+        }
+    }
+}
+
+#[test]
 fn a_length_and_its_data_agree_or_the_stream_is_reset() {
     // `content-length: 3`, from the static table's name.
     let head = [POST, &[0x0f, 0x0d, 1, b'3']].concat();
@@ -183,6 +206,46 @@ fn a_length_and_its_data_agree_or_the_stream_is_reset() {
         let reset = (3, 0, 1, u32::from(Reason::PROTOCOL_ERROR).to_be_bytes().to_vec());
         assert_eq!(said(&mut engine).contains(&reset), !fits);
     }
+}
+
+#[test]
+fn nothing_looks_whole_before_the_end_that_bears_its_length_out() {
+    // A `POST` that announces a length, then frame by frame: whether its head may be taken, and what came of its body.
+    let check = |length: u8, frames: &[(Frame<'_>, bool, Option<&str>)]| {
+        let head = [POST, &[0x0f, 0x0d, 1, length]].concat();
+        let mut engine = told(&[(HEADERS, END_HEADERS, 1, &head)]);
+        let first = (length != b'0', Some(""));
+        let mut steps = vec![(engine.poll_asked(1, &asleep()).is_ready(), Some(String::new()))];
+        for (frame, ..) in frames {
+            tell(&mut engine, &[*frame]);
+            let begun = engine.poll_asked(1, &asleep()).is_ready();
+            steps.push((begun, body(&mut engine, 1).ok()));
+        }
+        let wanted = frames.iter().map(|(_, begun, came)| (*begun, *came));
+        let wanted: Vec<_> = std::iter::once(first).chain(wanted).collect();
+        let steps: Vec<_> = steps.iter().map(|(begun, came)| (*begun, came.as_deref())).collect();
+        assert_eq!(steps, wanted, "{} and {frames:?}", length as char);
+        // Whoever takes a head that was refused meanwhile takes the refusal.
+        let refused = wanted.last().is_some_and(|(_, came)| came.is_none());
+        assert_eq!(engine.asked(1).is_some_and(|(asked, _)| asked.is_err()), refused);
+    };
+    fn data(text: &str) -> Frame<'_> {
+        (DATA, 0, 1, text.as_bytes())
+    }
+    fn last(text: &str) -> Frame<'_> {
+        (DATA, END_STREAM, 1, text.as_bytes())
+    }
+    let trailers = (HEADERS, END_HEADERS | END_STREAM, 1, &[0, 1, b'x', 1, b'y'][..]);
+    check(b'0', &[(data("abc"), true, None)]);
+    check(b'0', &[(last("abc"), true, None)]);
+    check(b'0', &[(data(""), false, Some("")), (last(""), true, Some("."))]);
+    check(b'0', &[(trailers, true, Some("."))]);
+    check(b'0', &[((RST_STREAM, 0, 1, &[0, 0, 0, 8]), true, None)]);
+    check(b'3', &[(data("ab"), true, Some("ab")), (data("c"), true, Some("")), (last(""), true, Some("c."))]);
+    check(b'3', &[(data("abc"), true, Some("")), (trailers, true, Some("abc."))]);
+    check(b'3', &[(data("abc"), true, Some("")), (data("d"), true, None)]);
+    check(b'3', &[(data("ab"), true, Some("ab")), (last(""), true, None)]);
+    check(b'3', &[(data("ab"), true, Some("ab")), (last("cd"), true, None)]);
 }
 
 #[test]
