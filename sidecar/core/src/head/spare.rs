@@ -22,7 +22,7 @@ thread_local! {
 }
 
 /// The memory of some fields.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Parts {
     /// What was received, and behind it the lines of our own.
     pub(super) text: Vec<u8>,
@@ -30,7 +30,7 @@ pub(super) struct Parts {
 }
 
 /// Parts that are lent when something is first put into them, and given back on drop.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Lent(Option<Box<Parts>>);
 
 impl Lent {
@@ -50,6 +50,17 @@ impl Lent {
     #[inline]
     pub(super) fn parts(&mut self) -> &mut Parts {
         self.0.get_or_insert_with(take)
+    }
+}
+
+impl Clone for Lent {
+    fn clone(&self) -> Self {
+        Self(self.0.as_ref().map(|parts| {
+            let mut own = take();
+            own.text.extend_from_slice(&parts.text);
+            own.spans.extend_from_slice(&parts.spans);
+            own
+        }))
     }
 }
 

@@ -20,6 +20,11 @@ const UNPACKED_MAX: usize = 256 * 1024;
 const SCRATCH: usize = 4 * 1024;
 
 impl Decoder {
+    /// How often the table changed that blocks point into: in between, the same block means the same.
+    pub(crate) fn changes(&self) -> u64 {
+        self.table.changes()
+    }
+
     /// Tells of each name and value in `block`, in order.
     pub(crate) fn decode(
         &mut self,

@@ -80,6 +80,7 @@ pub(super) struct Table {
     entries: VecDeque<Entry>,
     size: usize,
     max: usize,
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -91,7 +92,7 @@ struct Entry {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), size: 0, max: SIZE }
+        Self { entries: VecDeque::new(), size: 0, max: SIZE, changes: 0 }
     }
 }
 
@@ -108,9 +109,15 @@ impl Table {
         }
     }
 
+    /// How often it was told to change: while it is not, an index means what it meant.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Remembers a field; one larger than all the room empties the table (RFC 7541 §4.4).
     pub(super) fn put(&mut self, name: &[u8], value: &[u8]) {
         let cost = name.len() + value.len() + OVERHEAD;
+        self.changes += 1;
         self.shrink(self.max.saturating_sub(cost));
         if cost <= self.max {
             self.size += cost;
@@ -124,6 +131,7 @@ impl Table {
             return Err(Malformed);
         }
         self.max = max;
+        self.changes += 1;
         self.shrink(max);
         Ok(())
     }

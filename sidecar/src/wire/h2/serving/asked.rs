@@ -53,6 +53,11 @@ impl Asked {
         }
     }
 
+    /// How long its fields are together, as far as they were heard of.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Hears of a field.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
         if self.broken.is_some() {

@@ -8,6 +8,7 @@ use sidecar_core::conduct::Conduct;
 
 use super::super::CONNECTION_WINDOW;
 use super::super::hpack::Decoder;
+use super::again::Again;
 use super::frame::{self, GOAWAY, PING, RST_STREAM, WINDOW_UPDATE};
 use super::settings;
 use super::stream::{Failed, Stream};
@@ -30,6 +31,7 @@ pub(super) struct Engine {
     pub(super) out: Vec<u8>,
     pub(super) sent: usize,
     pub(super) decoder: Decoder,
+    pub(super) again: Again,
     /// A block of fields whose end did not come yet.
     pub(super) block: Option<Block>,
     /// By a number that the client chooses, within a few hundred.
@@ -92,6 +94,7 @@ impl Engine {
             out,
             sent: 0,
             decoder: Decoder::default(),
+            again: Again::default(),
             block: None,
             streams: QuickMap::default(),
             begun: VecDeque::new(),

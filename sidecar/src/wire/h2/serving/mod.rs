@@ -5,6 +5,7 @@
 //! leaves in one write. [`Connection`] reads and writes for it, [`ServerStream`] is one exchange after another. Every rule
 //! of RFC 9113 that a client can break ends its stream or its connection here, with the code that the RFC names.
 
+mod again;
 mod asked;
 mod calls;
 mod connection;

@@ -2,7 +2,9 @@
 
 use bytes::{Buf, BytesMut};
 use h2::Reason;
+use sidecar_core::head::RequestHead;
 
+use super::super::hpack::Malformed;
 use super::super::{OWN_RESETS_MAX, PREFACE, STREAMS_MAX, bad_request, heads};
 use super::asked::{Asked, Behind};
 use super::engine::{Block, Engine, Leaving};
@@ -12,6 +14,7 @@ use super::frame::{
 };
 use super::stream::{Failed, Stream};
 use super::window::Outflow;
+use crate::wire::Broken;
 use crate::wire::h1::MAX_HEAD;
 
 /// The longest block of fields, packed. What unpacks to more than a head may be is answered; what is packed to several
@@ -161,8 +164,7 @@ impl Engine {
     fn fields(&mut self, id: u32, ended: bool, block: &[u8]) -> Told {
         let unpacked = |_| Reason::COMPRESSION_ERROR;
         if id > self.last {
-            let mut asked = Asked::new();
-            self.decoder.decode(block, |name, value| asked.field(name, value)).map_err(unpacked)?;
+            let asked = self.asked_by(block).map_err(unpacked)?;
             self.last = id;
             self.begin(id, ended, asked);
             return Ok(());
@@ -188,7 +190,23 @@ impl Engine {
         }
     }
 
-    fn begin(&mut self, id: u32, ended: bool, asked: Asked) {
+    /// The request that a block says.
+    fn asked_by(&mut self, block: &[u8]) -> Result<Result<RequestHead, Broken>, Malformed> {
+        let changes = self.decoder.changes();
+        if let Some(head) = self.again.head(block, changes) {
+            return Ok(Ok(head));
+        }
+        let mut asked = Asked::new();
+        self.decoder.decode(block, |name, value| asked.field(name, value))?;
+        let unpacked = asked.size();
+        let asked = asked.judge();
+        if let (Ok(head), true) = (&asked, self.decoder.changes() == changes) {
+            self.again.hear(block, changes, head, unpacked);
+        }
+        Ok(asked)
+    }
+
+    fn begin(&mut self, id: u32, ended: bool, asked: Result<RequestHead, Broken>) {
         if let Leaving::Above(_) = self.leaving {
             return self.say_reset(id, Reason::REFUSED_STREAM);
         }
@@ -199,7 +217,7 @@ impl Engine {
             self.conduct.idle();
             return self.say_reset(id, Reason::REFUSED_STREAM);
         }
-        let asked = asked.judge().and_then(|head| match heads::length(&head) {
+        let asked = asked.and_then(|head| match heads::length(&head) {
             Ok(Some(1..)) if ended => Err(bad_request("the length and the data differ")),
             Ok(left) => Ok((head, left)),
             Err(rule) => Err(bad_request(rule)),
