@@ -1,10 +1,40 @@
 //! `host[:port]`, judged once for `Host`, for targets and for what other wires call `:authority`.
 
+use std::cell::RefCell;
 use std::net::Ipv6Addr;
+
+/// A longer one is hardly anybody's.
+const KEPT_MAX: usize = 128;
+
+thread_local! {
+    static LAST: RefCell<Last> = const { RefCell::new(Last { text: Vec::new(), host_len: 0, port: None }) };
+}
+
+/// The last one that was found valid on this thread: heads mostly name the one that the head before them named.
+struct Last {
+    text: Vec<u8>,
+    host_len: usize,
+    port: Option<u16>,
+}
 
 /// Splits a valid authority into host and port; `None` when it breaks RFC 3986 §3.2.2, carries user
 /// information, or a comma, which the RFC allows in a name but two joined `Host` lines look like.
 pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    LAST.with_borrow_mut(|last| {
+        if last.text == text && !text.is_empty() {
+            return Some((&text[..last.host_len], last.port));
+        }
+        let (host, port) = judge(text)?;
+        if text.len() <= KEPT_MAX {
+            last.text.clear();
+            last.text.extend_from_slice(text);
+            (last.host_len, last.port) = (host.len(), port);
+        }
+        Some((host, port))
+    })
+}
+
+fn judge(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let (host, port) = match text.first()? {
         b'[' => {
             let close = text.iter().position(|&b| b == b']')?;
@@ -79,7 +109,10 @@ mod tests {
             ("a%20b", "a%20b", None),
         ];
         for (text, host, port) in good {
-            assert_eq!(split(text.as_bytes()), Some((host.as_bytes(), *port)), "{text}");
+            // The second time it is the last one.
+            for _ in 0..2 {
+                assert_eq!(split(text.as_bytes()), Some((host.as_bytes(), *port)), "{text}");
+            }
         }
         let bad =
             "| |a b|a,b|a/b|u@a|a:b|a:80:80|a:65536|a:+1|[::1|[::1]x|[zz]|::1|a%2|a%zz|a?b|a#b|:80|a\\b|é";

@@ -86,7 +86,10 @@ impl RequestHead {
         let method = Method::of(text.get(line.method.clone()).unwrap_or_default());
         let text = text.get(line.target.clone()).unwrap_or_default();
         let parts = target::split(method, text).ok_or(BadHead::Target)?;
-        let named = authority::split(&text[parts.authority.clone()]);
+        let named = match parts.form {
+            Form::Origin | Form::Asterisk => None,
+            Form::Absolute | Form::Authority => authority::split(&text[parts.authority.clone()]),
+        };
         let host = judge_host(&fields, line.version)?;
         if let (Some((a, a_port)), Some((b, b_port))) = (named, host) {
             let same_port = match parts.form {

@@ -51,11 +51,11 @@ fn size() -> usize {
 
 /// Gives `buffer` room for a read: a lent one when it has no memory, else more of its own.
 pub(in crate::wire) fn make_room(buffer: &mut BytesMut) {
-    let size = size();
     if buffer.capacity() == 0 {
         let lent = STACK.with_borrow_mut(Vec::pop);
-        return *buffer = lent.unwrap_or_else(|| BytesMut::with_capacity(size));
+        return *buffer = lent.unwrap_or_else(|| BytesMut::with_capacity(size()));
     }
+    let size = size();
     if buffer.capacity() - buffer.len() < size / LEAST_PART {
         // Takes the whole allocation back when the messages cut from it are gone.
         buffer.reserve(size);

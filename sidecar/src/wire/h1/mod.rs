@@ -19,6 +19,7 @@ mod buffers;
 mod client;
 mod framing;
 mod inbound;
+mod last;
 mod lines;
 mod out;
 mod parse;

@@ -7,6 +7,7 @@ use api::Reason;
 use bytes::{Buf, BytesMut};
 use sidecar_core::head::{Field, Fields, Known, RequestHead, RequestLine, ResponseHead, ResponseLine};
 
+use super::last::Last;
 use super::lines::{Seen, blank_line, worth_parsing};
 use super::scan::{Flaw, Halt, Scan};
 use crate::wire::{Broken, Trailers};
@@ -39,7 +40,11 @@ pub(super) fn request(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<Requ
     }
     let mut scan = Scan::new(buf);
     let mut fields = Fields::new();
-    let line = match scan.request_line().and_then(|line| scan.fields(&mut fields).map(|()| line)) {
+    let scanned = Last::of_requests(|last| {
+        let line = scan.request_line()?;
+        scan.fields(&mut fields, last).map(|()| line)
+    });
+    let line = match scanned {
         Ok((method, target, version)) => RequestLine { method, target, version },
         // A version that is only half there may yet turn out unknown instead of malformed.
         Err(Halt::Flaw(flaw)) if flaw != Flaw::Version || buf.contains(&b'\n') => {
@@ -69,7 +74,11 @@ pub(super) fn response(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<Res
     }
     let mut scan = Scan::new(buf);
     let mut fields = Fields::new();
-    let line = match scan.status_line().and_then(|line| scan.fields(&mut fields).map(|()| line)) {
+    let scanned = Last::of_responses(|last| {
+        let line = scan.status_line()?;
+        scan.fields(&mut fields, last).map(|()| line)
+    });
+    let line = match scanned {
         Ok((version, status, phrase)) => ResponseLine { status, phrase, version },
         Err(Halt::Flaw(flaw)) => return Err(Broken::Answer(words(flaw))),
         Err(Halt::Partial) => {
@@ -103,7 +112,7 @@ pub(super) fn trailers(
     }
     let mut scan = Scan::new(&buf[..len]);
     let mut fields = Fields::new();
-    match scan.fields(&mut fields) {
+    match scan.fields(&mut fields, &mut Last::forgetful()) {
         Ok(()) if scan.at() == len => {}
         Ok(()) | Err(Halt::Partial) => return Err("the trailer section is malformed"),
         Err(Halt::Flaw(flaw)) => return Err(words(flaw)),

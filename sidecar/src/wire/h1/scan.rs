@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use sidecar_core::head::{Fields, Known, Version};
 
+use super::last::Last;
 use super::parse::MAX_FIELDS;
 
 /// Why a scan stopped before its end.
@@ -59,8 +60,8 @@ impl<'t> Scan<'t> {
 
     /// Method, target and version, each a single space apart.
     pub(super) fn request_line(&mut self) -> Scanned<(Range<usize>, Range<usize>, Version)> {
-        let method = self.word(&TOKEN)?;
-        let target = self.word(&GRAPHIC)?;
+        let method = self.word(self.run(&TOKEN))?;
+        let target = self.word(self.graphic())?;
         let version = self.version()?;
         self.line_end()?;
         Ok((method, target, version))
@@ -68,6 +69,14 @@ impl<'t> Scan<'t> {
 
     /// Version, status and phrase, which may be absent with its space.
     pub(super) fn status_line(&mut self) -> Scanned<(Version, u16, Range<usize>)> {
+        /// How most answers begin, and where its phrase lies.
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+        const PHRASE: Range<usize> = 13..15;
+        if let Some(rest) = self.rest.strip_prefix(OK) {
+            let start = self.at();
+            self.rest = rest;
+            return Ok((Version::Http11, 200, start + PHRASE.start..start + PHRASE.end));
+        }
         let version = self.version()?;
         self.byte(b' ', Flaw::Version)?;
         let mut status = 0;
@@ -89,14 +98,26 @@ impl<'t> Scan<'t> {
         Ok((version, status, start..start + phrase.len()))
     }
 
-    /// Notes every field line, and passes the blank one behind them.
-    pub(super) fn fields(&mut self, fields: &mut Fields) -> Scanned<()> {
+    /// Notes every field line, and passes the blank one behind them. A name that `last` has at its place is not judged
+    /// anew.
+    pub(super) fn fields(&mut self, fields: &mut Fields, last: &mut Last) -> Scanned<()> {
         while self.peek()? != b'\r' {
-            if fields.noted() == MAX_FIELDS {
+            let place = fields.noted();
+            if place == MAX_FIELDS {
                 return Err(Halt::Flaw(Flaw::Fields));
             }
             let line = self.at();
-            let (name_len, known) = self.name()?;
+            let (name_len, known) = match last.same(place, self.rest) {
+                Some(same) => {
+                    self.rest = &self.rest[same.0 + 1..];
+                    same
+                }
+                None => {
+                    let (name_len, known) = self.name()?;
+                    last.learn(place, &self.text[line..self.at()], known);
+                    (name_len, known)
+                }
+            };
             while let [b' ' | b'\t', rest @ ..] = self.rest {
                 self.rest = rest;
             }
@@ -128,9 +149,9 @@ impl<'t> Scan<'t> {
         self.byte(b'\n', Flaw::LineEnd)
     }
 
-    /// One or more bytes of `class` and the space behind them.
-    fn word(&mut self, class: &Class) -> Scanned<Range<usize>> {
-        let (start, len) = (self.at(), self.run(class));
+    /// `len` bytes, at least one, and the space behind them.
+    fn word(&mut self, len: usize) -> Scanned<Range<usize>> {
+        let start = self.at();
         self.rest = &self.rest[len..];
         self.byte(b' ', Flaw::Start)?;
         if len == 0 { Err(Halt::Flaw(Flaw::Start)) } else { Ok(start..start + len) }
@@ -169,6 +190,17 @@ impl<'t> Scan<'t> {
     /// How long the run of bytes of `class` is.
     fn run(&self, class: &Class) -> usize {
         self.rest.iter().position(|b| !class[usize::from(*b)]).unwrap_or(self.rest.len())
+    }
+
+    /// How long the run is of what a target may hold at all; which form it has is judged with its method.
+    fn graphic(&self) -> usize {
+        let (eights, tail) = self.rest.as_chunks();
+        let whole = |eight: &&[u8; 8]| graphic(u64::from_le_bytes(**eight)) == 8;
+        let passed = eights.iter().take_while(whole).count();
+        match eights.get(passed) {
+            Some(eight) => passed * 8 + graphic(u64::from_le_bytes(*eight)),
+            None => passed * 8 + tail.iter().take_while(|b| b.is_ascii_graphic()).count(),
+        }
     }
 
     fn version(&mut self) -> Scanned<Version> {
@@ -218,6 +250,14 @@ fn odd(eight: u64) -> usize {
     ((below_space | is_del) & TOPS).trailing_zeros() as usize / 8
 }
 
+/// How many of eight bytes, the first lowest, come before one that is not visible ASCII; eight when there is none.
+fn graphic(eight: u64) -> usize {
+    let below = eight.wrapping_sub(ONES * 0x21) & !eight;
+    let del = eight ^ (ONES * 0x7f);
+    let is_del = del.wrapping_sub(ONES) & !del;
+    ((below | is_del | eight) & TOPS).trailing_zeros() as usize / 8
+}
+
 /// How many of eight bytes, the first lowest, come before a zero; eight when there is none.
 fn first_zero(eight: u64) -> usize {
     (eight.wrapping_sub(ONES) & !eight & TOPS).trailing_zeros() as usize / 8
@@ -229,16 +269,13 @@ const TOPS: u64 = 0x80 * ONES;
 type Class = [bool; 256];
 
 /// What names and methods are made of (RFC 9110 §5.6.2).
-const TOKEN: Class = class(b"!#$%&'*+-.^_`|~", false);
+const TOKEN: Class = class(b"!#$%&'*+-.^_`|~");
 
-/// What a target may hold at all; which form it has is judged with its method.
-const GRAPHIC: Class = class(b"", true);
-
-const fn class(marks: &[u8], all_graphic: bool) -> Class {
+const fn class(marks: &[u8]) -> Class {
     let mut class = [false; 256];
     let mut b = 0;
     while b < 128 {
-        class[b] = (b as u8).is_ascii_alphanumeric() || all_graphic && (b as u8).is_ascii_graphic();
+        class[b] = (b as u8).is_ascii_alphanumeric();
         b += 1;
     }
     let mut at = 0;
@@ -257,13 +294,15 @@ mod tests {
     fn the_first_odd_byte_of_eight_is_found_wherever_it_stands() {
         for b in 0..=255_u8 {
             for at in 0..8 {
-                let mut eight = *b"abcdefgh";
-                eight[at] = b;
-                let is_odd = b < b' ' || b == 0x7f;
-                assert_eq!(odd(u64::from_le_bytes(eight)), if is_odd { at } else { 8 }, "{b} at {at}");
+                let (mut one, mut many) = (*b"abcdefgh", *b"abcdefgh");
+                one[at] = b;
                 // What stands behind the first one changes nothing.
-                eight[at..].fill(b);
-                assert_eq!(odd(u64::from_le_bytes(eight)), if is_odd { at } else { 8 }, "{b} from {at}");
+                many[at..].fill(b);
+                for eight in [one, many].map(u64::from_le_bytes) {
+                    let is_odd = b < b' ' || b == 0x7f;
+                    assert_eq!(odd(eight), if is_odd { at } else { 8 }, "{b} at {at}");
+                    assert_eq!(graphic(eight), if b.is_ascii_graphic() { 8 } else { at }, "{b} at {at}");
+                }
             }
         }
     }
