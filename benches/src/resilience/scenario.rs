@@ -59,6 +59,9 @@ pub struct Host {
     /// Whether each takes as long as chance has it (exponentially), or all equally long.
     #[serde(default)]
     pub exponential: bool,
+    /// Some of its requests take longer than the others.
+    #[serde(default)]
+    pub long: Option<Long>,
     /// Whether it drops what its caller no longer waits for.
     #[serde(default)]
     pub honours_cancel: bool,
@@ -71,6 +74,16 @@ pub struct Host {
     /// What changes, in the order of time.
     #[serde(default)]
     pub turns: Vec<Turn>,
+}
+
+/// A route among others whose work is another one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Long {
+    /// The share of requests that are for it.
+    pub share: f64,
+    /// How many times longer its work takes.
+    pub times: f64,
 }
 
 /// What changes at a host at a moment; what is left out stays.
@@ -122,6 +135,9 @@ pub struct Caller {
     /// How long one of its tries is waited for; as long as the caller's patience, without.
     #[serde(default)]
     pub try_ms: Option<u64>,
+    /// Simulated only: so many workers in the place of the rate; each sends its next request when the last one ended.
+    #[serde(default)]
+    pub workers: usize,
 }
 
 fn get() -> String {
@@ -160,7 +176,8 @@ impl Host {
 
     /// How long one request's work takes in `mood`.
     pub fn work(&self, mood: Mood, dice: &mut u64) -> Duration {
-        let mean = self.work_ms / 1e3 * mood.slow;
+        let long = self.long.filter(|long| dice::unit(dice::next(dice)) < long.share);
+        let mean = self.work_ms / 1e3 * mood.slow * long.map_or(1.0, |long| long.times);
         Duration::from_secs_f64(if self.exponential { mean * exponential(dice) } else { mean })
     }
 }
@@ -221,6 +238,7 @@ mod tests {
             slots: 2,
             work_ms: 1.0,
             exponential: false,
+            long: None,
             honours_cancel: false,
             zone: String::new(),
             joins_ms: 0,

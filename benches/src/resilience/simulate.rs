@@ -162,7 +162,11 @@ impl<'a> World<'a> {
             world.at(BEGIN + Duration::from_millis(push.at_ms), Event::List);
         }
         for caller in 0..scenario.callers.len() {
-            world.arrival(caller, BEGIN + scenario.span(caller).start);
+            let begin = BEGIN + scenario.span(caller).start;
+            match scenario.callers[caller].workers {
+                0 => world.arrival(caller, begin),
+                workers => (0..workers).for_each(|_| world.at(begin, Event::Due { caller })),
+            }
         }
         Ok(world)
     }
@@ -257,7 +261,9 @@ impl<'a> World<'a> {
     }
 
     fn due(&mut self, caller: usize) {
-        self.arrival(caller, self.now);
+        if self.scenario.callers[caller].workers == 0 {
+            self.arrival(caller, self.now);
+        }
         self.comes(caller, self.now, 1);
     }
 
@@ -488,6 +494,9 @@ impl<'a> World<'a> {
         let patient = took < Duration::from_millis(self.scenario.patience_ms);
         if !(200..500).contains(&status) && tried < self.scenario.callers[caller].tries && patient {
             return self.comes(caller, due, tried + 1);
+        }
+        if self.scenario.callers[caller].workers > 0 && self.passed() < self.scenario.span(caller).end {
+            self.after(HOP, Event::Due { caller });
         }
         let micros = |span: Duration| span.as_micros() as u64;
         let due = micros(due.saturating_sub(BEGIN));

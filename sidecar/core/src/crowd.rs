@@ -1,8 +1,8 @@
 //! Who waits for room at a service's endpoints, and whether that is overload.
 //!
 //! Where nobody knows how many requests hosts work on, work that takes as long as chance has it makes queues that go by
-//! themselves; to refuse then is to lose what would have been served. More came than was served where more wait than so many times
-//! what chance makes wait (the standard deviation of the difference of two Poisson counts is the root of their sum), and have
+//! themselves; to refuse then is to lose what would have been served. More came than was served where more wait, or left in vain, than
+//! so many times what chance makes wait (the standard deviation of the difference of two Poisson counts is the root of their sum), and have
 //! for long: CoDel's persistence (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012).
 
 use std::sync::Arc;
@@ -22,8 +22,11 @@ const BEYOND: f32 = 4.0;
 #[derive(Debug, Default)]
 pub struct Crowd {
     wait: AtomicU32,
-    /// How many got a place since nobody waited.
+    /// How many began to wait and how many got a place since nobody waited.
+    came: AtomicU32,
     placed: AtomicU32,
+    /// How many requests the service had when somebody began to wait after nobody did.
+    had: AtomicU32,
     /// When somebody began to wait after nobody did, in nanoseconds.
     since: AtomicU64,
     /// Until when it is overload without being looked at again, in nanoseconds.
@@ -36,13 +39,16 @@ impl Crowd {
         self.wait.load(Relaxed)
     }
 
-    /// Whether more came than was served, for long and by more than chance.
-    pub(crate) fn is_overload(&self, now: Moment) -> bool {
-        let (wait, placed) = (self.wait() as f32, self.placed.load(Relaxed) as f32);
+    /// Whether more came than was served, for long and by more than chance, where the service has so many requests now. Who waits
+    /// because fewer may be at the hosts than were is no more than there was before, as of workers that wait for their answers.
+    pub(crate) fn is_overload(&self, now: Moment, has: u32) -> bool {
+        let (wait, came, placed) = (self.wait(), self.came.load(Relaxed), self.placed.load(Relaxed));
+        let in_vain = came.saturating_sub(placed.saturating_add(wait));
+        let more = in_vain + wait.min(has.saturating_sub(self.had.load(Relaxed)));
         let lasted = now.since(Moment::from_nanos(self.since.load(Relaxed)));
         // Of those who come later few wait: that more come than are placed does not show any more.
         let known = now.as_nanos() < self.overload.load(Relaxed);
-        let found = known || lasted >= LASTS && wait > BEYOND * (2.0 * placed + wait).sqrt();
+        let found = known || lasted >= LASTS && more as f32 > BEYOND * (came as f32 + placed as f32).sqrt();
         if found {
             self.overload.store((now + LASTS).as_nanos(), Relaxed);
         }
@@ -59,9 +65,12 @@ impl Queued {
     pub(crate) fn begin(cell: &Arc<ServiceCell>, now: Moment) -> Self {
         let crowd = &cell.crowd;
         if crowd.wait.fetch_add(1, Relaxed) == 0 {
+            crowd.came.store(0, Relaxed);
             crowd.placed.store(0, Relaxed);
+            crowd.had.store(cell.in_flight(), Relaxed);
             crowd.since.store(now.as_nanos(), Relaxed);
         }
+        crowd.came.fetch_add(1, Relaxed);
         Self(cell.clone())
     }
 
@@ -81,8 +90,9 @@ impl Drop for Queued {
 mod tests {
     use super::*;
 
-    /// For so many seconds so many a second come, all of whom wait, and so many get a place. Whether it is overload then.
-    fn overload(came: u64, placed: u64, seconds: u64) -> bool {
+    /// For so many seconds so many a second come, all of whom wait, and so many get a place; the service has more requests by so many of
+    /// those who wait. Whether it is overload then.
+    fn overload(came: u64, placed: u64, seconds: u64, more: impl Fn(u32) -> u32) -> bool {
         let (cell, mut waiting, mut overload) = (ServiceCell::shared(), Vec::new(), false);
         for millis in 0..seconds * 1_000 {
             let now = Moment::from_millis(1_000 + millis);
@@ -91,7 +101,7 @@ mod tests {
             if due(placed) && waiting.len() > 1 {
                 waiting.remove(0).placed();
             }
-            overload |= cell.crowd.is_overload(now);
+            overload |= cell.crowd.is_overload(now, more(waiting.len() as u32));
         }
         drop(waiting);
         assert_eq!(cell.crowd.wait(), 0);
@@ -101,7 +111,7 @@ mod tests {
     #[test]
     fn more_than_chance_makes_wait_for_long_is_overload() {
         let check = |came, placed, seconds, wanted| {
-            let found = overload(came, placed, seconds);
+            let found = overload(came, placed, seconds, |waiting| waiting);
             assert_eq!(found, wanted, "{came} came, {placed} were placed, for {seconds} s");
         };
         check(500, 0, 1, false);
@@ -110,5 +120,24 @@ mod tests {
         check(150, 100, 2, true);
         check(400, 200, 2, true);
         check(10, 10, 30, false);
+    }
+
+    #[test]
+    fn workers_that_wait_in_the_place_of_the_hosts_are_no_more_than_before() {
+        assert!(overload(400, 200, 3, |waiting| waiting));
+        assert!(!overload(400, 200, 3, |_| 0), "fewer are at the hosts by as many as wait");
+        assert!(!overload(400, 200, 3, |waiting| waiting / 8));
+    }
+
+    #[test]
+    fn who_leaves_without_a_place_was_not_served() {
+        let (cell, mut waiting, at) = (ServiceCell::shared(), Vec::new(), Moment::from_millis);
+        for millis in 1_000..3_000 {
+            waiting.push(Queued::begin(&cell, at(millis)));
+            if waiting.len() > 20 {
+                drop(waiting.remove(0));
+            }
+        }
+        assert!(cell.crowd.is_overload(at(3_000), 0));
     }
 }

@@ -171,10 +171,11 @@ impl EndpointCell {
     }
 
     /// Nobody waits for `sample` any more, which was sent; its host may not know. Whether it was waited for much longer than
-    /// an answer takes.
+    /// an answer takes, and in a queue.
     pub(crate) fn tell_abandoned(&self, now: Moment, sample: Sample) -> bool {
         self.abandoned.tell(now, sample.sent, self.knee.drains());
         let late = self.knee.in_good_times().is_none_or(|usual| sample.took > usual * LATE);
+        let late = late && !self.knee.has_overtaken(sample.sent);
         if late {
             self.knee.tell_lost(now, sample, self.occupied(now));
         }

@@ -6,11 +6,11 @@
 //! after the last cut, so that each round shows what that did:
 //!
 //! - *Calm*: hardly anybody meets the cap. It is lifted, and soon there is none: nothing is refused without need.
-//! - *Pressed*: in flight grows or meets the cap, and latency stands above the unqueued one: the cap is the knee with
-//!   some headroom, the knee in flight × unqueued ÷ latency.
+//! - *Pressed*: in flight grows or meets the cap, and latency stands above the unqueued one, without a cap the quickest answer's
+//!   too, for in a queue everybody waits: the cap is the knee with some headroom, the knee in flight × unqueued ÷ latency.
 //! - *Lost*: requests that timed out or were left are no answers that took long (a constant time-out looks like a
 //!   stable latency, and a limit that believes it grows for ever: Netflix/concurrency-limits#137). When many are, in
-//!   flight goes back to what was usual.
+//!   flight goes back to what was usual. Whoever was overtaken waited for no turn and is none of them.
 //! - *After a cut* two rounds are compared. Where latency fell as in flight did, there was a queue. Where it did not,
 //!   the work itself became slower: then that is the unqueued latency, and the cut is taken back; the first one wholly.
 //!
@@ -34,6 +34,9 @@ use sums::Sums;
 const ROUND: (u32, u32) = (16, 32);
 /// So many lost ones, half of a round at least, end it.
 const LOST: u32 = 4;
+/// Whoever waits longer than this for a host of which no answer is known may wait for something to happen: long polls last ten
+/// seconds and more, while callers that try again at once leave sooner.
+const POLLS: Duration = Duration::from_secs(5);
 /// How slowly the usual number in flight follows: over about so many answers.
 const USUAL: u32 = 128;
 /// An answer shows the unqueued latency where at most this part of the usual number was in flight.
@@ -74,8 +77,8 @@ pub struct Knee {
     first: AtomicBool,
     /// Rounds in a row in which the cap was met.
     met_for: AtomicU32,
-    /// What part of requests is lost while there is no cap: some callers leave by habit.
-    habit: AtomicU32,
+    /// When the newest request was sent that was answered, in nanoseconds.
+    answered: AtomicU64,
     /// Whether the cap is there because requests were lost.
     lossy: AtomicBool,
     /// The latency of the last few answers.
@@ -138,10 +141,10 @@ impl Knee {
     }
 
     /// The same in good times: work that became slower is no measure of what is waited for in vain, or callers that leave as
-    /// late as ever would tell nothing.
+    /// late as ever would tell nothing. `None` before enough were answered to tell good times from an outage that began before them.
     pub fn in_good_times(&self) -> Option<Duration> {
         let quicker = get(&self.quicker);
-        let now = self.unqueued()?;
+        let now = self.unqueued().filter(|_| self.told.load(Relaxed) >= KNOWN)?;
         Some(if quicker > 0.0 { now.min(Duration::from_micros(quicker as u64)) } else { now })
     }
 
@@ -173,8 +176,11 @@ impl Knee {
         // What is in flight while answers are late is not what is usual.
         let usual = if self.is_late() { usual } else { usual + (beside - usual) / told as f32 };
         set(&self.usual, usual);
-        self.tell_habit(0.0);
-        set(&self.lately, lately + (micros - lately) / LATELY);
+        if self.answered.load(Relaxed) < sample.sent.as_nanos() {
+            self.answered.store(sample.sent.as_nanos(), Relaxed);
+        }
+        // One that is answered soon shows that nobody waits, whatever the others' work is.
+        set(&self.lately, micros.min(lately + (micros - lately) / LATELY));
         if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
             return;
         }
@@ -191,20 +197,19 @@ impl Knee {
         }
     }
 
-    /// A request was lost or answered where no cap held it back.
-    fn tell_habit(&self, lost: f32) {
-        let habit = get(&self.habit);
-        if habit != lost && get(&self.cap) == 0.0 {
-            set(&self.habit, habit + (lost - habit) / self.told.load(Relaxed).max(1) as f32);
-        }
+    /// Whether a request that was sent later than at `sent` was answered: then who was sent so early did not wait for its turn, but
+    /// for something else, as long polls do.
+    pub fn has_overtaken(&self, sent: Moment) -> bool {
+        sent.as_nanos() < self.answered.load(Relaxed)
     }
 
-    /// A request was not answered in time, or its caller left after long.
+    /// A request was not answered in time, or its caller left after long. Where no answer is known, who waited for long may have
+    /// waited for something to happen.
     pub fn tell_lost(&self, now: Moment, sample: Sample, in_flight: u32) {
-        if sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
+        let polls = sample.took > POLLS && get(&self.unqueued) == 0.0;
+        if polls || self.has_overtaken(sample.sent) || sample.sent.as_nanos() < self.cut_at.load(Relaxed) {
             return;
         }
-        self.tell_habit(1.0);
         let (lost, good) = self.round.tell_lost(sample);
         if lost + good >= ROUND.0 || lost >= LOST.max(good) {
             self.end(now, in_flight, true);
@@ -216,7 +221,7 @@ impl Knee {
         if self.turn.swap(true, Relaxed) {
             return;
         }
-        let round = self.round.read(in_flight as f32, get(&self.usual), get(&self.habit));
+        let round = self.round.read(in_flight as f32, get(&self.usual));
         let before = self.found();
         if whole || before.shows_more(round) {
             let found = before.after(round);

@@ -93,7 +93,7 @@ fn bears(call: &Call<'_>, scratch: &Scratch, now: Moment) -> bool {
     let full = scratch.pool.iter().filter(|scored| scored.why == Why::Full);
     let mut knees = full.map(|scored| &call.list.endpoints[scored.at].cell.knee);
     may && !knees.clone().any(Knee::is_lossy)
-        && (knees.any(Knee::is_tried) || !route.cell().crowd.is_overload(now))
+        && (knees.any(Knee::is_tried) || !route.cell().crowd.is_overload(now, route.cell().in_flight()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub const WAITERS_MAX: usize = 4_096;
 /// with that value).
 const STANDS: Duration = Duration::from_millis(100);
 
+/// Whoever still waits after so long is patient, as a batch's workers are: who comes then stands behind them, or the first of them would
+/// wait for ever. Callers that give up and try again are gone sooner.
+const PATIENT: Duration = Duration::from_secs(2);
+
 /// Who goes first waits only while others of its rank do. A longer bound costs nobody else anything, and of those who come
 /// while every place is taken, one in thirty would wait longer than the others' bound.
 const CRITICAL: u32 = 5;
@@ -140,7 +144,8 @@ impl<T> Queue<T> {
             return None;
         }
         self.next += 1;
-        let stands = self.oldest(priority).is_some_and(|joined| now.since(joined) > STANDS);
+        let waited = self.oldest(priority).map(|joined| now.since(joined));
+        let stands = waited.is_some_and(|waited| waited > STANDS && waited < PATIENT);
         let ticket = Ticket(Reverse(priority), if stands { -self.next } else { self.next });
         self.waiters.insert(ticket, Waiter { joined: now, until, who: waiter });
         Some(ticket)
@@ -255,6 +260,16 @@ mod tests {
         queue.leave(*queue.waiters.last_key_value().unwrap().0).unwrap();
         queue.join(1, at(511), at(1_000), "h").unwrap();
         assert_eq!(queue.freed(at(511)), Some("f"), "whoever is left came a moment ago");
+    }
+
+    #[test]
+    fn behind_who_is_patient_the_youngest_stands_again() {
+        let (mut queue, at) = (Queue::default(), Moment::from_millis);
+        for (now, name) in [(0, "a"), (500, "b"), (1_999, "c"), (2_000, "d"), (3_000, "e")] {
+            queue.join(1, at(now), at(9_000), name).unwrap();
+        }
+        let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(3_000))).collect();
+        assert_eq!(woken, ["c", "b", "a", "d", "e"]);
     }
 
     #[test]

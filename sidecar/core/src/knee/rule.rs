@@ -4,6 +4,10 @@
 const HEADROOM: f32 = 1.25;
 /// Latency this many times the unqueued one is a queue, where no cap bounds what is in flight.
 const QUEUED: f32 = 3.0;
+/// The quickest answer of a round took so many times the unqueued latency where a queue stood: whoever came then waited as well
+/// (CoDel's minimum: Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012). Where some are answered soon beside others
+/// that take long, their work differs.
+const STANDS: f32 = 1.5;
 /// And in flight has grown by so much since the round's requests were sent: it is no slower work that settled.
 const GROWN: f32 = 1.25;
 /// So many times more where the unqueued latency is known from one answer, half of that where from two.
@@ -67,10 +71,10 @@ pub(super) struct Round {
     pub(super) latency: f32,
     /// How many came with few in flight, and how long those took.
     pub(super) few: Option<(f32, f32)>,
+    /// Microseconds of its quickest answer; without one, as many as there are.
+    pub(super) quickest: f32,
     /// Whether the cap was met.
     pub(super) met: bool,
-    /// What part is lost while there is no cap.
-    pub(super) habit: f32,
     /// How many are in flight at its end.
     pub(super) now: f32,
     /// How many usually are.
@@ -94,10 +98,6 @@ impl Found {
     /// What is found after `round`.
     pub(super) fn after(mut self, round: Round) -> Self {
         if round.lost > LOST {
-            if round.habit > LOST {
-                // Callers leave as many anyway, as of long polls: that tells nothing of a queue.
-                return if self.cap > 0.0 { self.lifted(round) } else { self };
-            }
             // Back to what was usual while all was well, or to half where that is less.
             let usual = round.usual * HEADROOM;
             return Self { lossy: true, ..self.cut((round.in_flight * HALF).min(usual).max(1.0), round) };
@@ -112,7 +112,8 @@ impl Found {
         if self.cap == 0.0 {
             let grows = round.met || round.now > round.in_flight * GROWN;
             let queued = QUEUED * (1.0 + UNSURE / self.known.max(1.0));
-            let queued = grows && round.latency > self.unqueued * queued;
+            let stands = round.quickest > self.unqueued * STANDS;
+            let queued = grows && stands && round.latency > self.unqueued * queued;
             return if queued { self.cut(knee * HEADROOM, round) } else { self };
         }
         if !round.met {

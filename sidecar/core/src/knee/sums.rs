@@ -26,6 +26,8 @@ pub(super) struct Sums {
     few: AtomicU64,
     /// How many requests had to wait for room.
     met: AtomicU32,
+    /// What the quickest answer fell short of the longest by, in microseconds; zero before there was one.
+    short: AtomicU32,
 }
 
 impl Sums {
@@ -39,7 +41,12 @@ impl Sums {
             // It answers again: what was lost before says nothing of now.
             self.clear();
         }
-        let one = 1 << BITS | sample.took.as_micros() as u64 & LOWER;
+        let micros = sample.took.as_micros() as u64;
+        let short = u32::MAX - u32::try_from(micros).unwrap_or(u32::MAX - 1);
+        if self.short.load(Relaxed) < short {
+            self.short.fetch_max(short, Relaxed);
+        }
+        let one = 1 << BITS | micros & LOWER;
         if few {
             self.few.fetch_add(one, Relaxed);
         }
@@ -55,7 +62,7 @@ impl Sums {
     }
 
     /// What the round showed.
-    pub(super) fn read(&self, now: f32, usual: f32, habit: f32) -> Round {
+    pub(super) fn read(&self, now: f32, usual: f32) -> Round {
         let (good, lost, few) = (self.good.load(Relaxed), self.lost.load(Relaxed), self.few.load(Relaxed));
         let (answers, gone) = ((good >> BITS) as f32, (lost >> BITS) as f32);
         let (all, few_answers) = ((answers + gone).max(1.0), (few >> BITS) as f32);
@@ -65,9 +72,9 @@ impl Sums {
             in_flight: (lost & LOWER) as f32 / all,
             latency: ((good & LOWER) + self.waited.load(Relaxed)) as f32 / all,
             few: (few_answers > 0.0).then(|| (few_answers, (few & LOWER) as f32 / few_answers)),
+            quickest: (u32::MAX - self.short.load(Relaxed)) as f32,
             met: self.met.load(Relaxed) as f32 >= all * OFTEN,
             now,
-            habit,
             usual,
         }
     }
@@ -77,5 +84,6 @@ impl Sums {
             sum.store(0, Relaxed);
         }
         self.met.store(0, Relaxed);
+        self.short.store(0, Relaxed);
     }
 }

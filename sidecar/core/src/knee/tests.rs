@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use api::Moment;
@@ -138,6 +139,7 @@ fn slower_work_with_room_is_bounded_until_a_cut_shows_it_and_then_no_more() {
 #[test]
 fn who_is_waited_for_in_vain_is_judged_by_good_times_until_they_are_back() {
     let knee = Knee::default();
+    knee.told.store(super::KNOWN, Relaxed);
     let mut found = Found { cap: 5.0, unqueued: 20e3, ..Found::default() };
     let mut after = |cap, unqueued| {
         let next = Found { cap, unqueued, ..found };
@@ -184,6 +186,29 @@ fn callers_that_leave_most_long_polls_are_not_bounded() {
 }
 
 #[test]
+fn who_was_overtaken_waited_for_no_turn() {
+    let check = |answered_sent: Option<u64>, took: u64, wanted: Option<u32>| {
+        let (knee, at) = (Knee::default(), Moment::from_millis);
+        if let Some(sent) = answered_sent {
+            knee.tell_good(
+                at(9_000),
+                Sample { sent: at(sent), beside: 9, took: Duration::from_millis(20) },
+                9,
+            );
+        }
+        for _ in 0..4 {
+            let sample = Sample { sent: at(1_000), beside: 9, took: Duration::from_millis(took) };
+            knee.tell_lost(at(9_000), sample, 9);
+        }
+        assert_eq!(knee.cap(), wanted, "{answered_sent:?} {took}");
+    };
+    check(Some(900), 300, Some(5));
+    check(Some(1_001), 300, None);
+    check(None, 300, Some(1));
+    check(None, 5_001, None);
+}
+
+#[test]
 fn nothing_is_pinned_on_a_timer_while_there_is_room() {
     let knee = Knee::default();
     for second in 1..=120 {
@@ -211,8 +236,8 @@ fn the_rule_reads_a_round() {
         in_flight: 10.0,
         latency: 50e3,
         few: None,
+        quickest: 50e3,
         met: true,
-        habit: 0.0,
         now: 10.0,
         usual: 7.0,
     };
@@ -222,10 +247,10 @@ fn the_rule_reads_a_round() {
     check(found, Round { latency: 40e3, ..round }, 12.5);
     check(found, Round { met: false, ..round }, 12.5);
     check(found, Round { lost: 0.5, ..round }, 5.0);
-    check(found, Round { lost: 0.5, habit: 0.4, ..round }, 12.5);
     check(Found { cap: 0.0, ..found }, Round { latency: 100e3, ..round }, 0.0);
-    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, now: 20.0, ..round }, 3.125);
-    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, met: false, ..round }, 0.0);
+    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, quickest: 100e3, now: 20.0, ..round }, 3.125);
+    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, now: 20.0, ..round }, 0.0);
+    check(Found { cap: 0.0, ..found }, Round { latency: 160e3, quickest: 100e3, met: false, ..round }, 0.0);
     let cut = Found { cap: 5.0, before: (10.0, 100e3), ..found };
     let less = Round { in_flight: 5.0, now: 5.0, ..round };
     check(cut, Round { latency: 50e3, ..less }, 5.0);
