@@ -16,8 +16,8 @@ SECONDS, LOADS = (1, 2, 3, 4, 6, 8), (50, 60, 70, 75, 80, 85, 90, 95)
 # Four hosts of two slots and 40 ms do 200 a second.
 HOSTS, SLOTS, WORK, FULL = 4, 2, 40, 200
 OPEN = "kind: Policy\nname: grid\nmatch: { service: app }\n"
-GUARDS = {"neither": "concurrency: { guard: false }\n", "guard alone (the default)": "",
-          "cap alone": "concurrency: { per_endpoint: auto, guard: false }\n", "cap and guard": "concurrency: { per_endpoint: auto }\n"}
+GUARDS = {"neither": "concurrency: { per_endpoint: off, guard: false }\n", "guard alone": "concurrency: { per_endpoint: off }\n",
+          "cap alone": "concurrency: { guard: false }\n", "cap and guard (the default)": ""}
 # Who makes more of what fails: callers that give up after 300 ms and try three times more, or the sidecar in their place with
 # a budget that nobody should write.
 AMPLIFIERS = {"callers try again": "", "the sidecar tries again": "timeout: { per_try: 300ms }\nretry: { attempts: 4, budget: 100%, floor: 1000/s }\n"}

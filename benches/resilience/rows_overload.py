@@ -3,8 +3,6 @@ from arms import Envoy, HAProxy
 from row import Goal, Row, against, flat, hosts, run
 
 CALM, TRIGGER, AFTER = 10, 4, 12
-# Caps are found where they are asked for (decision 010).
-AUTO = "kind: Policy\nname: auto\nmatch: { service: app }\nconcurrency: { per_endpoint: auto }\n"
 LEAST = {"lb_policy": "LEAST_REQUEST"}
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 ADMISSION = {"name": "admission", "typed_config": {"@type": FILTERS + "admission_control.v3.AdmissionControl",
@@ -40,7 +38,7 @@ def metastable_row(name, about, honours, served):
         [Goal("s to recover", recovery, flat(0.5)),
          Goal("ok % meanwhile", lambda s: 100 - s.error_share(CALM, CALM + TRIGGER), flat(served), least=True),
          Goal("failed % before", lambda s: s.error_share(1, CALM), flat(0.1), digits=2)],
-        {**PEERS, "haproxy slots by hand": QUEUE}, policy=AUTO, providers=True)
+        {**PEERS, "haproxy slots by hand": QUEUE}, providers=True)
 
 
 def step(exponential=False):
@@ -62,7 +60,7 @@ def settled(story, slots, begin, end, step=0.5):
 
 
 # Before the hosts too, where sidecars stand there: what several callers send together no caller sees (decision 012).
-CLASSES = AUTO.replace("per_endpoint: auto", "per_endpoint: auto, before_app: auto") + "routes: [{ name: critical, match: { header: { x-class: critical } }, priority: critical }]\n"
+CLASSES = "kind: Policy\nname: classes\nmatch: { service: app }\nconcurrency: { before_app: auto }\nroutes: [{ name: critical, match: { header: { x-class: critical } }, priority: critical }]\n"
 
 
 def priority():
@@ -95,7 +93,7 @@ ROWS = [
          Goal("in flight × right", lambda s: in_flight(s, 12, 20) / 4, flat(1.5), digits=2),
          Goal("goodput, of 100 a second", lambda s: sum(r[2] == 200 and 12 <= r[0] + r[1] < 20 for r in s.requests) / 8, flat(95), least=True),
          Goal("false shed %", lambda s: max(s.error_share(1, 10), s.error_share(22, 30)), flat(0.5), digits=2)],
-        PEERS, policy=AUTO, providers=True),
+        PEERS, providers=True),
     *[Row(f"steady-{load}", f"10 hosts at {load} % load: nothing is shed", lambda load=load: run(20, 5 * load, hosts(10, 2, 40, True)),
-          [Goal("failed %", lambda s: s.error_share(), flat(0.1), digits=2)], {}, policy=AUTO) for load in (10, 75)],
+          [Goal("failed %", lambda s: s.error_share(), flat(0.1), digits=2)], {}) for load in (10, 75)],
 ]

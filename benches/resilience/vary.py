@@ -1,14 +1,13 @@
 """Other host counts, rates, shares and work times than the rows': whether a mechanism was built or a row was met.
 
 `benches/resilience/run --vary` tells each to the simulator with several seeds and judges the median. Failures come at
-once, or after five quiet seconds in which everybody earned trust. Then six shapes of services that work well, with caps that are found: nothing is shed.
+once, or after five quiet seconds in which everybody earned trust. Then six shapes of services that work well: nothing is shed.
 """
 import itertools
 
 from figures import median
 from row import bad, hosts, run
 from rows import BARE, NO_RETRY
-from rows_overload import AUTO
 
 
 def ill(count, of, share=1.0, begin=0, rate=200, work=20, seconds=14):
@@ -25,7 +24,7 @@ def steady():
     """Where nothing is wrong nothing is shed, with any seed. One host whose work takes as long as chance has it is not among
     them: at 75 % load eight slots have a queue of three times their number now and then, which is told from overload by nothing."""
     for (name, (count, slots, work, chance)), load in itertools.product(SHAPES.items(), (10, 30, 50, 75)):
-        yield (f"{name} at {load} % load: failed %, the worst seed", run(20, count * slots / work * 10 * load, hosts(count, slots, work, chance)), AUTO,
+        yield (f"{name} at {load} % load: failed %, the worst seed", run(20, count * slots / work * 10 * load, hosts(count, slots, work, chance)), "",
                lambda s: s.error_share(), 0.1)
 
 

@@ -283,7 +283,7 @@ settings! {
     pub struct Concurrency, ConcurrencyWords {
         /// In flight to one endpoint from this host; where it is found (`auto`), only what the endpoint has whole and has not begun to
         /// answer: what comes or is read slowly is no queue.
-        leaf per_endpoint: Cap = Cap::Off, because "work that becomes many times slower looks like a queue until a cut shows that it is none: what refuses meanwhile is asked for";
+        leaf per_endpoint: Cap = Cap::Auto, because "nobody knows the number, and without one an outage outlives its cause; whoever meets a cap that may be wrong waits instead of being refused";
         /// In flight to the app of one instance from everybody, counted by its own sidecar, or where it is found awaited from it: a
         /// request that finds no place waits there, by priority, at most `longest_wait`; for a whole service.
         leaf before_app: Cap = Cap::Off, because "what is refused there goes nowhere else where its caller has no sidecar, and slower work looks like a queue for a while";
