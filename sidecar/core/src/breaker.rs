@@ -78,11 +78,16 @@ impl Breaker {
         self.opened.load(Relaxed)
     }
 
+    /// Whether everything passes.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.word.load(Relaxed) & state::KIND == 0
+    }
+
     /// Whether a request would pass; takes no permit. A trial that was lost is noticed here too: whoever is passed over
     /// while it is not closed must have its timer run.
     #[inline]
     pub fn would_pass(&self, now: Moment, settings: &Settings) -> bool {
-        self.word.load(Relaxed) & state::KIND == 0 || !settings.is_on() || self.admits(now, settings)
+        self.is_closed() || !settings.is_on() || self.admits(now, settings)
     }
 
     /// The same of one that is not closed.
@@ -97,7 +102,7 @@ impl Breaker {
     /// Lets a request pass, or not.
     pub fn ask<T: Breaks>(of: &Arc<T>, now: Moment, settings: &Settings) -> Pass<T> {
         let breaker = of.breaker();
-        if breaker.word.load(Relaxed) & state::KIND == 0 || !settings.is_on() {
+        if breaker.is_closed() || !settings.is_on() {
             return Pass::Free;
         }
         match breaker.change(|word| word.ask(now, settings)) {

@@ -116,6 +116,13 @@ impl EndpointCell {
         health::fraction(age, settings.balance.slow_start.duration()).min(well)
     }
 
+    /// Whether nothing is known of it but what is in flight to it and how fast it answers: it was never ill, joined no warm
+    /// set, and nobody told what others have there.
+    pub(crate) fn is_ordinary(&self, now: Moment) -> bool {
+        let marks = self.health.marks() | self.joined.load(Relaxed) | self.others.load(Relaxed);
+        marks == 0 && self.breaker.is_closed() && !self.check_fails() && self.window.is_clean(now)
+    }
+
     /// Requests in flight from this host.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.get()

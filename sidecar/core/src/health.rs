@@ -150,6 +150,11 @@ impl Health {
         self.word.load(Relaxed) & OUT != 0
     }
 
+    /// Zero while it is fit, never was out, and its last answer was good.
+    pub(crate) fn marks(&self) -> u64 {
+        self.word.load(Relaxed) | u64::from(self.in_a_row())
+    }
+
     /// Failures in a row.
     pub fn in_a_row(&self) -> u32 {
         self.in_a_row.load(Relaxed)

@@ -30,14 +30,20 @@ pub(crate) struct Meant {
     steady: bool,
     /// Whether that is everybody.
     all: bool,
+    /// And nobody of them does worse than its peers.
+    alike: bool,
 }
 
 impl Meant {
     pub(crate) fn of(pool: &[Scored], rank: u8) -> Self {
         let open = |s: &Scored| s.rank == rank && s.is_open();
+        // Mostly so: one look at each.
+        if pool.iter().all(|s| open(s) && s.ramp >= 1.0 && !s.fails()) {
+            return Self { rank, steady: true, all: true, alike: true };
+        }
         let steady = pool.iter().any(|s| open(s) && s.ramp >= 1.0);
         let all = pool.iter().all(|s| open(s) && (!steady || s.ramp >= 1.0));
-        Self { rank, steady, all }
+        Self { rank, steady, all, alike: false }
     }
 
     pub(crate) fn has(self, s: &Scored) -> bool {
@@ -110,9 +116,13 @@ impl Scored {
 
 /// The least `cost` of those that do not fail; of all where everybody does.
 fn least(pool: &[Scored], meant: Meant, cost: impl Fn(&Scored) -> f32) -> f32 {
+    let lesser = |least: f32, cost: f32| if cost < least { cost } else { least };
+    if meant.alike {
+        return pool.iter().map(cost).fold(f32::INFINITY, lesser);
+    }
     let least = |fails: bool| {
         let of = pool.iter().filter(|s| meant.has(s) && s.fails() == fails);
-        of.map(&cost).fold(f32::INFINITY, |least, cost| if cost < least { cost } else { least })
+        of.map(&cost).fold(f32::INFINITY, lesser)
     };
     Some(least(false)).filter(|least| least.is_finite()).unwrap_or_else(|| least(true))
 }
@@ -148,6 +158,11 @@ fn throw_among(
     part: impl Fn(&Scored) -> f32,
     dice: &mut u64,
 ) -> Option<usize> {
+    let thrown = dice::unit(dice::next(dice)) as f32;
+    if meant.alike {
+        let part = |s: &Scored| s.weight * part(s);
+        return at_point(pool, meant, thrown * pool.iter().fold(0.0, |sum, s| sum + part(s)), part);
+    }
     let (mut weight, mut sum, mut failing) = (0.0, 0.0, false);
     for s in pool.iter().filter(|s| meant.has(s)) {
         if s.fails() {
@@ -165,7 +180,11 @@ fn throw_among(
     if failing {
         sum += pool.iter().filter(|s| meant.has(s) && s.fails()).map(part).sum::<f32>();
     }
-    let mut throw = dice::unit(dice::next(dice)) as f32 * sum;
+    at_point(pool, meant, thrown * sum, part)
+}
+
+/// Who has the point `throw` of the line on which those meant have each its part, one behind the other.
+fn at_point(pool: &[Scored], meant: Meant, mut throw: f32, part: impl Fn(&Scored) -> f32) -> Option<usize> {
     let mut last = None;
     for (at, s) in pool.iter().enumerate().filter(|(_, s)| meant.has(s)) {
         let part = part(s);

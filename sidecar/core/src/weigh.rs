@@ -59,6 +59,8 @@ pub(crate) struct View<'a> {
     /// What others are taken to have in flight to hosts that are not this caller's own.
     pub(crate) away: f32,
     pub(crate) tried: &'a [u32],
+    /// Whether nothing is asked of an endpoint but what it is itself: none was tried, and neither its rate nor its label bounds it.
+    plain: bool,
     pub(crate) cell: &'a ServiceCell,
     /// How often an endpoint may be asked, where that is limited.
     pub(crate) limit: Option<&'a EndpointLimit>,
@@ -86,6 +88,7 @@ impl<'a> View<'a> {
         let (admission, route) = (call.admission, call.admission.route());
         let (terms, cell) = (route.terms(), route.cell());
         let (balance, medians) = (&terms.settings.balance, cell.medians());
+        let (limit, bulkheads) = (route.plan().per_endpoint.as_ref(), &terms.of_endpoints);
         Self {
             now,
             settings: admission.base(),
@@ -96,9 +99,10 @@ impl<'a> View<'a> {
             others: cell.others(),
             away: aperture::away(cell, medians, balance.by),
             tried,
+            plain: tried.is_empty() && limit.is_none() && bulkheads.is_empty(),
             cell,
-            limit: route.plan().per_endpoint.as_ref(),
-            bulkheads: &terms.of_endpoints,
+            limit,
+            bulkheads,
             cost: admission.cost(),
             class: call.exchange.level.class(),
         }
@@ -126,6 +130,60 @@ impl View<'_> {
         }
     }
 
+    /// Whether nothing is known of it that [`View::score`] would ask for but its load and its latency.
+    fn is_ordinary(&self, endpoint: &Endpoint) -> bool {
+        let (cell, instance) = (&endpoint.cell, &endpoint.instance);
+        self.plain
+            && self.measure >= 1.0
+            && instance.readiness == Readiness::Ready
+            && instance.weight == ORDINARY_WEIGHT
+            && cell.is_ordinary(self.now)
+            && cell.room(self.now, self.settings.concurrency.per_endpoint).is_none()
+    }
+
+    /// What [`View::score`] makes of an ordinary one.
+    #[inline(always)]
+    fn ordinary(&self, at: usize, endpoint: &Endpoint) -> Scored {
+        let own = endpoint.cell.in_flight();
+        let both = Load { own, known: own as f32 + (self.others + self.away_from(endpoint)) };
+        Scored {
+            at,
+            id: endpoint.id,
+            address: endpoint.instance.address,
+            rank: USABLE,
+            why: Why::NotDrawn,
+            cost: self.price(endpoint, both, (1.0, 1.0)),
+            weight: 1.0,
+            ramp: 1.0,
+            load: own,
+            taken_for: both.known,
+            room: None,
+            success: 1.0,
+            credit: endpoint.cell.turn.ask(),
+            aside: None,
+            wish: 0.0,
+        }
+    }
+
+    /// What others are taken to have in flight to it beside what is told of them.
+    fn away_from(&self, endpoint: &Endpoint) -> f32 {
+        if endpoint.cell.lot.ask() > self.medians.own { self.away } else { 0.0 }
+    }
+
+    /// What the rule goes by: the cost of one more request beside `both`.
+    #[inline(always)]
+    fn price(&self, endpoint: &Endpoint, both: Load, (weight, success): (f32, f32)) -> f32 {
+        match self.balance.by {
+            Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, 1.0),
+            Choosing::Ring | Choosing::Maglev => cost::active(both, weight, success),
+            Choosing::Prequal => {
+                let said = endpoint.cell.speed();
+                cost::time(said.or_else(|| self.latency(endpoint, |_, _| false)), self.medians)
+            }
+            _ => cost::cost(both, weight, self.latency(endpoint, cost::is_alike), self.medians),
+        }
+    }
+
     fn score(&self, at: usize, endpoint: &Endpoint) -> Scored {
         let (cell, instance, settings) = (&endpoint.cell, &endpoint.instance, self.settings);
         let (rank, why) = self.rank(endpoint);
@@ -146,17 +204,9 @@ impl View<'_> {
         };
         let weight = f32::from(instance.weight) / f32::from(ORDINARY_WEIGHT);
         let success = cost::standing(endpoint, self.now, settings, self.measure);
-        let away = if cell.lot.ask() > self.medians.own { self.away } else { 0.0 };
-        let (load, known) = cell.loads(self.now, self.others * weight + away);
+        let (load, known) = cell.loads(self.now, self.others * weight + self.away_from(endpoint));
         let both = Load { own: cell.in_flight(), known };
-        let cost = match self.balance.by {
-            Choosing::LeastActive | Choosing::P2c => cost::active(both, weight, 1.0),
-            Choosing::Ring | Choosing::Maglev => cost::active(both, weight, success),
-            Choosing::Prequal => {
-                cost::time(cell.speed().or_else(|| self.latency(endpoint, |_, _| false)), self.medians)
-            }
-            _ => cost::cost(both, weight, self.latency(endpoint, cost::is_alike), self.medians),
-        };
+        let cost = self.price(endpoint, both, (weight, success));
         let (ramp, credit) = (cell.ramp(self.now, settings), cell.turn.ask());
         Scored {
             at,
@@ -210,7 +260,15 @@ impl View<'_> {
             return;
         }
         pool.clear();
-        pool.extend(group.places().map(|at| self.score(at, &list.endpoints[at])));
+        pool.reserve(group.len());
+        for at in group.places() {
+            let endpoint = &list.endpoints[at];
+            // Most are: then what is in flight to it and how fast it answers is all there is to ask.
+            match self.is_ordinary(endpoint) {
+                true => pool.push(self.ordinary(at, endpoint)),
+                false => pool.push(self.score(at, endpoint)),
+            }
+        }
     }
 
     /// Whether this request is of the share of one that ramps. Each endpoint has its weight's part of all requests,
@@ -279,3 +337,6 @@ impl View<'_> {
         usable > 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,12 +61,16 @@ fn begin(
     now: Moment,
 ) -> Option<Hold> {
     let (endpoint, number) = (&call.list.endpoints[at], scratch.attempted.saturating_add(1));
-    let held = Hold::take(endpoint, call.admission, now);
+    let (why, hold) = match Hold::take(endpoint, call.admission, now) {
+        Ok(hold) => {
+            scratch
+                .note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
+            (Why::Chosen, Some(hold))
+        }
+        Err(why) => (why, None),
+    };
     if let Some(scored) = scored {
-        scored.why = held.as_ref().err().copied().unwrap_or(Why::Chosen);
+        scored.why = why;
     }
-    if held.is_ok() {
-        scratch.note_attempt(endpoint.id, AttemptNote::begun(number, endpoint.instance.address, how, now));
-    }
-    held.ok()
+    hold
 }
