@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,13 +59,15 @@ pub struct Conn {
     pub retires: Option<Moment>,
     /// Since when it lies in the pool.
     since: Moment,
+    /// Where it lay and goes back to; `None` while it lies there, and before it did.
+    home: Option<Rc<Stack>>,
 }
 
 impl Conn {
     /// One that carried nothing yet, or a stream of its own.
     pub fn new(wire: UpstreamConn, place: Place, retires: Option<Moment>) -> Box<Self> {
         let (idled, leave, since) = (Duration::ZERO, Leave::default(), Moment::ZERO);
-        Box::new(Self { wire, place, reused: false, idled, leave, retires, since })
+        Box::new(Self { wire, place, reused: false, idled, leave, retires, since, home: None })
     }
 
     fn is_old(&self, now: Moment) -> bool {
@@ -72,10 +75,18 @@ impl Conn {
     }
 }
 
+/// What lies idle towards one place, the youngest last.
+#[derive(Default)]
+struct Stack {
+    #[expect(clippy::vec_box, reason = "each is lent to the line by its box")]
+    kept: RefCell<Vec<Box<Conn>>>,
+    /// The pool has let go of the place: only who is lent still knows it.
+    gone: Cell<bool>,
+}
+
 /// Idle connections by the place they lead to: whatever service it stands for, the connection is the same.
 pub struct Pool {
-    #[expect(clippy::vec_box, reason = "each is lent to the line by its box")]
-    idle: RefCell<QuickMap<Place, Vec<Box<Conn>>>>,
+    idle: RefCell<QuickMap<Place, Rc<Stack>>>,
     /// Kept in all.
     count: Cell<usize>,
     /// Kept for each endpoint at most.
@@ -118,8 +129,9 @@ impl Pool {
         careful: Option<&Arc<EndpointCell>>,
         mut closed: impl FnMut(Duration),
     ) -> Option<Box<Conn>> {
-        let mut idle = self.idle.borrow_mut();
-        let stack = idle.get_mut(&place)?;
+        let idle = self.idle.borrow();
+        let home = idle.get(&place)?;
+        let mut stack = home.kept.borrow_mut();
         while let Some(youngest) = stack.last_mut() {
             let idled = now.since(youngest.since);
             if idled > self.longest {
@@ -147,6 +159,7 @@ impl Pool {
             let mut conn = stack.pop()?;
             self.count.set(self.count.get() - 1);
             (conn.reused, conn.idled, conn.leave) = (true, idled, leave);
+            conn.home = Some(Rc::clone(home));
             return Some(conn);
         }
         None
@@ -159,12 +172,13 @@ impl Pool {
         if !conn.wire.rests() || !conn.wire.reusable() || conn.is_old(now) {
             return None;
         }
-        let mut idle = self.idle.borrow_mut();
-        // Mostly it was taken from there.
-        let stack = match idle.get_mut(&conn.place) {
-            Some(stack) => stack,
-            None => idle.entry(conn.place).or_default(),
+        // Mostly it was taken from there, and need not look for it.
+        let home = match conn.home.take() {
+            Some(home) if home.gone.get() => return None,
+            Some(home) => home,
+            None => Rc::clone(self.idle.borrow_mut().entry(conn.place).or_default()),
         };
+        let mut stack = home.kept.borrow_mut();
         if stack.len() >= self.cap {
             return Some(Limit::Pool);
         }
@@ -180,18 +194,20 @@ impl Pool {
 
     /// Closes all of them: whoever needs a descriptor now needs it more.
     pub fn shed(&self) {
-        self.idle.borrow_mut().clear();
+        self.idle.borrow().values().for_each(|stack| stack.kept.borrow_mut().clear());
         self.count.set(0);
     }
 
     /// Closes what is too old or has been idle for too long.
     pub fn sweep(&self, now: Moment) {
         let mut idle = self.idle.borrow_mut();
+        let kept = |conn: &mut Box<Conn>| now.since(conn.since) <= self.longest && !conn.is_old(now);
         idle.retain(|_, stack| {
-            stack.retain(|idle| now.since(idle.since) <= self.longest && !idle.is_old(now));
-            !stack.is_empty()
+            stack.kept.borrow_mut().retain_mut(kept);
+            // Who was lent comes back to it.
+            !stack.kept.borrow().is_empty() || Rc::strong_count(stack) > 1
         });
-        self.count.set(idle.values().map(Vec::len).sum());
+        self.count.set(idle.values().map(|stack| stack.kept.borrow().len()).sum());
     }
 
     /// Takes out everything to endpoints that are `gone`. Dropping them closes them, which takes the kernel its time:
@@ -199,8 +215,12 @@ impl Pool {
     #[must_use]
     pub fn let_go(&self, gone: impl Fn(&SocketAddr) -> bool) -> Vec<Box<Conn>> {
         let mut idle = self.idle.borrow_mut();
-        let gone: Vec<Box<Conn>> =
-            idle.extract_if(|place, _| gone(&place.address)).flat_map(|(_, stack)| stack).collect();
+        let stacks = idle.extract_if(|place, _| gone(&place.address));
+        let let_go = |(_, stack): (Place, Rc<Stack>)| {
+            stack.gone.set(true);
+            stack.kept.take()
+        };
+        let gone: Vec<Box<Conn>> = stacks.flat_map(let_go).collect();
         self.count.set(self.count.get() - gone.len());
         gone
     }

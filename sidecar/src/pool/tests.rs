@@ -84,6 +84,30 @@ async fn who_left_the_list_is_let_go_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn who_is_lent_comes_back_to_its_place_and_is_closed_where_that_was_let_go() {
+    let (pool, door) = (Pool::new(&limits(8, 8)), door().await);
+    let (first, _one) = conn(&door, None, None).await;
+    let (second, _two) = conn(&door, None, None).await;
+    let place = first.place;
+    pool.give(first, at(0));
+    pool.give(second, at(0));
+    let lent = [take(&pool, place, at(0)).unwrap(), take(&pool, place, at(0)).unwrap()];
+    pool.sweep(at(1));
+    pool.shed();
+    for back in lent {
+        pool.give(back, at(1));
+    }
+    assert_eq!(pool.idle(), 2, "neither who looks through the pool nor who empties it closes what is lent");
+    let lent = [take(&pool, place, at(1)).unwrap(), take(&pool, place, at(1)).unwrap()];
+    assert_eq!(pool.let_go(|address| *address == place.address).len(), 0);
+    for back in lent {
+        assert_eq!(pool.give(back, at(1)), None);
+    }
+    assert_eq!(pool.idle(), 0);
+    assert!(take(&pool, place, at(1)).is_none());
+}
+
+#[tokio::test]
 async fn who_was_idle_for_too_long_is_closed_with_all_below_it() {
     let (pool, door) = (Pool::new(&limits(8, 8)), door().await);
     let (first, _one) = conn(&door, None, None).await;
