@@ -39,7 +39,9 @@ impl Moment {
 
     /// The time from `earlier` to here; zero when `earlier` is later, so a skewed pair never panics.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        let nanos = self.0.saturating_sub(earlier.0);
+        // Most are shorter than a second: then nothing need be divided.
+        if nanos < 1_000_000_000 { Duration::new(0, nanos as u32) } else { Duration::from_nanos(nanos) }
     }
 }
 

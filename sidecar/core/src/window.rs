@@ -56,7 +56,7 @@ fn counts(word: u64, slice: u64) -> Counts {
 
 /// How wide the slices are that a window of this length has ten of.
 pub fn width(window: Span) -> Duration {
-    Duration::from_micros(window.as_micros() / 10)
+    Duration::from_nanos(window.as_micros().saturating_mul(100))
 }
 
 /// `N` buckets that together cover the window; `N` slices back from now, the running one included.
@@ -76,7 +76,8 @@ impl<const N: usize> Default for Window<N> {
 impl<const N: usize> Window<N> {
     /// Slices are numbered from `N`, so that the zero word is no slice that is ever asked for at the start.
     fn slice(now: Moment, width: Duration) -> u64 {
-        now.as_nanos() / u64::try_from(width.as_nanos()).unwrap_or(u64::MAX).max(1) + N as u64
+        let nanos = width.as_secs().saturating_mul(1_000_000_000).saturating_add(width.subsec_nanos().into());
+        now.as_nanos() / nanos.max(1) + N as u64
     }
 
     fn bucket(&self, slice: u64) -> &AtomicU64 {

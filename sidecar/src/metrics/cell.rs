@@ -43,7 +43,7 @@ pub struct Durations {
 impl Durations {
     /// Notes one.
     pub fn note(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = took.as_secs().saturating_mul(1_000_000_000) + u64::from(took.subsec_nanos());
         let micros = nanos / 1_000;
         // Most of what is noted is short.
         let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());

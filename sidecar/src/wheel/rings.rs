@@ -8,9 +8,9 @@ use api::Moment;
 /// A timer or the head of a ring, by its place in the table.
 type Place = u32;
 
-/// Which timer.
+/// Which timer, from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id(Place);
+pub(super) struct Id(u32);
 
 /// What the wheel knows of a timer.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Rings {
     pub(super) fn first(&self, tick: u64) -> Option<Id> {
         let slot = self.slot(tick);
         let first = self.links[slot as usize].after;
-        (first != slot).then_some(Id(first))
+        (first != slot).then(|| self.id(first))
     }
 
     /// A timer that stands aside.
@@ -98,7 +98,7 @@ impl Rings {
         let place = self.links.len() as Place;
         self.links.push(Link { before: place, after: place });
         self.timers.push(armed);
-        Id(place)
+        self.id(place)
     }
 
     /// Forgets a timer; whom it would have woken is given back.
@@ -109,16 +109,25 @@ impl Rings {
     }
 
     pub(super) fn of(&mut self, id: Id) -> &mut Armed {
-        &mut self.timers[(id.0 - self.slots - 1) as usize]
+        &mut self.timers[id.0 as usize]
+    }
+
+    /// Which timer lies at `place`.
+    fn id(&self, place: Place) -> Id {
+        Id(place - self.slots - 1)
+    }
+
+    fn place(&self, id: Id) -> Place {
+        id.0 + self.slots + 1
     }
 
     /// Puts a timer into the slot of `tick`.
     pub(super) fn put(&mut self, id: Id, tick: u64) {
         self.step_aside(id);
-        let slot = self.slot(tick);
-        let last = std::mem::replace(&mut self.links[slot as usize].before, id.0);
-        self.links[last as usize].after = id.0;
-        self.links[id.0 as usize] = Link { before: last, after: slot };
+        let (slot, own) = (self.slot(tick), self.place(id));
+        let last = std::mem::replace(&mut self.links[slot as usize].before, own);
+        self.links[last as usize].after = own;
+        self.links[own as usize] = Link { before: last, after: slot };
         self.of(id).stands = Stands::At(tick);
         let (word, bit) = place(slot);
         self.taken[word] |= 1 << bit;
@@ -127,7 +136,7 @@ impl Rings {
     /// Takes a timer out of its slot, or out of those that are due.
     pub(super) fn step_aside(&mut self, id: Id) {
         if let Stands::At(tick) = self.of(id).stands {
-            let Link { before, after } = self.links[id.0 as usize];
+            let Link { before, after } = self.links[self.place(id) as usize];
             self.links[before as usize].after = after;
             self.links[after as usize].before = before;
             // Of a ring only its head is left where both neighbours are one; it may be that of those that are due.
@@ -156,7 +165,7 @@ impl Rings {
     /// Takes the first of those that are due.
     pub(super) fn next_due(&mut self) -> Option<Id> {
         let first = self.links[self.slots as usize].after;
-        let id = (first != self.slots).then_some(Id(first))?;
+        let id = (first != self.slots).then(|| self.id(first))?;
         self.step_aside(id);
         Some(id)
     }
