@@ -276,7 +276,8 @@ fn again<D>(ongoing: &mut Ongoing<'_, D>, next: Next, stop: Option<Stop>) -> Res
 fn routed<D>(world: &World, view: &Served, ongoing: &mut Ongoing<'_, D>) -> Route {
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
-    let target = head.target();
+    // Most services ask for no part of it.
+    let target = if view.plan.needs_target { head.target() } else { "" };
     let route = route(&view.plan, &ongoing.exchange, head.method_name(), target, header);
     let Exchange { id, peer, .. } = ongoing.exchange;
     let seen = Seen { id, peer, target, told: ongoing.told };

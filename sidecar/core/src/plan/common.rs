@@ -20,6 +20,8 @@ pub struct Common {
     pub cell: Arc<ServiceCell>,
     /// Whether a rule asks where requests come from.
     pub needs_peer: bool,
+    /// Whether a rule may ask what is requested: its path or its query.
+    pub needs_target: bool,
     /// What policies in shadow would do; `None` where there are none.
     pub shadow: Option<ShadowPlan>,
     /// How often each of its endpoints may be asked, counted in the endpoint's cell.
@@ -40,6 +42,8 @@ impl Common {
                 || settings.shed_by == Switch::On(HashKey::Source)
         };
         let of = |route: &RouteSettings| by_source(&route.settings) || route.callers.values().any(by_source);
+        let by_key = |settings: &Settings| settings.balance.by.hashes() || settings.shed_by != Switch::Off;
+        let keyed = |route: &RouteSettings| by_key(&route.settings) || route.callers.values().any(by_key);
         // Settling always ends with the route that matches everything, so there is a last one.
         let base = settings.routes.last().map(|rest| rest.settings.clone()).unwrap_or_default();
         let per_endpoint = base.limits.iter().find(|limit| limit.key == LimitKey::Endpoint);
@@ -51,6 +55,7 @@ impl Common {
             service: service.clone(),
             cell,
             needs_peer: settings.routes.iter().any(of),
+            needs_target: settings.routes.len() > 1 || shadow.is_some() || settings.routes.iter().any(keyed),
             shadow,
             per_endpoint: per_endpoint.map(EndpointLimit::new),
             base,
