@@ -89,6 +89,7 @@ pub(super) fn arrive<'c, D: Downstream>(
         grpc,
         only_once,
         stale: false,
+        answer: None,
         refused,
     }
 }

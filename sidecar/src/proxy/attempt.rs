@@ -1,5 +1,7 @@
 //! One attempt: steps 6 and 7.
 
+use std::future::poll_fn;
+
 use sidecar_core::also::late_at;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::limit::Admission;
@@ -14,7 +16,7 @@ use crate::worker::World;
 
 /// What an attempt came to.
 pub(super) enum Ran {
-    /// The head of its answer, or why there is none.
+    /// An answer, or why there is none.
     Ended(Answer),
     /// Nothing yet, and it is late.
     Late(Box<Conn>, Forward),
@@ -34,12 +36,12 @@ pub(super) async fn run<D: Downstream>(
     };
     let late = late_at(&ongoing.exchange, admission, attempt, world.clock.now());
     let mut forward = Forward::begin(ongoing, (admission, attempt), &mut conn, late);
-    match forward.wait(world, ongoing, attempt, &mut conn).await {
-        Came::Head(Ok(head)) if ongoing.exchange.may_repeat(admission.settings()) => {
+    match poll_fn(|cx| forward.poll(cx, world, ongoing, (&mut *attempt, &mut conn))).await {
+        Came::Head(Ok(())) if ongoing.exchange.may_repeat(admission.settings()) => {
             let whole = whole(world, ongoing, &mut conn).await;
-            Ran::Ended(whole.map(|()| (head, conn)))
+            Ran::Ended(whole.map(|()| conn))
         }
-        Came::Head(answer) => Ran::Ended(answer.map(|head| (head, conn))),
+        Came::Head(answer) => Ran::Ended(answer.map(|()| conn)),
         Came::Nothing => Ran::Late(conn, forward),
     }
 }

@@ -32,10 +32,13 @@ pub(super) struct Late {
     pub(super) forward: Forward,
 }
 
+/// What the second attempt came to: the head of its answer with the connection, or why there is none.
+type Second = Result<(ResponseHead, Box<Conn>), Stop>;
+
 /// Which of the two ended.
 enum Ended {
-    First(Result<(ResponseHead, ()), Stop>),
-    Second(Box<Answer>),
+    First(Result<(), Stop>),
+    Second(Box<Second>),
 }
 
 /// Runs a second attempt beside `first`, if that may be. The attempt that comes back is the one whose answer counts.
@@ -55,34 +58,35 @@ pub(super) async fn beside<D: Downstream>(
     let mut running = Box::pin(forward(world, want, &mut second, (head, body), whole));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(Came::Head(answer)) = first.poll(cx, world, ongoing) {
-            return Poll::Ready(Ended::First(answer.map(|head| (head, ()))));
+            return Poll::Ready(Ended::First(answer));
         }
         running.as_mut().poll(cx).map(|answer| Ended::Second(Box::new(answer)))
     })
     .await;
     match ended {
         Ended::First(answer) => {
-            ongoing.timer.rest();
-            let found = outcome(&answer, first.attempt.endpoint().instance.sidecar);
+            let sidecar = first.attempt.endpoint().instance.sidecar;
+            let found = outcome(ongoing.answer.as_ref(), answer.as_ref().err(), sidecar);
             if taken(world, ongoing, asked, &mut first.attempt, &found) {
                 drop(running);
                 go(world, ongoing, asked, &mut second, &found);
-                return (first.attempt, answer.map(|(head, ())| (head, first.conn)));
+                return (first.attempt, answer.map(|()| first.conn));
             }
             drop(first);
             let answer = watched(ongoing, running.as_mut()).await;
             drop(running);
-            (second, answer)
+            (second, answer.map(|answer| kept(ongoing, answer)))
         }
         Ended::Second(answer) => {
             drop(running);
-            let found = outcome(&answer, second.endpoint().instance.sidecar);
+            let head = answer.as_ref().as_ref().ok().map(|(head, _)| head);
+            let found = outcome(head, answer.as_ref().as_ref().err(), second.endpoint().instance.sidecar);
             if !taken(world, ongoing, asked, &mut second, &found) {
                 return first.alone(world, ongoing).await;
             }
             ongoing.timer.rest();
             go(world, ongoing, asked, &mut first.attempt, &found);
-            (second, *answer)
+            (second, answer.map(|answer| kept(ongoing, answer)))
         }
     }
 }
@@ -104,9 +108,9 @@ impl Late {
         ongoing: &mut Ongoing<'_, D>,
     ) -> (Attempt, Answer) {
         loop {
-            let came = self.forward.wait(world, ongoing, &mut self.attempt, &mut self.conn).await;
+            let came = poll_fn(|cx| self.poll(cx, world, ongoing)).await;
             if let Came::Head(answer) = came {
-                return (self.attempt, answer.map(|head| (head, self.conn)));
+                return (self.attempt, answer.map(|()| self.conn));
             }
         }
     }
@@ -134,7 +138,7 @@ async fn forward(
     attempt: &mut Attempt,
     (head, body): (RequestHead, BodyKind),
     whole: Whole,
-) -> Answer {
+) -> Second {
     let mut conn = match pooled(world, want, attempt) {
         Some(conn) => conn,
         None => anew(world, want.service, attempt, |_| Poll::Pending).await?,
@@ -167,15 +171,15 @@ async fn forward(
         broken(FaultKind::AttemptTimeout, &conn)
     })
     .await;
-    learn(world, attempt, &mut conn, &answer);
+    learn(world, attempt, &mut conn, answer.as_ref().map(Some));
     answer.map(|head| (head, conn))
 }
 
 /// The second attempt is left alone: now it is its wait in which the client may leave.
 async fn watched<D: Downstream>(
     ongoing: &mut Ongoing<'_, D>,
-    mut running: Pin<&mut impl Future<Output = Answer>>,
-) -> Answer {
+    mut running: Pin<&mut impl Future<Output = Second>>,
+) -> Second {
     poll_fn(|cx| {
         if let Poll::Ready(answer) = running.as_mut().poll(cx) {
             return Poll::Ready(answer);
@@ -183,6 +187,12 @@ async fn watched<D: Downstream>(
         ongoing.client.poll_gone(cx).map(|gone| Err(Stop::Client(left(gone))))
     })
     .await
+}
+
+/// The request keeps the head of the second attempt's answer; the connection is left.
+fn kept<D>(ongoing: &mut Ongoing<'_, D>, (head, conn): (ResponseHead, Box<Conn>)) -> Box<Conn> {
+    ongoing.answer = Some(head);
+    conn
 }
 
 /// Whether the answer of the attempt that ended first is taken.

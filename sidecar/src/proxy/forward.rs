@@ -1,12 +1,11 @@
 //! Step 7, `forward`: the head out, the body out while it comes, the head of the answer back.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use api::{Moment, Reason};
 use sidecar_core::attempt::Attempt;
-use sidecar_core::head::ResponseHead;
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::FaultKind;
 
@@ -27,14 +26,14 @@ pub(super) struct Forward {
 
 /// What the wait for an answer came to.
 pub(super) enum Came {
-    /// The head of the answer, or why there is none.
-    Head(Result<ResponseHead, Stop>),
+    /// The head of the answer, which the request has now, or why there is none.
+    Head(Result<(), Stop>),
     /// Nothing yet, and it is late.
     Nothing,
 }
 
 impl Forward {
-    /// Sends the request's head on `conn`. With `late`, [`Forward::wait`] says once when that moment has come.
+    /// Sends the request's head on `conn`. With `late`, [`Forward::poll`] says once when that moment has come.
     pub(super) fn begin<D: Downstream>(
         ongoing: &mut Ongoing<'_, D>,
         (admission, attempt): (&Admission, &Attempt),
@@ -56,24 +55,23 @@ impl Forward {
     }
 
     /// Sends the body while it comes and waits for the head of the answer. Interim answers (RFC 9110 §15.2) go to the
-    /// client as they come; the final head is returned with nothing of its body read.
-    pub(super) async fn wait<D: Downstream>(
+    /// client as they come; the request keeps the final head, with nothing of its body read.
+    pub(super) fn poll<D: Downstream>(
         &mut self,
+        cx: &mut Context<'_>,
         world: &World,
         ongoing: &mut Ongoing<'_, D>,
-        attempt: &mut Attempt,
-        conn: &mut Conn,
-    ) -> Came {
-        let came = poll_fn(|cx| self.poll(cx, world, ongoing, (attempt, conn))).await;
-        if let Came::Head(answer) = &came {
+        (attempt, conn): (&mut Attempt, &mut Conn),
+    ) -> Poll<Came> {
+        let came = self.poll_came(cx, world, ongoing, (&mut *attempt, &mut *conn));
+        if let Poll::Ready(Came::Head(answer)) = &came {
             ongoing.timer.rest();
-            learn(world, attempt, conn, answer);
+            learn(world, attempt, conn, answer.as_ref().map(|()| ongoing.answer.as_ref()));
         }
         came
     }
 
-    /// The same, for who waits for something else besides.
-    pub(super) fn poll<D: Downstream>(
+    fn poll_came<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
         world: &World,

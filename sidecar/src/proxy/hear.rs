@@ -16,7 +16,7 @@ pub(super) fn poll_answer<D: Downstream>(
     ongoing: &mut Ongoing<'_, D>,
     conn: &mut Conn,
     lets_go: bool,
-) -> Poll<Result<ResponseHead, Stop>> {
+) -> Poll<Result<(), Stop>> {
     // The body first, so that a small request leaves in one write with its head.
     let (upload, flushed) = ongoing.upload.poll_move(cx, ongoing.client, &mut conn.wire);
     if let Poll::Ready(Err(broken)) = upload {
@@ -37,7 +37,10 @@ pub(super) fn poll_answer<D: Downstream>(
             Poll::Ready(Ok(head)) if head.status() == 101 && !switched(ongoing, &head) => {
                 return Poll::Ready(Err(Stop::Fault(fault(FaultKind::BadAnswer, conn))));
             }
-            Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
+            Poll::Ready(Ok(head)) => {
+                ongoing.answer = Some(head);
+                return Poll::Ready(Ok(()));
+            }
             Poll::Ready(Err(broken)) => {
                 let kind = match broken {
                     Broken::Answer(_) => FaultKind::BadAnswer,

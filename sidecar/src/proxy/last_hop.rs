@@ -19,7 +19,7 @@ pub(super) fn is_here(head: &RequestHead) -> bool {
 }
 
 /// Answers in the place of whoever the client hoped to find here.
-pub(super) async fn answer<D: Downstream>(world: &World, client: &mut D, head: &RequestHead) {
+pub(super) async fn answer<D: Downstream>(world: &World, client: &mut D, head: RequestHead) {
     if head.method() == Method::Options {
         say(world, client, 204, &[("allow", ALLOW.into())], Vec::new()).await;
     } else {

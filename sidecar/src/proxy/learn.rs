@@ -10,9 +10,14 @@ use crate::pool::Conn;
 use crate::worker::World;
 
 /// How long the endpoint leaves a connection idle: it says so, or it closed this one at its reuse.
-pub(super) fn learn(world: &World, attempt: &Attempt, conn: &mut Conn, answer: &Result<ResponseHead, Stop>) {
+pub(super) fn learn(
+    world: &World,
+    attempt: &Attempt,
+    conn: &mut Conn,
+    answer: Result<Option<&ResponseHead>, &Stop>,
+) {
     let limit = match answer {
-        Ok(head) => keep_alive(head),
+        Ok(head) => head.and_then(|head| keep_alive(head)),
         Err(Stop::Fault(fault)) => (fault.reason() == Reason::StaleConnection).then_some(conn.idled),
         Err(Stop::Client(_)) => None,
     };

@@ -29,8 +29,15 @@ pub(super) struct Job<D> {
 
 /// Where a line finds its next request and leaves what became of it.
 pub(crate) struct Desk<D> {
-    job: Cell<Option<Job<D>>>,
+    job: RefCell<Option<Job<D>>>,
     done: Cell<Option<(Box<Guest<D>>, After)>>,
+}
+
+impl<D> Desk<D> {
+    /// The request that lies there.
+    pub(super) fn take_up(&self) -> Option<Job<D>> {
+        self.job.borrow_mut().take()
+    }
 }
 
 /// What runs one request after the other, each from its desk. Only a name for futures that have none.
@@ -82,10 +89,8 @@ async fn work<D: Downstream>(world: Rc<World>, way: Rc<Way>, desk: Rc<Desk<D>>) 
     // Where a way leads to one service its name goes from request to request: each would count references to it else.
     let mut named = None;
     loop {
-        let next = poll_fn(|_| desk.job.take().map_or(Poll::Pending, Poll::Ready));
-        let Job { mut guest, head, arrived } = next.await;
-        let after = handle(&world, &way, &mut guest, (head, arrived), &mut named).await;
-        desk.done.set(Some((guest, after)));
+        poll_fn(|_| if desk.job.borrow().is_some() { Poll::Ready(()) } else { Poll::Pending }).await;
+        desk.done.set(handle(&world, &way, &desk, &mut named).await);
     }
 }
 
@@ -94,10 +99,10 @@ impl<D, W: Work<D>> Lines<D, W> {
     pub(super) fn run(&self, job: Job<D>) -> Running<'_, D, W> {
         let free = self.free.borrow_mut().pop();
         let line = free.unwrap_or_else(|| {
-            let desk = Rc::new(Desk { job: Cell::default(), done: Cell::default() });
+            let desk = Rc::new(Desk { job: RefCell::default(), done: Cell::default() });
             Line { line: Box::pin(self.work.begin(Rc::clone(&desk))), desk }
         });
-        line.desk.job.set(Some(job));
+        *line.desk.job.borrow_mut() = Some(job);
         Running { lines: self, line: Some(line) }
     }
 }

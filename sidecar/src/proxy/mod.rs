@@ -95,6 +95,8 @@ struct Ongoing<'c, D> {
     only_once: bool,
     /// A pooled connection failed under this request: the next one is dialled.
     stale: bool,
+    /// The head of the answer that an attempt came to, until it is passed on. It stays here and is handed up through nobody.
+    answer: Option<ResponseHead>,
     /// Why it goes no further; boxed, for few are refused.
     refused: Option<Box<Refusal>>,
 }
@@ -159,8 +161,8 @@ struct Ended {
     end: End,
 }
 
-/// The head of an answer with the connection that its body comes on, or why there is none.
-type Answer = Result<(ResponseHead, Box<Conn>), Stop>;
+/// The connection on which the body of an answer comes whose head is the request's own, or why there is none.
+type Answer = Result<Box<Conn>, Stop>;
 
 /// Why an attempt stopped before the head of its answer.
 enum Stop {
@@ -184,49 +186,71 @@ async fn line<D: Downstream>(
         ongoing.exchange.peer = ongoing.client.peer();
     }
     let route = routed(world, &view, ongoing);
-    ongoing.route = Some(Found::new(&view, &route));
-    let admission = match wait::ask(world, ongoing, route) {
-        Verdict::Now(admission) if admission.turn().is_none() => admission,
-        verdict => apart(|| waited(world, way, ongoing, &mut view, verdict)).await?,
-    };
+    // What is given stays in the place of its verdict: it is large.
+    let mut admitted = wait::ask(world, ongoing, route);
+    if !matches!(&admitted, Verdict::Now(admission) if admission.turn().is_none()) {
+        admitted = Verdict::Now(apart(|| waited(world, way, ongoing, &mut view, admitted)).await?);
+    }
+    let admission = &*lent(&mut admitted)?;
     ongoing.upload.obey(admission.settings(), ongoing.client.request_body())?;
     loop {
-        let mut attempt = match wait::pick(world, ongoing, &admission, &view) {
-            Verdict::Now(attempt) => attempt,
-            verdict => apart(|| wait::attempt(world, ongoing, (&admission, &view), verdict)).await?,
-        };
+        let mut picked = wait::pick(world, ongoing, admission, &view);
+        if !matches!(picked, Verdict::Now(_)) {
+            picked = Verdict::Now(apart(|| wait::attempt(world, ongoing, (admission, &view), picked)).await?);
+        }
         ask_load::ask(world, &view, &ongoing.scratch.probes);
-        let answer = match attempt::run(world, ongoing, &admission, &mut attempt).await {
+        let answer = match attempt::run(world, ongoing, admission, lent(&mut picked)?).await {
             Ran::Ended(answer) => answer,
             Ran::Late(conn, forward) => {
-                let first = Late { attempt, conn, forward };
-                let (counts, answer) = apart(|| beside(world, ongoing, (&admission, &**view), first)).await;
-                attempt = counts;
+                let first = Late { attempt: given(picked)?, conn, forward };
+                let (counts, answer) = apart(|| beside(world, ongoing, (admission, &**view), first)).await;
+                picked = Verdict::Now(counts);
                 answer
             }
         };
-        let (next, said) = judged(world, ongoing, (&admission, &view), &mut attempt, &answer);
-        let stop = match answer {
-            Ok((mut head, mut conn)) if matches!(next, Next::Done) => {
+        let attempt = lent(&mut picked)?;
+        let (next, said) = judged(world, ongoing, (admission, &view), attempt, answer.as_ref().err());
+        let stop = match (answer, ongoing.answer.take()) {
+            (Ok(mut conn), Some(mut head)) if matches!(next, Next::Done) => {
                 // Its answer begins: the next request may be there before its body has ended.
                 view.room.answered(&ongoing.scratch.tried);
-                let at = (&mut attempt, &admission, &*view);
+                let at = (&mut *attempt, admission, &*view);
                 let mut answered = Answered::new((&mut head, said), &mut conn, at);
                 let ended = reply::answer(world, way, ongoing, &mut answered).await;
                 if ended.status == 101 && ended.end == End::Whole {
+                    let (attempt, admission) = (given(picked)?, given(admitted)?);
                     return Ok((ended, After::Tunnel(Box::new(Reached { conn, attempt, admission, room }))));
                 }
-                held.extend(admission.holds().chain(attempt.holds()));
+                admission.holds().chain(attempt.holds()).for_each(|on| held.push(on));
                 keep(world, conn, ended.end);
                 let after = after(ongoing.client, &ended);
                 return Ok((ended, after));
             }
-            answer => answer.err(),
+            (answer, _) => answer.err(),
         };
         let at = again(ongoing, next, stop)?;
-        drop(attempt);
+        drop(picked);
         apart(|| wait::retry(world, ongoing, &view, at)).await?;
         view = world.latest(way, &view);
+    }
+}
+
+/// What `verdict` gave.
+fn given<T>(verdict: Verdict<T>) -> Result<T, Refusal> {
+    match verdict {
+        Verdict::Now(given) => Ok(given),
+        Verdict::Refuse(refusal) => Err(refusal),
+        Verdict::Wait { .. } => Err(Refusal::of(Reason::Internal).detail("a wait was taken for a yes")),
+    }
+}
+
+/// The same, left where it is.
+fn lent<T>(verdict: &mut Verdict<T>) -> Result<&mut T, Refusal> {
+    match verdict {
+        Verdict::Now(given) => Ok(given),
+        Verdict::Refuse(_) | Verdict::Wait { .. } => {
+            Err(Refusal::of(Reason::Internal).detail("a wait was taken for a yes"))
+        }
     }
 }
 
@@ -250,9 +274,9 @@ fn judged<D>(
     ongoing: &mut Ongoing<'_, D>,
     (admission, view): (&Admission, &Served),
     attempt: &mut Attempt,
-    answer: &Answer,
+    stop: Option<&Stop>,
 ) -> (Next, Said) {
-    let outcome = outcome::outcome(answer, attempt.endpoint().instance.sidecar);
+    let outcome = outcome::outcome(ongoing.answer.as_ref(), stop, attempt.endpoint().instance.sidecar);
     let (body, now, dice) = (ongoing.upload.state(), world.clock.now(), world.dice.draw());
     let call = Call { exchange: &ongoing.exchange, admission, list: &view.list };
     let next = classify(&call, &mut ongoing.scratch, attempt, &outcome, body, now, dice);
@@ -273,7 +297,7 @@ fn again<D>(ongoing: &mut Ongoing<'_, D>, next: Next, stop: Option<Stop>) -> Res
 }
 
 /// Step 3, and how urgent the request is where that leads.
-fn routed<D>(world: &World, view: &Served, ongoing: &mut Ongoing<'_, D>) -> Route {
+fn routed<D>(world: &World, view: &Rc<Served>, ongoing: &mut Ongoing<'_, D>) -> Route {
     let head = &ongoing.head;
     let header = |name: &str| head.find(name).and_then(|value| std::str::from_utf8(value).ok());
     // Most services ask for no part of it.
@@ -283,6 +307,7 @@ fn routed<D>(world: &World, view: &Served, ongoing: &mut Ongoing<'_, D>) -> Rout
     let seen = Seen { id, peer, target, told: ongoing.told };
     let hour = || world.clock.wall(ongoing.exchange.arrived) / HOUR_MILLIS;
     ongoing.exchange.level = level(&route, seen, header, hour);
+    ongoing.route = Some(Found::new(view, &route));
     route
 }
 
@@ -295,18 +320,22 @@ fn tell_next_hop(head: &mut RequestHead, exchange: &Exchange, admission: &Admiss
     let left = admission.deadline().remaining(attempt.began());
     let level = attempt.endpoint().instance.sidecar && is_told(admission.settings());
     head.put(Known::OutriggerCall, |text| {
-        match attempt.number() {
-            // Nearly all are the first.
-            1 => text.extend_from_slice(b"attempt=1"),
-            number => {
-                text.extend_from_slice(b"attempt=");
-                text.extend_from_slice(Decimal::from(u64::from(number)).as_ref());
+        let number = |text: &mut Vec<u8>, number| text.extend_from_slice(Decimal::from(number).as_ref());
+        let millis = left.map(|left| left.as_secs() * 1_000 + u64::from(left.subsec_millis()));
+        match (attempt.number(), millis) {
+            // Nearly all are the first, and all but streams have a deadline.
+            (1, Some(millis)) => {
+                text.extend_from_slice(b"attempt=1;deadline=");
+                number(text, millis);
             }
-        }
-        if let Some(left) = left {
-            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            text.extend_from_slice(b";deadline=");
-            text.extend_from_slice(Decimal::from(millis).as_ref());
+            (tried, millis) => {
+                text.extend_from_slice(b"attempt=");
+                number(text, tried.into());
+                if let Some(millis) = millis {
+                    text.extend_from_slice(b";deadline=");
+                    number(text, millis);
+                }
+            }
         }
         if level {
             text.extend_from_slice(b";level=");

@@ -6,12 +6,12 @@ use sidecar_core::outcome::{Answer, Outcome};
 
 use super::Stop;
 
-/// The facts; `sidecar`: one stands before the endpoint.
-pub(super) fn outcome<C>(answer: &Result<(ResponseHead, C), Stop>, sidecar: bool) -> Outcome {
-    match answer {
-        Ok((head, _)) => Outcome::Answer(Answer::of(head, sidecar)),
-        Err(Stop::Fault(fault)) => Outcome::Fault(*fault),
-        Err(Stop::Client(_)) => Outcome::Cancelled,
+/// The facts: why it stopped, or else the `head` of its answer. `sidecar`: one stands before the endpoint.
+pub(super) fn outcome(head: Option<&ResponseHead>, stop: Option<&Stop>, sidecar: bool) -> Outcome {
+    match (stop, head) {
+        (Some(Stop::Fault(fault)), _) => Outcome::Fault(*fault),
+        (None, Some(head)) => Outcome::Answer(Answer::of(head, sidecar)),
+        (Some(Stop::Client(_)), _) | (None, None) => Outcome::Cancelled,
     }
 }
 

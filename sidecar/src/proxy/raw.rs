@@ -53,6 +53,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         only_once: true,
         // What others left in the pool spoke HTTP.
         stale: true,
+        answer: None,
         refused: None,
     };
     world.meters.arrived();

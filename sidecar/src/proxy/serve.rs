@@ -6,16 +6,15 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use api::{Moment, Reason, ServiceKey};
+use api::{Reason, ServiceKey};
 use sidecar_core::exchange::RequestId;
-use sidecar_core::head::RequestHead;
 use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
 
 use super::apart::apart;
 use super::arrive::arrive;
 use super::finish::{Held, finish, leave};
-use super::lines::{Job, Lines, Work};
+use super::lines::{Desk, Job, Lines, Running, Work};
 use super::say::say;
 use super::{Ended, Reached, last_hop, line, own_load, reply, tunnel};
 use crate::accept::Way;
@@ -78,12 +77,8 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
         let mut exchanges = pin!(async {
             loop {
                 let after = {
-                    // The head moves to its line before anything is awaited: no room is kept for it here.
-                    let due = match next_head(world, guest.as_mut()?).await {
-                        Ok(Some(head)) => {
-                            let (guest, arrived) = (guest.take()?, world.clock.now());
-                            Ok(lines.run(Job { guest, head, arrived }))
-                        }
+                    let due = match next_exchange(lines, guest).await {
+                        Ok(Some(exchange)) => Ok(exchange),
                         Ok(None) => break,
                         Err(Broken::Request(reason, detail)) => Err((reason, detail)),
                         // The client went away in the midst of a head: nobody is there to be told.
@@ -125,18 +120,29 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
     }
 }
 
-/// A client may be silent for `limits.idle`, `limits.head` before its first request; from a head's first byte on, the
-/// rest has `limits.head`.
-fn next_head<D: Downstream>(
-    world: &World,
-    guest: &mut Guest<D>,
-) -> impl Future<Output = Result<Option<RequestHead>, Broken>> {
-    let patience = if guest.known { world.limits.idle } else { world.limits.head };
-    guest.idle.reset(world.clock.now() + patience);
+/// The next request, on its line: its head moves there at once, and no room is kept for it here. A client may be silent for
+/// `limits.idle`, `limits.head` before its first request; from a head's first byte on, the rest has `limits.head`.
+fn next_exchange<'l, D: Downstream, W: Work<D>>(
+    lines: &'l Lines<D, W>,
+    next: &mut Option<Box<Guest<D>>>,
+) -> impl Future<Output = Result<Option<Running<'l, D, W>>, Broken>> {
+    let world = &*lines.world;
+    if let Some(guest) = next {
+        let patience = if guest.known { world.limits.idle } else { world.limits.head };
+        guest.idle.reset(world.clock.now() + patience);
+    }
     let mut begun = false;
     poll_fn(move |cx| {
-        if let Poll::Ready(head) = guest.client.poll_next_head(cx) {
-            return Poll::Ready(head);
+        let Some(guest) = next else { return Poll::Ready(Ok(None)) };
+        match guest.client.poll_next_head(cx) {
+            Poll::Ready(Ok(Some(head))) => {
+                let Some(guest) = next.take() else { return Poll::Ready(Ok(None)) };
+                let exchange = lines.run(Job { guest, head, arrived: world.clock.now() });
+                return Poll::Ready(Ok(Some(exchange)));
+            }
+            Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+            Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+            Poll::Pending => {}
         }
         if !begun && guest.client.head_begun() {
             begun = true;
@@ -156,21 +162,26 @@ fn goodbye<D: Downstream>(world: &World, guest: &mut Guest<D>) -> impl Future<Ou
     })
 }
 
-/// The ten steps of one request; `named` is the service of its way, where the request before left it.
+/// The ten steps of the request on `desk`, and whose it is; `named` is the service of its way, where the request before left it.
 pub(super) async fn handle<D: Downstream>(
     world: &World,
     way: &Way,
-    Guest { client, answer: timer, .. }: &mut Guest<D>,
-    (head, arrived): (RequestHead, Moment),
+    desk: &Desk<D>,
     named: &mut Option<ServiceKey>,
-) -> After {
+) -> Option<(Box<Guest<D>>, After)> {
+    // It is taken up here: what is handed to who waits is kept twice.
+    let Job { mut guest, head, arrived } = desk.take_up()?;
+    let Guest { client, answer: timer, .. } = &mut *guest;
     if last_hop::is_here(&head) {
-        apart(|| last_hop::answer(world, client, &head)).await;
-        return if client.persistent() { After::Next } else { After::Close };
+        apart(|| last_hop::answer(world, client, head)).await;
+        let after = if client.persistent() { After::Next } else { After::Close };
+        return Some((guest, after));
     }
     if own_load::is_asked(way, &head) {
+        drop(head);
         apart(|| own_load::answer(world, way, client)).await;
-        return if client.persistent() { After::Next } else { After::Close };
+        let after = if client.persistent() { After::Next } else { After::Close };
+        return Some((guest, after));
     }
     let mut ongoing = arrive(world, way, client, timer, (head, arrived), named.take());
     world.meters.arrived();
@@ -196,7 +207,7 @@ pub(super) async fn handle<D: Downstream>(
     if way.service().is_some() {
         *named = Some(ongoing.exchange.service);
     }
-    after
+    Some((guest, after))
 }
 
 pub(super) fn after<D: Downstream>(client: &D, ended: &Ended) -> After {
