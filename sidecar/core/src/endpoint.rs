@@ -156,6 +156,13 @@ impl EndpointCell {
         }
     }
 
+    /// How many requests may be awaited while a service drains: as many as the cap that was found for it, or one, which shows whether it
+    /// works.
+    pub(crate) fn places(&self, cap: Cap) -> u32 {
+        let found = if cap == Cap::Auto { self.knee.found_cap() } else { None };
+        found.unwrap_or(1)
+    }
+
     /// What is left of a cap that was found. One at least: whether it works on what was abandoned shows in an answer.
     fn left_of(&self, cap: u32, now: Moment) -> u32 {
         cap.saturating_sub(self.abandoned(now)).max(1)

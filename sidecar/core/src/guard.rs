@@ -8,8 +8,8 @@
 //! - *Calm*: nothing is asked of it. It leaves that state when answers came in time and then, in two windows in a row, most
 //!   of what ended was waited for in vain, much longer than an answer takes, at nearly every host that was asked.
 //! - *Draining*: no retry and no hedge; at most as many requests are awaited as hosts finish in the time that an answer
-//!   takes (Little's law), but one for each host: whether it works shows in an answer. Who would be late anyway is not
-//!   kept waiting.
+//!   takes (Little's law), but one for each host, which shows whether it works, or as many as its cap where one was found: that
+//!   is what it works on, and a part of it would be idle. Who would be late anyway is not kept waiting.
 //! - *Reopening*: answers come in time: twice as many are awaited in each window, until nobody meets that bound any more.
 //!   Where answers show a queue it is what hosts finish again; where they are late again, it drains again.
 //!

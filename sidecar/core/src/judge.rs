@@ -251,7 +251,9 @@ fn by_trailers(
 /// The guard of the service hears how the attempt ended, where the policy wants one.
 fn tell_guard(call: &Call<'_>, attempt: &Attempt, fact: Fact, now: Moment) {
     if call.admission.guard().is_some() {
-        call.admission.route().cell().tell_guard(now, fact, attempt.endpoint());
+        let cap = call.admission.base().concurrency.per_endpoint;
+        let places = || call.list.endpoints.iter().map(|endpoint| endpoint.cell.places(cap)).sum();
+        call.admission.route().cell().tell_guard(now, fact, attempt.endpoint(), places);
     }
 }
 

@@ -43,6 +43,9 @@ const USUAL: u32 = 128;
 const FEW: f32 = 0.9;
 /// And where there is a cap, at most this part of the places below it.
 const FEW_PLACES: f32 = 0.5;
+/// A cap is a whole number, and the next one where so much of it is there. A place too many is one whole request's wait at a host that
+/// works on two at a time; a place too few costs what passes between an answer and the next request.
+const ROUNDS_UP: f32 = 0.75;
 /// The last few answers are late where they took so many times the unqueued latency.
 const TARDY: f32 = 3.0;
 /// How fast the latency of the last few answers follows: over about so many.
@@ -107,12 +110,15 @@ pub struct Sample {
 impl Knee {
     /// How many may be in flight; `None` while there is no reason for a cap.
     pub fn cap(&self) -> Option<u32> {
-        let cap = get(&self.cap);
-        if cap > 0.0 {
-            return Some(cap.round().max(1.0) as u32);
-        }
         let (least, times) = MEANWHILE;
-        self.is_late().then(|| least.max(times * get(&self.usual)).round() as u32)
+        let meanwhile = || least.max(times * get(&self.usual)).round() as u32;
+        self.found_cap().or_else(|| self.is_late().then(meanwhile))
+    }
+
+    /// The cap that was found.
+    pub(crate) fn found_cap(&self) -> Option<u32> {
+        let cap = get(&self.cap);
+        (cap > 0.0).then(|| whole(cap))
     }
 
     /// Whether what bounds it may be wrong: nobody knows yet whether there was a queue.
@@ -223,7 +229,8 @@ impl Knee {
         }
         let round = self.round.read(in_flight as f32, get(&self.usual));
         let before = self.found();
-        if whole || before.shows_more(round) {
+        let usual = (self.told.load(Relaxed) >= USUAL).then_some(round.usual);
+        if whole || before.shows_more(round, usual) {
             let found = before.after(round);
             if found.cap > 0.0 && (before.cap == 0.0 || found.cap < before.cap) {
                 self.cut_at.store(now.as_nanos(), Relaxed);
@@ -268,6 +275,11 @@ impl Knee {
         self.met_for.store(found.met_for, Relaxed);
         self.lossy.store(found.lossy, Relaxed);
     }
+}
+
+/// The places of a cap.
+fn whole(cap: f32) -> u32 {
+    ((cap + 1.0 - ROUNDS_UP).floor() as u32).max(1)
 }
 
 fn get(word: &AtomicU32) -> f32 {

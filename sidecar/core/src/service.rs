@@ -168,9 +168,19 @@ impl ServiceCell {
         Tally(self.told.fetch_add(one, Relaxed).wrapping_add(one))
     }
 
-    /// The guard hears how an attempt at `endpoint` ended.
-    pub(crate) fn tell_guard(&self, now: Moment, fact: Fact, endpoint: &Endpoint) {
-        let hosts = || u32::try_from(self.weight().div_ceil(ORDINARY_WEIGHT.into())).unwrap_or(u32::MAX);
+    /// The guard hears how an attempt at `endpoint` ended; `places` is asked where it acts or may begin to.
+    pub(crate) fn tell_guard(
+        &self,
+        now: Moment,
+        fact: Fact,
+        endpoint: &Endpoint,
+        places: impl FnOnce() -> u32,
+    ) {
+        let acts = fact == Fact::Lost || !self.guard.is_calm();
+        let hosts = || {
+            let hosts = u32::try_from(self.weight().div_ceil(ORDINARY_WEIGHT.into())).unwrap_or(u32::MAX);
+            if acts { hosts.max(places()) } else { hosts }
+        };
         let usual = || endpoint.cell.knee.unqueued().unwrap_or_default();
         self.guard.tell(now, fact, (endpoint.id, usual), hosts);
     }

@@ -1,10 +1,14 @@
 //! The guard before a service that collapses, recovers, fails or is merely slow in places.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use api::policy::Cap;
 use proptest::prelude::*;
 
 use super::rule::{Seen, Stand};
 use super::*;
+use crate::bench::Bench;
+use crate::knee::Sample;
+use crate::service::ServiceCell;
 
 const USUAL: Duration = Duration::from_millis(40);
 const LOST: Fact = Fact::Lost;
@@ -239,4 +243,27 @@ proptest! {
         }
         prop_assert_eq!(guard.bound(), None);
     }
+}
+
+#[test]
+fn hosts_are_drained_down_to_the_caps_that_were_found_for_them() {
+    let (cell, bench) = (ServiceCell::shared(), Bench::new(1, ""));
+    let endpoint = &bench.list.endpoints[0];
+    let tell = |from, fact| {
+        for millis in (from..from + 1_000).step_by(10) {
+            let places = || endpoint.cell.places(Cap::Auto) + 5;
+            cell.tell_guard(at(millis), fact, endpoint, places);
+        }
+    };
+    tell(0, GOOD);
+    assert_eq!(cell.guard.bound(), None);
+    tell(1_000, LOST);
+    assert_eq!(cell.guard.bound(), Some(6), "no cap was found for it");
+    let sample = |millis| Sample { sent: at(2_000), beside: 8, took: Duration::from_millis(millis) };
+    (0..40).for_each(|_| endpoint.cell.knee.tell_good(at(2_100), sample(40), 8));
+    (0..8).for_each(|_| endpoint.cell.knee.tell_lost(at(2_500), sample(500), 8));
+    let places = [Cap::Auto, Cap::Off, Cap::At(9)].map(|cap| endpoint.cell.places(cap));
+    assert_eq!(places, [4, 1, 1], "a number that somebody wrote says nothing of what hosts do");
+    tell(3_000, LOST);
+    assert_eq!(cell.guard.bound(), Some(9));
 }

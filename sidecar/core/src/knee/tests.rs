@@ -9,7 +9,7 @@ use api::Moment;
 use proptest::prelude::*;
 
 use super::rule::{Found, Round};
-use super::{Knee, Sample};
+use super::{Knee, Sample, whole};
 
 /// A host that works on `places` requests at a time, each for `work`, and a caller that has as many in flight as it
 /// may and `wants`.
@@ -137,6 +137,12 @@ fn slower_work_with_room_is_bounded_until_a_cut_shows_it_and_then_no_more() {
 }
 
 #[test]
+fn a_place_more_than_headroom_gives_is_given_where_most_of_it_is_there() {
+    let places = [1.0, 1.74, 1.75, 2.5, 2.74, 2.75, 5.5, 6.2].map(whole);
+    assert_eq!(places, [1, 1, 2, 2, 2, 3, 5, 6]);
+}
+
+#[test]
 fn who_is_waited_for_in_vain_is_judged_by_good_times_until_they_are_back() {
     let knee = Knee::default();
     knee.told.store(super::KNOWN, Relaxed);
@@ -202,7 +208,7 @@ fn who_was_overtaken_waited_for_no_turn() {
         }
         assert_eq!(knee.cap(), wanted, "{answered_sent:?} {took}");
     };
-    check(Some(900), 300, Some(5));
+    check(Some(900), 300, Some(4));
     check(Some(1_001), 300, None);
     check(None, 300, Some(1));
     check(None, 5_001, None);
@@ -251,6 +257,19 @@ fn the_rule_reads_a_round() {
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, quickest: 100e3, now: 20.0, ..round }, 3.125);
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, now: 20.0, ..round }, 0.0);
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, quickest: 100e3, met: false, ..round }, 0.0);
+    let less_than_usual = Round { answers: 4.0, in_flight: 5.0, latency: 41e3, ..round };
+    let more = |found: Found| found.shows_more(less_than_usual, Some(less_than_usual.usual));
+    assert_eq!(
+        [more(found), more(Found { cap: 6.0, ..found })],
+        [false, true],
+        "more than usual takes a whole round"
+    );
+    assert!(more(Found { lossy: true, ..found }));
+    assert!(found.shows_more(less_than_usual, None), "nobody knows yet what is usual");
+    let alone = |answers| Round { few: Some((answers, 90e3)), in_flight: 1.0, latency: 90e3, ..round };
+    let learned = |found: Found, answers| found.after(alone(answers)).unqueued;
+    assert_eq!(learned(found, 20.0), 90e3, "at the cap, alone, and twice as long: that is what it takes");
+    assert!(learned(found, 8.0) < 50e3 && learned(Found { cap: 0.0, ..found }, 20.0) < 60e3);
     let cut = Found { cap: 5.0, before: (10.0, 100e3), ..found };
     let less = Round { in_flight: 5.0, now: 5.0, ..round };
     check(cut, Round { latency: 50e3, ..less }, 5.0);
