@@ -17,6 +17,7 @@ const STRICTER: &[&str] = &[
     "BadRequest: Host and the target name different authorities",
     "BadRequest: Host is no host[:port]",
     "BadRequest: a chunk-size line is too long",
+    "BadRequest: more than 100 fields",
     "BadRequest: the target has no form that goes with its method",
     "BadRequest: the trailer section is too long",
     "BadRequest: this method takes no body",
