@@ -15,6 +15,8 @@ use crate::service::ServiceCell;
 
 /// A pause that hosts have is shorter.
 const LASTS: Duration = Duration::from_secs(1);
+/// Who comes within so long after the first began to wait came with it, as a batch does: what waits of them becomes less.
+const BURST: Duration = Duration::from_millis(500);
 /// More wait than chance makes wait by so many standard deviations: chance does that once in thirty thousand times.
 const BEYOND: f32 = 4.0;
 
@@ -25,7 +27,7 @@ pub struct Crowd {
     /// How many began to wait and how many got a place since nobody waited.
     came: AtomicU32,
     placed: AtomicU32,
-    /// How many requests the service had when somebody began to wait after nobody did.
+    /// How many requests the service had at most until a [`BURST`] after somebody began to wait when nobody did.
     had: AtomicU32,
     /// When somebody began to wait after nobody did, in nanoseconds.
     since: AtomicU64,
@@ -67,8 +69,11 @@ impl Queued {
         if crowd.wait.fetch_add(1, Relaxed) == 0 {
             crowd.came.store(0, Relaxed);
             crowd.placed.store(0, Relaxed);
-            crowd.had.store(cell.in_flight(), Relaxed);
+            crowd.had.store(0, Relaxed);
             crowd.since.store(now.as_nanos(), Relaxed);
+        }
+        if now.since(Moment::from_nanos(crowd.since.load(Relaxed))) < BURST {
+            crowd.had.fetch_max(cell.in_flight(), Relaxed);
         }
         crowd.came.fetch_add(1, Relaxed);
         Self(cell.clone())
@@ -89,6 +94,7 @@ impl Drop for Queued {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flight::Held;
 
     /// For so many seconds so many a second come, all of whom wait, and so many get a place; the service has more requests by so many of
     /// those who wait. Whether it is overload then.
@@ -127,6 +133,21 @@ mod tests {
         assert!(overload(400, 200, 3, |waiting| waiting));
         assert!(!overload(400, 200, 3, |_| 0), "fewer are at the hosts by as many as wait");
         assert!(!overload(400, 200, 3, |waiting| waiting / 8));
+    }
+
+    #[test]
+    fn a_batch_that_becomes_less_is_no_overload() {
+        let (cell, at) = (ServiceCell::shared(), Moment::from_millis);
+        let comes = |_| (Held::enter(&cell, None), Queued::begin(&cell, at(1_000)));
+        let mut waiting: Vec<_> = (0..500).map(comes).collect();
+        for millis in (1_000..3_000).step_by(5) {
+            waiting.remove(0).1.placed();
+            assert!(
+                !cell.crowd.is_overload(at(millis), cell.in_flight()),
+                "{} wait at {millis}",
+                waiting.len()
+            );
+        }
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl EndpointCell {
             Cap::At(number) => Some(number),
             Cap::Auto => {
                 let cap = self.knee.cap()?;
-                Some(self.left_of(cap, now))
+                Some(self.left_of(cap, now) + self.knee.unheard(now))
             }
         }
     }

@@ -121,6 +121,13 @@ impl Knee {
         (cap > 0.0).then(|| whole(cap))
     }
 
+    /// How many more than the cap may be in flight because nothing was heard for long: one for each [`POLLS`]. Where all that the cap lets
+    /// in waits for something to happen, or is lost without a time-out, nobody else would ever show whether the host works.
+    pub(crate) fn unheard(&self, now: Moment) -> u32 {
+        let heard = Moment::from_nanos(self.answered.load(Relaxed).max(self.cut_at.load(Relaxed)));
+        u32::try_from(now.since(heard).as_secs() / POLLS.as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// Whether what bounds it may be wrong: nobody knows yet whether there was a queue.
     pub fn is_tried(&self) -> bool {
         get(&self.cap) == 0.0 || get(&self.before.0) > 0.0 && self.first.load(Relaxed)
@@ -229,8 +236,7 @@ impl Knee {
         }
         let round = self.round.read(in_flight as f32, get(&self.usual));
         let before = self.found();
-        let usual = (self.told.load(Relaxed) >= USUAL).then_some(round.usual);
-        if whole || before.shows_more(round, usual) {
+        if whole || before.shows_more(round) {
             let found = before.after(round);
             if found.cap > 0.0 && (before.cap == 0.0 || found.cap < before.cap) {
                 self.cut_at.store(now.as_nanos(), Relaxed);

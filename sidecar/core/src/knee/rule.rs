@@ -87,13 +87,11 @@ pub(super) fn places(cap: f32) -> f32 {
 }
 
 impl Found {
-    /// Whether a few answers are enough to say that more may be in flight; `usual` is how many usually are, once that is known.
-    pub(super) fn shows_more(self, round: Round, usual: Option<f32>) -> bool {
+    /// Whether a few answers are enough to say that more may be in flight.
+    pub(super) fn shows_more(self, round: Round) -> bool {
         let slower = |(answers, latency)| answers >= 2.0 && latency > self.unqueued * SLOWER;
         let slower = self.before.0 > 0.0 && round.few.is_some_and(slower);
-        // Less than usual is soon given back; for more than that a round is heard, once it is known what is usual.
-        let wanted = self.lossy || usual.is_none_or(|usual| self.cap < usual);
-        let alone = wanted && round.answers >= 4.0 && round.latency < self.unqueued * ALONE;
+        let alone = round.answers >= 4.0 && round.latency < self.unqueued * ALONE;
         self.cap > 0.0 && round.lost == 0.0 && (slower || alone)
     }
 

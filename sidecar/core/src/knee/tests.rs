@@ -215,6 +215,19 @@ fn who_was_overtaken_waited_for_no_turn() {
 }
 
 #[test]
+fn what_is_never_answered_does_not_keep_its_places_for_ever() {
+    let (knee, at) = (Knee::default(), Moment::from_millis);
+    let sample = |took| Sample { sent: at(1_000), beside: 1, took: Duration::from_millis(took) };
+    knee.tell_good(at(1_020), sample(20), 1);
+    (0..4).for_each(|_| knee.tell_lost(at(2_000), Sample { sent: at(1_500), ..sample(400) }, 1));
+    assert_eq!(knee.cap(), Some(1));
+    let more = [2_000, 6_900, 7_100, 12_100].map(|millis| knee.unheard(at(millis)));
+    assert_eq!(more, [0, 0, 1, 2]);
+    knee.tell_good(at(12_200), Sample { sent: at(12_150), ..sample(20) }, 1);
+    assert_eq!(knee.unheard(at(12_200)), 0);
+}
+
+#[test]
 fn nothing_is_pinned_on_a_timer_while_there_is_room() {
     let knee = Knee::default();
     for second in 1..=120 {
@@ -257,15 +270,6 @@ fn the_rule_reads_a_round() {
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, quickest: 100e3, now: 20.0, ..round }, 3.125);
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, now: 20.0, ..round }, 0.0);
     check(Found { cap: 0.0, ..found }, Round { latency: 160e3, quickest: 100e3, met: false, ..round }, 0.0);
-    let less_than_usual = Round { answers: 4.0, in_flight: 5.0, latency: 41e3, ..round };
-    let more = |found: Found| found.shows_more(less_than_usual, Some(less_than_usual.usual));
-    assert_eq!(
-        [more(found), more(Found { cap: 6.0, ..found })],
-        [false, true],
-        "more than usual takes a whole round"
-    );
-    assert!(more(Found { lossy: true, ..found }));
-    assert!(found.shows_more(less_than_usual, None), "nobody knows yet what is usual");
     let alone = |answers| Round { few: Some((answers, 90e3)), in_flight: 1.0, latency: 90e3, ..round };
     let learned = |found: Found, answers| found.after(alone(answers)).unqueued;
     assert_eq!(learned(found, 20.0), 90e3, "at the cap, alone, and twice as long: that is what it takes");
