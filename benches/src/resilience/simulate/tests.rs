@@ -63,23 +63,26 @@ fn with_a_found_cap_it_answers_what_it_can_soon_and_refuses_the_rest() {
     );
 }
 
-/// Four hosts at 85 % load work four times slower for two seconds; callers give up after 300 ms and try three times more.
-const TRIGGER: &str = r#"{ "seed": 1, "millis": 20000, "patience_ms": 1200,
-    "callers": [{ "port": 1, "rate": 170, "tries": 4, "try_ms": 300 }], "hosts": [HOSTS], "policy": "POLICY" }"#;
+/// Four hosts do 200 requests a second; callers give up after 300 ms and try three times more.
+const TRIES: &str = r#"{ "seed": SEED, "millis": MILLIS, "patience_ms": 1200,
+    "callers": [{ "port": 1, "rate": RATE, "tries": 4, "try_ms": 300 }], "hosts": [HOSTS], "policy": "POLICY" }"#;
 
-/// The share that is answered in the last five seconds, ten after the trigger has ended.
-fn served_at_last(policy: &str) -> f64 {
-    let host = |port| {
-        format!(
-            r#"{{ "port": {port}, "slots": 2, "work_ms": 40, "turns": [{{ "at_ms": 3000, "slow": 4 }}, {{ "at_ms": 5000, "slow": 1 }}] }}"#
-        )
-    };
+/// The share that is served of what is due after `from` milliseconds, where all hosts take `turns`.
+fn served((seed, millis, rate): (u64, u64, u64), turns: &str, policy: &str, from: u64) -> f64 {
+    let host = |port| format!(r#"{{ "port": {port}, "slots": 2, "work_ms": 40, "turns": [{turns}] }}"#);
     let hosts: Vec<String> = (1..=4).map(host).collect();
     let words = format!(r"name: open\nmatch: {{ service: app }}\nconcurrency: {{ {policy} }}\n");
-    let told = TRIGGER.replace("HOSTS", &hosts.join(",")).replace("POLICY", &words);
-    let story = run(&serde_json::from_str(&told).unwrap()).unwrap();
-    let last = || story.requests.iter().filter(|request| request.0 > 15_000_000);
-    last().filter(|request| request.2 == 200).count() as f64 / last().count() as f64
+    let told = TRIES.replace("SEED", &seed.to_string()).replace("MILLIS", &millis.to_string());
+    let told = told.replace("RATE", &rate.to_string()).replace("HOSTS", &hosts.join(","));
+    let story = run(&serde_json::from_str(&told.replace("POLICY", &words)).unwrap()).unwrap();
+    let later = || story.requests.iter().filter(|request| request.0 > from * 1_000);
+    later().filter(|request| request.2 == 200).count() as f64 / later().count() as f64
+}
+
+/// Hosts at 85 % load work four times slower for two seconds: what is served in the last five seconds, ten after that ended.
+fn served_at_last(policy: &str) -> f64 {
+    let turns = r#"{ "at_ms": 3000, "slow": 4 }, { "at_ms": 5000, "slow": 1 }"#;
+    served((1, 20_000, 170), turns, policy, 15_000)
 }
 
 #[test]
@@ -90,23 +93,10 @@ fn an_outage_that_callers_keep_up_ends_by_the_guard_alone_and_by_the_cap_alone()
     assert!(served_at_last("") > 0.99, "and both, the default");
 }
 
-/// Hosts at 75 % load stop for the first moments, and callers give up after 300 ms and try three times more.
-const BEGIN_LATE: &str = r#"{ "seed": SEED, "millis": 5000, "patience_ms": 1200,
-    "callers": [{ "port": 1, "rate": 150, "tries": 4, "try_ms": 300 }], "hosts": [HOSTS], "policy": "POLICY" }"#;
-
-/// The share that is served from a second after they began to work on.
+/// Hosts at 75 % load stop for the first moments: what is served from a second after they began to work on.
 fn served_after_a_late_begin(seed: u64, millis: u64, policy: &str) -> f64 {
-    let host = |port| {
-        format!(
-            r#"{{ "port": {port}, "slots": 2, "work_ms": 40, "turns": [{{ "at_ms": 0, "slots": 0 }}, {{ "at_ms": {millis}, "slots": 2 }}] }}"#
-        )
-    };
-    let hosts: Vec<String> = (1..=4).map(host).collect();
-    let words = format!(r"name: open\nmatch: {{ service: app }}\nconcurrency: {{ {policy} }}\n");
-    let told = BEGIN_LATE.replace("HOSTS", &hosts.join(",")).replace("POLICY", &words);
-    let story = run(&serde_json::from_str(&told.replace("SEED", &seed.to_string())).unwrap()).unwrap();
-    let later = || story.requests.iter().filter(|request| request.0 > (millis + 1_000) * 1_000);
-    later().filter(|request| request.2 == 200).count() as f64 / later().count() as f64
+    let turns = format!(r#"{{ "at_ms": 0, "slots": 0 }}, {{ "at_ms": {millis}, "slots": 2 }}"#);
+    served((seed, 5_000, 150), &turns, policy, millis + 1_000)
 }
 
 #[test]
