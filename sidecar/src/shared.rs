@@ -161,6 +161,11 @@ impl SharedConns {
         });
     }
 
+    /// Whether there is none, nor one to come.
+    pub fn is_empty(&self) -> bool {
+        self.places.borrow().is_empty()
+    }
+
     async fn carry(
         self: Rc<Self>,
         (place, until, retires): (Place, Moment, Option<Moment>),

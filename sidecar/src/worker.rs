@@ -4,7 +4,7 @@ mod door;
 mod handshake;
 mod run;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,6 +19,7 @@ use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use sidecar_core::scratch::Scratch;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::{spawn_local, yield_now};
 
@@ -116,6 +117,9 @@ pub struct World {
     pub(crate) nobody: ServiceKey,
     pub(crate) memory: Rc<Memory>,
     pub(crate) rounds: Rounds,
+    /// Nothing lies idle, and whoever looks through that waits for the next use.
+    unused: Cell<bool>,
+    in_use: Notify,
     pub(crate) meters: WorkerMeters,
     pub(crate) rings: RefCell<Rings>,
     pub(crate) log: AccessLog,
@@ -182,6 +186,8 @@ impl World {
             nobody: ServiceKey::unnamed(),
             memory,
             rounds: Rounds::new(sleeps),
+            unused: Cell::new(false),
+            in_use: Notify::new(),
             meters,
             rings: RefCell::new(Rings::new(FAILURES_KEPT, SAMPLES_KEPT)),
             log: shared.log,
@@ -325,11 +331,32 @@ impl World {
         }
     }
 
-    fn sweep(&self) {
+    /// Closes what has been idle for too long; whether there may be something to close the next time.
+    fn sweep(&self) -> bool {
         let now = self.clock.now();
         self.pool.sweep(now);
         self.shared.sweep(now);
         self.meters.idle_connections(self.pool.idle());
         self.meters.memory(&self.memory);
+        self.pool.idle() > 0 || !self.shared.is_empty() || self.host.in_flight() > 0
+    }
+
+    /// Ready once something may lie idle again.
+    async fn used(&self) {
+        self.unused.set(true);
+        self.in_use.notified().await;
+    }
+
+    /// Something may lie idle from now on.
+    pub(crate) fn in_use(&self) {
+        if self.unused.take() {
+            self.in_use.notify_one();
+        }
+    }
+
+    /// A client's task has its turn, as the first of its round: who would wake for nobody sleeps on.
+    pub(crate) fn pass_by(&self) {
+        self.wheel.pass_by(self.clock.now());
+        self.in_use();
     }
 }

@@ -43,7 +43,15 @@ pub(crate) struct Asked {
 }
 
 /// Has the endpoints at `places` of the view's list asked, unless as many are being asked as may be.
+#[inline]
 pub(super) fn ask(world: &World, view: &ServiceView, places: &[u32]) {
+    // Hardly a policy asks for any.
+    if !places.is_empty() {
+        have_asked(world, view, places);
+    }
+}
+
+fn have_asked(world: &World, view: &ServiceView, places: &[u32]) {
     for endpoint in places.iter().filter_map(|at| view.list.endpoints.get(*at as usize)) {
         let asked = Asked {
             service: view.key.clone(),
@@ -69,6 +77,7 @@ pub(crate) async fn drive(world: Rc<World>, mut asked: Receiver<Asked>) {
         spawn_local(async move {
             let report = in_time(&world, report(&world, &asked)).await;
             world.meters.probed(report.is_some());
+            world.in_use();
             if let Some(report) = report {
                 let service = (&*asked.cell, asked.endpoints);
                 probe::heard(&asked.endpoint, service, report, world.clock.now(), world.dice.draw());

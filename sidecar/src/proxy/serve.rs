@@ -111,7 +111,7 @@ pub(super) fn exchanges<D: Downstream, W: Work<D>>(
             let first = world.rounds.turn();
             world.clock.polling(|| {
                 if first {
-                    world.wheel.pass_by(world.clock.now());
+                    world.pass_by();
                 }
                 exchanges.as_mut().poll(cx)
             })

@@ -15,7 +15,7 @@ use super::{Parts, World};
 use crate::proxy;
 use crate::rounds::Sleeps;
 
-/// How often idle connections are looked through.
+/// How often idle connections are looked through, while there may be some.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Runs a worker on its own thread until the process ends.
@@ -50,10 +50,10 @@ async fn run(parts: Parts, sleeps: Sleeps) {
     let world = World::new(shared, meters, probes, sleeps);
     spawn_local(proxy::ask_loads(Rc::clone(&world), asked));
     spawn_local(Rc::clone(&world.wheel).drive());
+    spawn_local(sweep(Rc::clone(&world)));
     for door in doors {
         spawn_local(accept(Rc::clone(&world), index, door));
     }
-    let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             update = updates.recv() => match update {
@@ -65,7 +65,16 @@ async fn run(parts: Parts, sleeps: Sleeps) {
                 None => return,
             },
             Some(question) = questions.recv() => question.answer(&world.rings.borrow()),
-            _ = sweep.tick() => world.sweep(),
+        }
+    }
+}
+
+/// Sweeps for as long as the worker lives; it lets the thread sleep while there is nothing to sweep.
+async fn sweep(world: Rc<World>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if !world.sweep() {
+            world.used().await;
         }
     }
 }
