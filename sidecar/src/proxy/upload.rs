@@ -217,6 +217,8 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.free();
+        if !self.kept.is_empty() {
+            self.free();
+        }
     }
 }

@@ -6,12 +6,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::Socket;
+use super::h1::Buffer;
 
 /// What carries a connection to an endpoint.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Socket for Link {
         either!(self, io => io.heard())
     }
 
-    fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    fn read_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
         either!(self, io => io.read_now(buffer))
     }
 

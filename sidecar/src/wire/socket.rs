@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use rustix::net::{SendFlags, send};
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 use super::Flight;
-use super::h1::make_room;
+use super::h1::Buffer;
 
 /// A client's connection under TLS.
 pub type Secured = server::TlsStream<Flight<TcpStream>>;
@@ -54,7 +54,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
 
     /// Reads what is there into `buffer`, which is given room where something is, without a place among those who wait for
     /// more; `WouldBlock` where nothing is, or where only [`AsyncRead::poll_read`] reads.
-    fn read_now(&self, _: &mut BytesMut) -> io::Result<usize> {
+    fn read_now(&self, _: &mut Buffer) -> io::Result<usize> {
         nothing()
     }
 
@@ -90,21 +90,21 @@ macro_rules! of_the_kernel {
             Some(self.try_io(Interest::READABLE, || Ok(())).is_ok())
         }
 
-        fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        fn read_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
             let mut read = nothing();
             _ = self.try_io(Interest::READABLE, || {
-                make_room(buffer);
-                let room = buffer.capacity() - buffer.len();
-                read = self.try_read_buf(buffer);
+                let room = buffer.room();
+                let most = room.capacity() - room.len();
+                read = recv(self, spare_capacity(room), RecvFlags::empty()).map(|(count, _)| count).map_err(Into::into);
                 // Where less came than there was room for, the runtime takes it that nothing more is there: as with its own
                 // reads, so that the next one does not ask the kernel in vain.
-                if matches!(read, Ok(count) if (1..room).contains(&count)) { nothing() } else { Ok(0) }
+                if matches!(read, Ok(count) if (1..most).contains(&count)) { nothing() } else { Ok(0) }
             });
             read
         }
 
         fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-            self.try_write(bytes)
+            self.try_io(Interest::WRITABLE, || Ok(send(self, bytes, SendFlags::NOSIGNAL)?))
         }
     };
 }
@@ -225,7 +225,7 @@ macro_rules! passed_on {
                 (**self).poll_write_last(cx, last)
             }
 
-            fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+            fn read_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
                 (**self).read_now(buffer)
             }
 

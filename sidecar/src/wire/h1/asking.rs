@@ -60,7 +60,10 @@ impl Asking {
     /// Begins an exchange and queues its head.
     pub fn send_head(&mut self, head: &RequestHead, body: BodyKind) {
         self.asked = head.method();
-        self.upgrade = head.get_str(Known::Upgrade).map(Into::into);
+        let upgrade = head.get_str(Known::Upgrade);
+        if upgrade.is_some() || self.upgrade.is_some() {
+            self.upgrade = upgrade.map(Into::into);
+        }
         self.body = BodyKind::Empty;
         self.interim = 0;
         self.at = At::Head;

@@ -1,7 +1,6 @@
 //! Bodies taken apart and put together (RFC 9112 §7). A body that ends early is an error, never an end.
 
-use bytes::BytesMut;
-
+use super::buffers::Buffer;
 use super::lines::Seen;
 use super::parse;
 use crate::wire::{BodyKind, Piece};
@@ -67,14 +66,14 @@ impl Decoder {
 
     /// The next piece in `buf`; `None` when more bytes are needed. `Err` says which rule of the chunked
     /// coding is broken.
-    pub(super) fn piece(&mut self, buf: &mut BytesMut, eof: bool) -> Result<Option<Piece>, &'static str> {
+    pub(super) fn piece(&mut self, buf: &mut Buffer, eof: bool) -> Result<Option<Piece>, &'static str> {
         let piece = match self {
             Self::Done => None,
             Self::Length(0) => Some(Piece::End(None)),
             Self::Length(left) => take(buf, left),
             Self::Chunked(chunks) => chunks.piece(buf)?,
             Self::UntilClose if buf.is_empty() => eof.then_some(Piece::End(None)),
-            Self::UntilClose => Some(Piece::Data(buf.split().freeze())),
+            Self::UntilClose => Some(Piece::Data(buf.split_to(buf.len()))),
         };
         if matches!(piece, Some(Piece::End(_))) {
             *self = Self::Done;
@@ -84,7 +83,7 @@ impl Decoder {
 }
 
 impl Chunks {
-    fn piece(&mut self, buf: &mut BytesMut) -> Result<Option<Piece>, &'static str> {
+    fn piece(&mut self, buf: &mut Buffer) -> Result<Option<Piece>, &'static str> {
         loop {
             match &mut self.at {
                 At::Size => match self.size(buf)? {
@@ -97,7 +96,7 @@ impl Chunks {
                 At::DataEnd => match &buf[..] {
                     [] | [b'\r'] => return Ok(None),
                     [b'\r', b'\n', ..] => {
-                        _ = buf.split_to(2);
+                        buf.advance(2);
                         self.at = At::Size;
                     }
                     _ => return Err("a chunk is longer than its size"),
@@ -107,7 +106,7 @@ impl Chunks {
         }
     }
 
-    fn size(&mut self, buf: &mut BytesMut) -> Result<Option<u64>, &'static str> {
+    fn size(&mut self, buf: &mut Buffer) -> Result<Option<u64>, &'static str> {
         let window = &buf[..buf.len().min(MAX_CHUNK_LINE)];
         let Some(end) = window.iter().position(|&b| b == b'\n') else {
             // Judge what is there, so that garbage is refused before its line ends.
@@ -122,7 +121,7 @@ impl Chunks {
         if self.extensions > MAX_EXTENSIONS {
             return Err("too many chunk extensions");
         }
-        _ = buf.split_to(end + 1);
+        buf.advance(end + 1);
         Ok(Some(size))
     }
 }
@@ -152,8 +151,8 @@ fn split_size(line: &[u8], whole: bool) -> Result<(u64, usize), &'static str> {
     if well_formed { Ok((size, extension.len())) } else { Err("a chunk extension is malformed") }
 }
 
-fn take(buf: &mut BytesMut, left: &mut u64) -> Option<Piece> {
+fn take(buf: &mut Buffer, left: &mut u64) -> Option<Piece> {
     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
     *left -= here as u64;
-    (here > 0).then(|| Piece::Data(buf.split_to(here).freeze()))
+    (here > 0).then(|| Piece::Data(buf.split_to(here)))
 }

@@ -1,14 +1,12 @@
 //! Read buffers, lent per thread: a connection that waits for its peer's first byte holds none.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes};
 
 /// What a fresh buffer takes in at once: a common head with a 10 kB body in one read.
 pub(super) const SIZE: usize = 16 * 1024;
-
-/// With so much left a buffer is lent again as it is: the same head and body fit.
-const ENOUGH: usize = 12 * 1024;
 
 /// What one takes in while many answers wait for clients that do not take them: a head and a little.
 const SMALL: usize = 2 * 1024;
@@ -19,11 +17,14 @@ const PARKED_MAX: usize = 64;
 /// Below this part of a buffer a read would be a waste of its system call.
 const LEAST_PART: usize = 8;
 
+/// A piece below this part of its buffer is copied: one that waits keeps at most twice its size.
+const COPIED_PART: usize = 2;
+
 /// Buffers kept per thread: 64 × 16 KiB = 1 MiB.
 const KEPT: usize = 64;
 
 thread_local! {
-    static STACK: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static STACK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static PARKED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -49,32 +50,114 @@ fn size() -> usize {
     if PARKED.get() > PARKED_MAX { SMALL } else { SIZE }
 }
 
-/// Gives `buffer` room for a read: a lent one when it has no memory, else more of its own.
-pub(in crate::wire) fn make_room(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
-        let lent = STACK.with_borrow_mut(Vec::pop);
-        return *buffer = lent.unwrap_or_else(|| BytesMut::with_capacity(size()));
+/// What was read and not yet taken, the oldest byte first.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    /// So many of them were taken.
+    taken: usize,
+}
+
+impl Buffer {
+    /// Where to append what comes next. It has room for a read: memory that is lent where it has none, else more of its
+    /// own.
+    #[inline]
+    pub fn room(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = lend();
+        } else if self.is_nearly_full() {
+            self.grow();
+        }
+        &mut self.bytes
     }
-    let size = size();
-    if buffer.capacity() - buffer.len() < size / LEAST_PART {
-        // Takes the whole allocation back when the messages cut from it are gone.
-        buffer.reserve(size);
+
+    /// Passes so many bytes.
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        debug_assert!(count <= self.len(), "{count} of {}", self.len());
+        self.taken += count;
+        if self.taken >= self.bytes.len() {
+            // Keeps its memory from its beginning.
+            self.clear();
+        }
+    }
+
+    /// Forgets what it holds.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.taken = 0;
+    }
+
+    /// Takes the next so many bytes out: with its memory where they are much of that, else as a copy.
+    pub fn split_to(&mut self, count: usize) -> Bytes {
+        let end = self.taken + count;
+        if count < self.bytes.capacity() / COPIED_PART {
+            let copy = Bytes::copy_from_slice(&self.bytes[self.taken..end]);
+            self.advance(count);
+            return copy;
+        }
+        let Self { bytes: mut whole, taken } = std::mem::take(self);
+        if whole.len() > end {
+            self.room().extend_from_slice(&whole[end..]);
+            whole.truncate(end);
+        }
+        let mut piece = Bytes::from(whole);
+        piece.advance(taken);
+        piece
+    }
+
+    /// Hands its memory back while nothing is in it.
+    #[inline]
+    pub fn rest(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+            keep(std::mem::take(&mut self.bytes));
+        }
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.bytes.capacity() - self.bytes.len() < size() / LEAST_PART
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.bytes.drain(..std::mem::take(&mut self.taken));
+        if self.is_nearly_full() {
+            self.bytes.reserve(size());
+        }
     }
 }
 
-/// Hands an empty buffer back; one with bytes stays.
-pub(in crate::wire) fn give_back(buffer: &mut BytesMut) {
-    if !buffer.is_empty() || buffer.capacity() == 0 {
-        return;
+impl Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
     }
-    let mut buffer = std::mem::take(buffer);
-    // Once little is left of it, what was cut from its front is its own again, unless somebody still holds a part: then
-    // both are freed.
-    let whole = buffer.capacity() >= ENOUGH || buffer.try_reclaim(SIZE);
+}
+
+#[cfg(test)]
+impl From<&[u8]> for Buffer {
+    fn from(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), taken: 0 }
+    }
+}
+
+/// Takes back the memory of a piece that is done with, where nobody else has it.
+pub(super) fn take_back(mut piece: Bytes) {
+    // Nothing is left of it to be copied.
+    piece.clear();
+    keep(Vec::from(piece));
+}
+
+fn lend() -> Vec<u8> {
+    let lent = STACK.with_borrow_mut(Vec::pop);
+    lent.unwrap_or_else(|| Vec::with_capacity(size()))
+}
+
+fn keep(memory: Vec<u8>) {
     STACK.with_borrow_mut(|stack| {
         // One that grew for a long head is freed, not kept; so is a small one.
-        if whole && stack.len() < KEPT && buffer.capacity() <= 2 * SIZE {
-            stack.push(buffer);
+        if stack.len() < KEPT && (SIZE..=2 * SIZE).contains(&memory.capacity()) {
+            stack.push(memory);
         }
     });
 }
@@ -84,22 +167,65 @@ mod tests {
     use super::*;
 
     fn lent() -> usize {
-        let mut buffer = BytesMut::new();
-        make_room(&mut buffer);
-        let capacity = buffer.capacity();
-        give_back(&mut buffer);
+        let mut buffer = Buffer::default();
+        let capacity = buffer.room().capacity();
+        buffer.rest();
         capacity
     }
 
     #[test]
     fn many_answers_that_wait_make_buffers_small_until_they_go() {
         let many: Vec<Parked> = (0..PARKED_MAX).map(|_| Parked::default()).collect();
-        let mut full = BytesMut::new();
-        make_room(&mut full);
-        assert!(full.capacity() >= SIZE);
+        let mut full = Buffer::default();
+        assert!(full.room().capacity() >= SIZE);
         let one_more = Parked::default();
         assert!(lent() < SIZE);
         drop((many, one_more));
         assert!(lent() >= SIZE, "a small one is not kept");
+    }
+
+    fn holding(text: &[u8]) -> Buffer {
+        let mut buffer = Buffer::default();
+        buffer.room().extend_from_slice(text);
+        buffer
+    }
+
+    #[test]
+    fn a_small_piece_is_a_copy_and_a_large_one_takes_the_memory_along() {
+        let text: Vec<u8> = (0..SIZE).map(|at| at as u8).collect();
+        for (taken, count, moves) in
+            [(0, 1, false), (7, SIZE / 2 - 1, false), (7, SIZE / 2, true), (0, SIZE, true)]
+        {
+            let mut buffer = holding(&text);
+            let memory = buffer.as_ptr();
+            buffer.advance(taken);
+            let piece = buffer.split_to(count);
+            assert_eq!((&piece[..], &*buffer), (&text[taken..taken + count], &text[taken + count..]));
+            assert_eq!(piece.as_ptr() == memory.wrapping_add(taken), moves, "{count} behind {taken}");
+        }
+    }
+
+    #[test]
+    fn what_a_piece_took_along_comes_back_unless_somebody_else_has_it() {
+        STACK.take();
+        let mut buffer = holding(&[7; SIZE]);
+        let memory = buffer.as_ptr();
+        let piece = buffer.split_to(SIZE);
+        let other = piece.clone();
+        take_back(piece);
+        assert!(STACK.with_borrow(Vec::is_empty));
+        take_back(other);
+        assert_eq!((lent(), holding(b"x").as_ptr()), (SIZE, memory));
+    }
+
+    #[test]
+    fn a_full_one_makes_room_of_what_was_taken_before_it_grows() {
+        let mut buffer = holding(&[7; SIZE]);
+        buffer.advance(SIZE - 3);
+        assert_eq!((buffer.room().len(), buffer.room().capacity()), (3, SIZE));
+        let mut buffer = holding(&[7; SIZE]);
+        buffer.advance(3);
+        assert!(buffer.room().capacity() >= 2 * SIZE);
+        assert_eq!(buffer.len(), SIZE - 3);
     }
 }

@@ -59,7 +59,9 @@ impl<S: Socket> Upstream for Client<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.machine.out.flush_now(&self.io)?;
+        if self.machine.out.flush_now(&self.io)? {
+            return Poll::Ready(Ok(()));
+        }
         self.machine.out.poll_flush(&mut self.io, cx)
     }
 
@@ -71,7 +73,7 @@ impl<S: Socket> Upstream for Client<S> {
         loop {
             match self.machine.next_head()? {
                 Some(head) => return Poll::Ready(Ok(head)),
-                None if fill_now(&self.io, &mut self.machine.inbound)? => {}
+                None if self.io.heard() != Some(false) && fill_now(&self.io, &mut self.machine.inbound)? => {}
                 None => ready!(self.poll_fill(cx))?,
             }
         }

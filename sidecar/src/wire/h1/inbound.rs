@@ -1,10 +1,10 @@
 //! The receiving half of a connection: one buffer, one decoder, and whether the peer has ended.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sidecar_core::head::{RequestHead, ResponseHead};
 
 use super::body::Decoder;
-use super::buffers;
+use super::buffers::Buffer;
 use super::lines::Seen;
 use super::out;
 use super::parse;
@@ -17,7 +17,7 @@ const COPIED: u64 = out::COPIED as u64;
 /// out.
 #[derive(Debug)]
 pub struct Inbound {
-    buf: BytesMut,
+    buf: Buffer,
     seen: Seen,
     decoder: Decoder,
     eof: bool,
@@ -28,7 +28,7 @@ pub struct Inbound {
 impl Default for Inbound {
     fn default() -> Self {
         Self {
-            buf: BytesMut::new(),
+            buf: Buffer::default(),
             seen: Seen::default(),
             decoder: Decoder::Done,
             eof: false,
@@ -39,13 +39,12 @@ impl Default for Inbound {
 
 impl Inbound {
     /// Where to append what arrives; it has room.
-    pub fn room(&mut self) -> &mut BytesMut {
-        buffers::make_room(&mut self.buf);
-        &mut self.buf
+    pub fn room(&mut self) -> &mut Vec<u8> {
+        self.buf.room()
     }
 
     /// The same, where room is made only once something came.
-    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+    pub(super) fn buffer(&mut self) -> &mut Buffer {
         &mut self.buf
     }
 
@@ -57,7 +56,7 @@ impl Inbound {
 
     /// Hands the buffer back while nothing is in it.
     pub fn rest(&mut self) {
-        buffers::give_back(&mut self.buf);
+        self.buf.rest();
     }
 
     /// Whether the peer will send no more.
@@ -82,7 +81,7 @@ impl Inbound {
 
     /// Takes the bytes received and not yet used.
     pub fn into_rest(mut self) -> Bytes {
-        self.buf.split().freeze()
+        self.buf.split_to(self.buf.len())
     }
 
     /// Forgets the bytes received and not yet taken; returns how many.
@@ -126,7 +125,7 @@ impl Inbound {
         let Decoder::Length(left @ 0..=COPIED) = self.decoder else { return false };
         let took = self.buf.get(..left as usize).is_some_and(take);
         if took {
-            parse::pass(&mut self.buf, left as usize);
+            self.buf.advance(left as usize);
             self.decoder = Decoder::Done;
         }
         took

@@ -32,8 +32,7 @@ mod texts;
 mod tunnel;
 
 pub use asking::Asking;
-pub use buffers::Parked;
-pub(super) use buffers::{give_back, make_room};
+pub use buffers::{Buffer, Parked};
 pub use client::Client;
 pub use inbound::Inbound;
 pub use out::Out;

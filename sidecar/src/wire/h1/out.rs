@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::texts;
+use super::{buffers, texts};
 use crate::wire::{Broken, Socket, Trailers};
 
 /// Parts in one vectored write; more wait for the next.
@@ -86,16 +86,27 @@ impl Out {
     }
 
     /// Writes what the kernel takes at once, where all is text: mostly it takes all, and nobody needs to be woken for room.
-    pub fn flush_now(&mut self, io: &impl Socket) -> Result<(), Broken> {
+    /// Whether nothing is left.
+    pub fn flush_now(&mut self, io: &impl Socket) -> Result<bool, Broken> {
         if self.text.is_empty() || !self.parts.is_empty() || self.encoder == Encoder::Misframed {
-            return Ok(());
+            return Ok(false);
         }
-        match io.write_now(&self.text[self.begun..]) {
-            Ok(count) => self.advance(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
+        let text = &self.text[self.begun..];
+        match io.write_now(text) {
+            Ok(count) if count == text.len() && self.tail.is_empty() => {
+                self.written += count as u64;
+                self.begun = 0;
+                self.text.clear();
+                texts::give_back(&mut self.text);
+                Ok(true)
+            }
+            Ok(count) => {
+                self.advance(count);
+                Ok(false)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     /// Writes until nothing is queued.
@@ -266,7 +277,7 @@ impl Out {
             }
             count -= part.len();
             self.in_parts -= part.len();
-            self.parts.pop_front();
+            self.parts.pop_front().into_iter().for_each(buffers::take_back);
         }
         count
     }

@@ -4,9 +4,9 @@
 //! that breaks a rule.
 
 use api::Reason;
-use bytes::{Buf, BytesMut};
 use sidecar_core::head::{Field, Fields, Known, RequestHead, RequestLine, ResponseHead, ResponseLine};
 
+use super::buffers::Buffer;
 use super::last::Last;
 use super::lines::{Seen, blank_line, worth_parsing};
 use super::scan::{Flaw, Halt, Scan};
@@ -25,7 +25,7 @@ pub const MAX_TRAILERS: usize = 16 * 1024;
 const MAX_FIRST_LINE: usize = MAX_TARGET + 256;
 
 /// Cuts one request head off `buf`; `None` when it isn't complete.
-pub(super) fn request(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<RequestHead>, Broken> {
+pub(super) fn request(buf: &mut Buffer, seen: &mut Seen) -> Result<Option<RequestHead>, Broken> {
     // RFC 9112 §2.2: empty lines before a request line are skipped.
     while buf.starts_with(b"\r\n") {
         buf.advance(2);
@@ -68,7 +68,7 @@ pub(super) fn request(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<Requ
 }
 
 /// Cuts one answer's head off `buf`; `None` when it isn't complete.
-pub(super) fn response(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<ResponseHead>, Broken> {
+pub(super) fn response(buf: &mut Buffer, seen: &mut Seen) -> Result<Option<ResponseHead>, Broken> {
     if !worth_parsing(buf, seen).map_err(Broken::Answer)? {
         return unfinished_response(buf).map(|()| None);
     }
@@ -96,10 +96,7 @@ pub(super) fn response(buf: &mut BytesMut, seen: &mut Seen) -> Result<Option<Res
 }
 
 /// Cuts a trailer section with its blank line off `buf`. Outer `None`: not complete; inner: no field in it.
-pub(super) fn trailers(
-    buf: &mut BytesMut,
-    seen: &mut Seen,
-) -> Result<Option<Option<Trailers>>, &'static str> {
+pub(super) fn trailers(buf: &mut Buffer, seen: &mut Seen) -> Result<Option<Option<Trailers>>, &'static str> {
     if buf.starts_with(b"\r\n") {
         buf.advance(2);
         return Ok(Some(None));
@@ -123,18 +120,9 @@ pub(super) fn trailers(
     Ok(Some((!fields.is_empty()).then(|| Box::new(fields))))
 }
 
-fn cut(fields: &mut Fields, buf: &mut BytesMut, len: usize) {
+fn cut(fields: &mut Fields, buf: &mut Buffer, len: usize) {
     fields.receive(&buf[..len]);
-    pass(buf, len);
-}
-
-/// Passes so many bytes.
-pub(super) fn pass(buf: &mut BytesMut, len: usize) {
-    match len == buf.len() {
-        // Emptied and not advanced, so that what comes next begins where this did.
-        true => buf.clear(),
-        false => buf.advance(len),
-    }
+    buf.advance(len);
 }
 
 fn unfinished_request(buf: &[u8]) -> Result<(), Broken> {

@@ -45,12 +45,22 @@ pub struct Server<S> {
     lingered: usize,
     /// Whether the runtime was asked to wake us once something came, and has not yet heard of anything.
     watched: bool,
+    /// Whether the next head waits for more bytes, of which none came yet.
+    starved: bool,
 }
 
 impl<S: Socket> Server<S> {
     /// A connection that was just accepted.
     pub fn new(io: S) -> Self {
-        Self { io, machine: Serving::default(), shut: false, aborted: false, lingered: 0, watched: false }
+        Self {
+            io,
+            machine: Serving::default(),
+            shut: false,
+            aborted: false,
+            lingered: 0,
+            watched: false,
+            starved: false,
+        }
     }
 
     /// What carries the connection.
@@ -110,14 +120,21 @@ impl<S: Socket> Downstream for Server<S> {
 
     fn poll_next_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Broken>> {
         loop {
-            match self.machine.next_head()? {
-                Next::Head(head) => return Poll::Ready(Ok(Some(head))),
-                Next::Over => return Poll::Ready(Ok(None)),
-                Next::More if self.fill_now()? => {}
-                // Asked while the exchange before ran, to notice whether the client leaves.
-                Next::More if self.watched => return Poll::Pending,
-                Next::More => ready!(self.poll_fill(cx))?,
+            if !self.starved {
+                match self.machine.next_head()? {
+                    Next::Head(head) => return Poll::Ready(Ok(Some(head))),
+                    Next::Over => return Poll::Ready(Ok(None)),
+                    Next::More => self.starved = true,
+                }
             }
+            if !self.fill_now()? {
+                // Asked while the exchange before ran, to notice whether the client leaves.
+                if self.watched {
+                    return Poll::Pending;
+                }
+                ready!(self.poll_fill(cx))?;
+            }
+            self.starved = false;
         }
     }
 
@@ -166,7 +183,9 @@ impl<S: Socket> Downstream for Server<S> {
         if self.machine.says_the_last() && !self.shut {
             return self.poll_say_the_last(cx);
         }
-        self.machine.out.flush_now(&self.io)?;
+        if self.machine.out.flush_now(&self.io)? {
+            return Poll::Ready(Ok(()));
+        }
         self.machine.out.poll_flush(&mut self.io, cx)
     }
 

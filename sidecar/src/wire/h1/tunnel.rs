@@ -4,10 +4,10 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::buffers;
+use super::buffers::Buffer;
 use crate::wire::Socket;
 
 /// Two connections and what was read ahead on each.
@@ -23,7 +23,7 @@ pub struct Tunnel<A, B> {
 #[derive(Debug, Default)]
 struct Half {
     ahead: Bytes,
-    buf: BytesMut,
+    buf: Buffer,
     moved: u64,
     eof: bool,
     shut: bool,
@@ -101,12 +101,11 @@ impl Half {
                 self.shut = true;
                 break;
             }
-            buffers::make_room(&mut self.buf);
-            let read = pin!(from.read_buf(&mut self.buf)).poll(cx);
+            let read = pin!(from.read_buf(self.buf.room())).poll(cx);
             match read {
                 Poll::Ready(count) => self.eof = count.map_err(Torn::from)? == 0,
                 Poll::Pending => {
-                    buffers::give_back(&mut self.buf);
+                    self.buf.rest();
                     // What a stream like TLS still holds goes out while we wait.
                     ready!(Pin::new(to).poll_flush(cx)).map_err(Torn::to)?;
                     return Poll::Pending;
@@ -126,7 +125,7 @@ impl Half {
             self.ahead.advance(count);
             self.moved += count as u64;
         }
-        while self.buf.has_remaining() {
+        while !self.buf.is_empty() {
             let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buf)).map_err(Torn::to)?;
             self.buf.advance(count);
             self.moved += count as u64;

@@ -7,12 +7,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use api::Reason;
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::super::SEND_BUFFER;
 use super::Calls;
-use crate::wire::h1::{give_back, make_room};
+use crate::wire::h1::Buffer;
 
 /// Reads and writes for the streams of one client.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct Connection<S> {
     io: S,
     calls: Rc<Calls>,
     /// What came and is no whole frame yet.
-    came: BytesMut,
+    came: Buffer,
 }
 
 /// What happened on it.
@@ -35,7 +34,7 @@ pub enum Event {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// `io`, from its first byte.
     pub fn new(io: S, calls: Rc<Calls>) -> Self {
-        Self { io, calls, came: BytesMut::new() }
+        Self { io, calls, came: Buffer::default() }
     }
 
     /// Moves what there is both ways. Pending: nothing more can be moved now, or [`Calls::judge`] must be asked first.
@@ -67,12 +66,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
             }
-            make_room(&mut self.came);
-            match pin!(self.io.read_buf(&mut self.came)).poll(cx) {
+            match pin!(self.io.read_buf(self.came.room())).poll(cx) {
                 Poll::Ready(Ok(1..)) => self.calls.engine().receive(&mut self.came),
                 Poll::Ready(Ok(0) | Err(_)) => self.calls.engine().lose(h2::Reason::NO_ERROR),
                 Poll::Pending => {
-                    give_back(&mut self.came);
+                    self.came.rest();
                     self.calls.engine().driver = Some(cx.waker().clone());
                     return Poll::Pending;
                 }

@@ -1,6 +1,5 @@
 //! What came from the client, frame by frame (RFC 9113 §6).
 
-use bytes::{Buf, BytesMut};
 use h2::Reason;
 use sidecar_core::head::RequestHead;
 
@@ -15,7 +14,7 @@ use super::frame::{
 use super::stream::{Failed, Stream};
 use super::window::Outflow;
 use crate::wire::Broken;
-use crate::wire::h1::MAX_HEAD;
+use crate::wire::h1::{Buffer, MAX_HEAD};
 
 /// The longest block of fields, packed. What unpacks to more than a head may be is answered; what is packed to several
 /// times that is not even unpacked.
@@ -26,7 +25,7 @@ pub(super) type Told = Result<(), Reason>;
 
 impl Engine {
     /// Takes whole frames off `bytes`, for as long as the client's conduct allows.
-    pub(super) fn receive(&mut self, bytes: &mut BytesMut) {
+    pub(super) fn receive(&mut self, bytes: &mut Buffer) {
         if self.preface < PREFACE.len() {
             let came = bytes.len().min(PREFACE.len() - self.preface);
             if bytes[..came] != PREFACE[self.preface..self.preface + came] {
@@ -54,11 +53,9 @@ impl Engine {
                 self.whole = self.whole.checked_add(1).unwrap_or(2);
             }
         }
-        if at == bytes.len() || self.over.is_some() {
-            // Keeps its memory from its beginning.
-            bytes.clear();
-        } else {
-            bytes.advance(at);
+        match self.over {
+            Some(_) => bytes.clear(),
+            None => bytes.advance(at),
         }
         self.partial = !bytes.is_empty() && Head::of(bytes).is_none_or(|head| head.kind != DATA);
     }

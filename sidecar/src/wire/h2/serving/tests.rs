@@ -4,7 +4,6 @@
 
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
 use h2::Reason;
 
 use super::super::PREFACE;
@@ -13,6 +12,7 @@ use super::frame::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, Head, PING, RST_STREAM,
     SETTINGS,
 };
+use crate::wire::h1::Buffer;
 use crate::wire::{Broken, Piece};
 
 /// `GET http://app/` (RFC 7541 §6.1, and a literal).
@@ -34,13 +34,13 @@ fn bytes(frames: &[Frame<'_>]) -> Vec<u8> {
 /// A machine that was told these frames behind the preface.
 fn told(frames: &[Frame<'_>]) -> Engine {
     let mut engine = Engine::new();
-    engine.receive(&mut BytesMut::from(&[PREFACE, &bytes(&[SOUND]), &bytes(frames)].concat()[..]));
+    engine.receive(&mut Buffer::from(&[PREFACE, &bytes(&[SOUND]), &bytes(frames)].concat()[..]));
     engine
 }
 
 /// Tells it more.
 fn tell(engine: &mut Engine, frames: &[Frame<'_>]) {
-    engine.receive(&mut BytesMut::from(&bytes(frames)[..]));
+    engine.receive(&mut Buffer::from(&bytes(frames)[..]));
 }
 
 /// What it says, and has said then.
@@ -84,9 +84,9 @@ fn what_comes_is_the_same_however_it_is_cut() {
     ];
     let all = [PREFACE, &bytes(&[SOUND]), &bytes(frames)].concat();
     for part in [1, 2, 7, 10, 1000] {
-        let (mut engine, mut came) = (Engine::new(), BytesMut::new());
+        let (mut engine, mut came) = (Engine::new(), Buffer::default());
         for bytes in all.chunks(part) {
-            came.extend_from_slice(bytes);
+            came.room().extend_from_slice(bytes);
             engine.receive(&mut came);
         }
         assert_eq!(
@@ -105,7 +105,7 @@ fn what_comes_is_the_same_however_it_is_cut() {
 fn what_is_not_whole_is_open_unless_it_is_a_body_and_each_has_a_number_of_its_own() {
     let cut = |frame: Frame<'_>, at: usize| {
         let mut engine = told(&[]);
-        engine.receive(&mut BytesMut::from(&bytes(&[frame])[..at]));
+        engine.receive(&mut Buffer::from(&bytes(&[frame])[..at]));
         engine.open().is_some()
     };
     assert!(cut((HEADERS, END_HEADERS, 1, GET), 4) && cut((HEADERS, END_HEADERS, 1, GET), 12));
@@ -115,9 +115,9 @@ fn what_is_not_whole_is_open_unless_it_is_a_body_and_each_has_a_number_of_its_ow
     let (mut engine, mut numbers) = (told(&[]), Vec::new());
     assert_eq!(engine.open(), None);
     for _ in 0..3 {
-        let (ping, mut came) = (bytes(&[(PING, 0, 0, b"12345678")]), BytesMut::new());
+        let (ping, mut came) = (bytes(&[(PING, 0, 0, b"12345678")]), Buffer::default());
         for part in [&ping[..5], &ping[5..]] {
-            came.extend_from_slice(part);
+            came.room().extend_from_slice(part);
             engine.receive(&mut came);
             numbers.extend(engine.open());
         }
