@@ -99,7 +99,7 @@ impl Drop for Polling<'_> {
     }
 }
 
-/// Numbers nobody can foresee, cheap enough for every pick (SplitMix64, Steele et al., OOPSLA 2014).
+/// Numbers nobody can foresee, cheap enough for every pick (wyrand, Wang Yi: a step, and both halves of one product).
 #[derive(Debug)]
 pub struct Dice(Cell<u64>);
 
@@ -114,11 +114,10 @@ impl Dice {
 
     /// The next number.
     pub fn draw(&self) -> u64 {
-        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let state = self.0.get().wrapping_add(0xa076_1d64_78bd_642f);
         self.0.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let product = u128::from(state) * u128::from(state ^ 0xe703_7ed1_a0b4_28db);
+        (product >> 64) as u64 ^ product as u64
     }
 }
 

@@ -235,23 +235,23 @@ async fn line<D: Downstream>(
     }
 }
 
-/// What `verdict` gave.
+/// What `verdict` gave: whoever asks saw that it is a yes.
 fn given<T>(verdict: Verdict<T>) -> Result<T, Refusal> {
-    match verdict {
-        Verdict::Now(given) => Ok(given),
-        Verdict::Refuse(refusal) => Err(refusal),
-        Verdict::Wait { .. } => Err(Refusal::of(Reason::Internal).detail("a wait was taken for a yes")),
-    }
+    if let Verdict::Now(given) = verdict { Ok(given) } else { Err(unanswered()) }
 }
 
 /// The same, left where it is.
 fn lent<T>(verdict: &mut Verdict<T>) -> Result<&mut T, Refusal> {
-    match verdict {
-        Verdict::Now(given) => Ok(given),
-        Verdict::Refuse(_) | Verdict::Wait { .. } => {
-            Err(Refusal::of(Reason::Internal).detail("a wait was taken for a yes"))
-        }
-    }
+    if let Verdict::Now(given) = verdict { Ok(given) } else { Err(unanswered()) }
+}
+
+#[cold]
+fn unanswered() -> Refusal {
+    mistaken("a wait was taken for a yes")
+}
+
+fn mistaken(detail: &'static str) -> Refusal {
+    Refusal::of(Reason::Internal).detail(detail)
 }
 
 /// Step 4 for whom it was answered with `verdict`; what is known of the service may be newer then.
@@ -292,7 +292,7 @@ fn again<D>(ongoing: &mut Ongoing<'_, D>, next: Next, stop: Option<Stop>) -> Res
             ongoing.stale = matches!(stop, Some(Stop::Fault(fault)) if fault.reused);
             Ok(at)
         }
-        (Next::Done, _) => Err(Refusal::of(Reason::Internal).detail("a fault was taken for an answer")),
+        (Next::Done, _) => Err(mistaken("a fault was taken for an answer")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request that wants to leave HTTP (RFC 9110 §7.8, RFC 8441), on either wire and to either.
 
 use api::Reason;
-use sidecar_core::head::{RequestHead, Version};
+use sidecar_core::head::{Known, RequestHead, Version};
 
 use super::{Ongoing, Stop};
 use crate::pool::Conn;
@@ -10,7 +10,12 @@ use crate::worker::World;
 
 /// What `head` asks to switch to, where that is carried as raw bytes. What is not on this list is never asked for: h2c
 /// would carry requests that nobody judged, and TLS what nobody can.
+#[inline]
 pub(super) fn asked(head: &RequestHead) -> Option<String> {
+    // Hardly anybody asks.
+    if !head.has(Known::Upgrade) {
+        return None;
+    }
     let asked = head.upgrade().filter(|asked| asked.eq_ignore_ascii_case("websocket"));
     asked.map(str::to_owned)
 }
