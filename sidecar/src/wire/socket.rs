@@ -34,6 +34,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
         false
     }
 
+    /// Whether a drop says the end of our half as a shutdown before it would, all that the peer said being read.
+    fn drop_says_the_end(&self) -> bool {
+        false
+    }
+
     /// Ready when a read may find something, and then only a read tells; a stream that cannot say is always ready.
     /// Pending wakes as a read would, and needs no buffer.
     fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
@@ -75,6 +80,10 @@ macro_rules! of_the_kernel {
     () => {
         fn ends_by_drop(&self) -> bool {
             true
+        }
+
+        fn drop_says_the_end(&self) -> bool {
+            self.heard() == Some(false)
         }
 
         fn quiet(&self) -> bool {
@@ -211,6 +220,10 @@ macro_rules! passed_on {
 
             fn ends_by_drop(&self) -> bool {
                 (**self).ends_by_drop()
+            }
+
+            fn drop_says_the_end(&self) -> bool {
+                (**self).drop_says_the_end()
             }
 
             fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -90,9 +90,14 @@ impl<S: Socket> Server<S> {
         }
     }
 
-    /// Writes what is queued, and with it the end of our half.
+    /// Writes what is queued, and with it the end of our half: by a shutdown, or by the drop that comes next where that says
+    /// as much.
     fn poll_say_the_last(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         ready!(self.machine.out.poll_flush(&mut Last(&mut self.io), cx))?;
+        if self.io.drop_says_the_end() {
+            self.shut = true;
+            return Poll::Ready(Ok(()));
+        }
         let shut = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
         self.shut = true;
         match shut {
