@@ -19,19 +19,26 @@ struct Last {
 
 /// Splits a valid authority into host and port; `None` when it breaks RFC 3986 §3.2.2, carries user
 /// information, or a comma, which the RFC allows in a name but two joined `Host` lines look like.
+#[inline]
 pub(super) fn split(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    LAST.with_borrow_mut(|last| {
-        if last.text == text && !text.is_empty() {
-            return Some((&text[..last.host_len], last.port));
-        }
-        let (host, port) = judge(text)?;
-        if text.len() <= KEPT_MAX {
+    let again = |last: &Last| {
+        let same = last.text == text && !text.is_empty();
+        same.then(|| (&text[..last.host_len], last.port))
+    };
+    LAST.with_borrow(again).or_else(|| judge_and_keep(text))
+}
+
+#[inline(never)]
+fn judge_and_keep(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let (host, port) = judge(text)?;
+    if text.len() <= KEPT_MAX {
+        LAST.with_borrow_mut(|last| {
             last.text.clear();
             last.text.extend_from_slice(text);
             (last.host_len, last.port) = (host.len(), port);
-        }
-        Some((host, port))
-    })
+        });
+    }
+    Some((host, port))
 }
 
 fn judge(text: &[u8]) -> Option<(&[u8], Option<u16>)> {

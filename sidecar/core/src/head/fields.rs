@@ -133,6 +133,12 @@ impl Fields {
         self.names.has(known) && self.lent.spans().iter().any(|span| span.known == known && !span.dropped)
     }
 
+    /// Whether a field with one of these ids may be present; none is where it says no. One look for all of them.
+    #[inline]
+    pub fn may_have(&self, any: &[Known]) -> bool {
+        self.names.meets(Names::of(any))
+    }
+
     /// The value of the first field of this name, in any case.
     pub fn find(&self, name: &str) -> Option<&[u8]> {
         match Known::of(name.as_bytes()) {
@@ -245,10 +251,16 @@ impl Fields {
     ///
     /// `Host` stays even when `Connection` names it: whoever names it wants it lost on the way. Ask
     /// [`upgrade`](super::RequestHead::upgrade) and [`keep_alive`](super::RequestHead::keep_alive) first.
+    #[inline]
     pub fn strip_hop_by_hop(&mut self) {
-        if !self.names.meets(Names::HOP_BY_HOP) {
-            return;
+        // Most heads hold nothing of the kind.
+        if self.names.meets(Names::HOP_BY_HOP) {
+            self.strip_hops();
         }
+    }
+
+    #[inline(never)]
+    fn strip_hops(&mut self) {
         let trailers = self.lists(Known::Te, "trailers");
         for at in 0..self.noted() {
             let span = self.lent.spans()[at];

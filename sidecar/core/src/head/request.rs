@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut, Range};
 use super::fields::{Fields, elements};
 use super::known::Known;
 use super::method::Method;
-use super::target::{self, Form};
+use super::target::{self, Form, Target};
 use super::{Version, authority, narrow};
 
 /// Why a request's head cannot be believed, whatever wire it came on. Each is the client's fault.
@@ -81,48 +81,32 @@ pub fn path_and_query(target: &str) -> (&str, Option<&str>) {
 impl RequestHead {
     /// Judges target and `Host` and makes the head. An HTTP/1.0 request may lack `Host`; with an absolute
     /// target it then gets the target's.
-    pub fn new(line: RequestLine, fields: Fields) -> Result<Self, BadHead> {
-        let text = fields.text();
-        let method = Method::of(text.get(line.method.clone()).unwrap_or_default());
-        let text = text.get(line.target.clone()).unwrap_or_default();
+    pub fn new(line: RequestLine, mut fields: Fields) -> Result<Self, BadHead> {
+        let RequestLine { method: token, target, version } = line;
+        let received = fields.text();
+        let method = Method::of(received.get(token.clone()).unwrap_or_default());
+        let text = received.get(target.clone()).unwrap_or_default();
         let parts = target::split(method, text).ok_or(BadHead::Target)?;
-        let named = match parts.form {
-            Form::Origin | Form::Asterisk => None,
-            Form::Absolute | Form::Authority => authority::split(&text[parts.authority.clone()]),
-        };
-        let host = judge_host(&fields, line.version)?;
-        if let (Some((a, a_port)), Some((b, b_port))) = (named, host) {
-            let same_port = match parts.form {
-                Form::Authority => b_port.is_none() || a_port == b_port,
-                _ => a_port.unwrap_or(parts.default_port) == b_port.unwrap_or(parts.default_port),
-            };
-            if !a.eq_ignore_ascii_case(b) || !same_port {
-                return Err(BadHead::HostDisagrees);
-            }
-        }
-        let missing_host =
-            (host.is_none() && named.is_some()).then(|| text[parts.authority.clone()].to_vec());
-        let rewritten = match text[parts.origin.clone()].first() {
-            Some(b'/') => None,
-            _ if parts.form != Form::Absolute => None,
-            None if method == Method::Options => Some("*".into()),
-            _ => Some(format!("/{}", String::from_utf8_lossy(&text[parts.origin.clone()])).into()),
-        };
-        let base = line.target.start;
-        let mut head = Self {
-            method,
-            version: line.version,
-            form: parts.form,
-            token: narrow(line.method),
-            target: narrow(base + parts.origin.start..base + parts.origin.end),
-            authority: narrow(base + parts.authority.start..base + parts.authority.end),
-            rewritten,
-            fields,
+        let host = || judge_host(&fields, version);
+        // Most targets name no authority: nothing is compared with `Host` then, and nothing put in its place.
+        let (rewritten, missing_host) = match parts.form {
+            Form::Origin | Form::Asterisk => host().map(|_| (None, None))?,
+            Form::Absolute | Form::Authority => named(method, text, parts.clone(), host()?)?,
         };
         if let Some(host) = missing_host {
-            head.append("host", host);
+            fields.append("host", host);
         }
-        Ok(head)
+        let place = |part: Range<usize>| narrow(target.start + part.start..target.start + part.end);
+        Ok(Self {
+            method,
+            version,
+            form: parts.form,
+            token: narrow(token),
+            target: place(parts.origin),
+            authority: place(parts.authority),
+            rewritten,
+            fields,
+        })
     }
 
     /// An HTTP/1.1 request of our own: health checks, load probes, tests. For [`Method::Other`] use
@@ -255,11 +239,18 @@ impl DerefMut for RequestHead {
 
 impl Fields {
     pub(super) fn keep_alive(&self, version: Version) -> bool {
+        // Most heads leave it to their version.
+        if !self.may_have(&[Known::Connection]) {
+            return version >= Version::Http11;
+        }
         let close = self.lists(Known::Connection, "close");
         !close && (version >= Version::Http11 || self.lists(Known::Connection, "keep-alive"))
     }
 
     pub(super) fn upgrade(&self, version: Version) -> Option<&str> {
+        if !self.may_have(&[Known::Upgrade]) {
+            return None;
+        }
         // On HTTP/2 no peer can say so in these words: its wire does, for an extended CONNECT (RFC 8441).
         let asked = version >= Version::Http11 && self.lists(Known::Connection, "upgrade");
         let single = self.get_all(Known::Upgrade).count() == 1;
@@ -268,6 +259,32 @@ impl Fields {
 }
 
 type Split<'a> = (&'a [u8], Option<u16>);
+
+/// What is sent in the place of a target, and the `Host` of a request that has none.
+type Replaced = (Option<Box<str>>, Option<Vec<u8>>);
+
+/// What becomes of a target that names an authority. `Host` must name the same.
+#[inline(never)]
+fn named(method: Method, text: &[u8], parts: Target, host: Option<Split<'_>>) -> Result<Replaced, BadHead> {
+    let authority = &text[parts.authority];
+    if let (Some((a, a_port)), Some((b, b_port))) = (authority::split(authority), host) {
+        let same_port = match parts.form {
+            Form::Authority => b_port.is_none() || a_port == b_port,
+            _ => a_port.unwrap_or(parts.default_port) == b_port.unwrap_or(parts.default_port),
+        };
+        if !a.eq_ignore_ascii_case(b) || !same_port {
+            return Err(BadHead::HostDisagrees);
+        }
+    }
+    let origin = &text[parts.origin];
+    let rewritten = match origin.first() {
+        Some(b'/') => None,
+        _ if parts.form != Form::Absolute => None,
+        None if method == Method::Options => Some("*".into()),
+        _ => Some(format!("/{}", String::from_utf8_lossy(origin)).into()),
+    };
+    Ok((rewritten, host.is_none().then(|| authority.to_vec())))
+}
 
 fn judge_host(fields: &Fields, version: Version) -> Result<Option<Split<'_>>, BadHead> {
     let mut hosts = fields.get_all(Known::Host);

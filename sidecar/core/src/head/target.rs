@@ -19,7 +19,7 @@ pub enum Form {
 }
 
 /// A target taken apart; offsets are bytes into the target.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) form: Form,
     /// Empty when the form names none.
@@ -37,15 +37,26 @@ pub(super) fn split(method: Method, text: &[u8]) -> Option<Target> {
     if !text.iter().fold(true, |good, b| good & (b.is_ascii_graphic() & (*b != b'#'))) {
         return None;
     }
+    match text {
+        [b'/', ..] if method != Method::Connect => target(Form::Origin, 0..0, 0..text.len()),
+        _ => of_other_form(method, text),
+    }
+}
+
+fn target(form: Form, authority: Range<usize>, origin: Range<usize>) -> Option<Target> {
+    Some(Target { form, authority, origin, default_port: 80 })
+}
+
+/// [`split`] of what does not begin with a path, as hardly any does.
+#[inline(never)]
+fn of_other_form(method: Method, text: &[u8]) -> Option<Target> {
     let whole = 0..text.len();
-    let target = |form, authority, origin| Some(Target { form, authority, origin, default_port: 80 });
     if method == Method::Connect {
         let (_, port) = authority::split(text)?;
         return port.and_then(|_| target(Form::Authority, whole.clone(), whole));
     }
     match text {
         b"*" => (method == Method::Options).then(|| target(Form::Asterisk, 0..0, whole))?,
-        [b'/', ..] => target(Form::Origin, 0..0, whole),
         _ => absolute(text),
     }
 }
