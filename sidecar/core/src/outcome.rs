@@ -154,6 +154,10 @@ impl Answer {
         let claimed = |name| if sidecar { head.find(name).and_then(text) } else { None };
         let grpc = head.status() == 200
             && head.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        // Most answers say nothing but their status.
+        if !(sidecar || grpc || head.may_have(&[Known::GrpcStatus, Known::RetryAfter])) {
+            return Self { status: head.status(), ..Self::default() };
+        }
         Self {
             status: head.status(),
             grpc_status: grpc_status(head),

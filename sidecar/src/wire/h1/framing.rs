@@ -53,7 +53,15 @@ enum Doubt {
     Rule(&'static str),
 }
 
+#[inline]
 fn announced(fields: &Fields, version: Version) -> Result<Option<BodyKind>, Doubt> {
+    // Most requests announce none.
+    let any = fields.may_have(&[Known::ContentLength, Known::TransferEncoding]);
+    if any { length_or_chunks(fields, version) } else { Ok(None) }
+}
+
+#[inline(never)]
+fn length_or_chunks(fields: &Fields, version: Version) -> Result<Option<BodyKind>, Doubt> {
     let mut lengths = fields.get_all(Known::ContentLength);
     let length = match (lengths.next(), lengths.next()) {
         (None, _) => None,
@@ -96,8 +104,38 @@ fn judge_codings(list: &[u8]) -> Doubt {
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
+    /// So many always fit: only where there are more does the sum have to be watched.
+    const FIT: usize = 19;
+    let digit = |b: &u8| Some(u64::from(b.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
+    match text.len() {
+        0 => None,
+        1..=FIT => text.iter().try_fold(0, |number, b| Some(number * 10 + digit(b)?)),
+        _ => text.iter().try_fold(0_u64, |number, b| number.checked_mul(10)?.checked_add(digit(b)?)),
     }
-    text.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_digits_and_nothing_else_up_to_what_fits() {
+        for (text, wanted) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("9999999999999999999", Some(9_999_999_999_999_999_999)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("000018446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("99999999999999999999", None),
+            ("", None),
+            ("+1", None),
+            ("1 ", None),
+            ("1:", None),
+            ("1/", None),
+            ("0000000000000000000000a", None),
+        ] {
+            assert_eq!(digits(text.as_bytes()), wanted, "{text:?}");
+        }
+    }
 }

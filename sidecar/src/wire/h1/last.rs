@@ -18,11 +18,16 @@ thread_local! {
     static RESPONSE: RefCell<Last> = const { RefCell::new(Last::new(NAMES)) };
 }
 
+/// So many bytes of a name are compared at once: hardly one has more, and then the rest is looked at as well.
+const BLOCK: usize = 16;
+
 /// A name with its colon, and its id.
 #[derive(Debug)]
 struct Name {
     text: [u8; LONGEST],
     len: usize,
+    /// Which of the bits of a block that begins with it are its own.
+    own: u128,
     known: Known,
 }
 
@@ -31,7 +36,22 @@ impl Name {
     fn new(text: &[u8], known: Known) -> Option<Self> {
         let (mut room, len) = ([0; LONGEST], text.len());
         room.get_mut(..len)?.copy_from_slice(text);
-        Some(Self { text: room, len, known })
+        let others = 8 * BLOCK.saturating_sub(len) as u32;
+        Some(Self { text: room, len, own: u128::MAX.checked_shr(others).unwrap_or(0), known })
+    }
+
+    /// What stands in `line` behind it, if that begins with it.
+    #[inline]
+    fn strip<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
+        let behind = line.get(self.len..)?;
+        let same = match (line.first_chunk::<BLOCK>(), self.text.first_chunk()) {
+            (Some(first), Some(wanted)) => {
+                (u128::from_le_bytes(*first) ^ u128::from_le_bytes(*wanted)) & self.own == 0
+                    && (self.len <= BLOCK || line[BLOCK..self.len] == self.text[BLOCK..self.len])
+            }
+            _ => line.starts_with(&self.text[..self.len]),
+        };
+        same.then_some(behind)
     }
 }
 
@@ -63,10 +83,12 @@ impl Last {
         RESPONSE.with_borrow_mut(deed)
     }
 
-    /// How long the name is that `rest` begins with, and its id, if it is the one that stood at this place.
-    pub(super) fn same(&self, place: usize, rest: &[u8]) -> Option<(usize, Known)> {
+    /// How long the name is that `line` begins with, its id, and what stands behind its colon, if it is the one that stood
+    /// at this place.
+    #[inline]
+    pub(super) fn same<'l>(&self, place: usize, line: &'l [u8]) -> Option<(usize, Known, &'l [u8])> {
         let name = self.names.get(place)?.as_ref()?;
-        rest.starts_with(&name.text[..name.len]).then_some((name.len - 1, name.known))
+        name.strip(line).map(|behind| (name.len - 1, name.known, behind))
     }
 
     /// Keeps the name at this place; `text` is it and its colon.
@@ -89,13 +111,33 @@ mod tests {
         let mut last = Last::new(NAMES);
         last.learn(0, b"via:", Known::Via);
         last.learn(1, b"a:", Known::Other);
-        assert_eq!(last.same(0, b"via:1.1 b\r\n"), Some((3, Known::Via)));
+        assert_eq!(last.same(0, b"via:1.1 b\r\n"), Some((3, Known::Via, &b"1.1 b\r\n"[..])));
         for (place, rest) in [(1, &b"via: b"[..]), (0, b"via"), (0, b"via : b"), (0, b"Via: b"), (2, b"a: b")]
         {
             assert_eq!(last.same(place, rest), None, "{rest:?} at {place}");
         }
         last.learn(0, b"ab:", Known::Other);
-        assert_eq!((last.same(0, b"via: b"), last.same(0, b"ab:")), (None, Some((2, Known::Other))));
+        assert_eq!((last.same(0, b"via: b"), last.same(0, b"ab:")), (None, Some((2, Known::Other, &[][..]))));
+    }
+
+    #[test]
+    fn every_byte_of_a_name_counts_however_long_it_is_and_whatever_follows() {
+        for len in 1..=LONGEST {
+            let (mut last, mut line) = (Last::new(1), vec![b'n'; len]);
+            line[len - 1] = b':';
+            last.learn(0, &line, Known::Other);
+            for behind in [0, 1, 2 * LONGEST] {
+                line.resize(len + behind, b'v');
+                let found = last.same(0, &line);
+                assert_eq!(found, Some((len - 1, Known::Other, &line[len..])), "{len}, {behind}");
+                for at in 0..len {
+                    let mut other = line.clone();
+                    other[at] ^= 0x20;
+                    assert_eq!(last.same(0, &other), None, "{len}, {behind}: another byte at {at}");
+                }
+                assert_eq!(last.same(0, &line[..len - 1]), None, "{len}: cut");
+            }
+        }
     }
 
     #[test]

@@ -60,8 +60,16 @@ impl<'t> Scan<'t> {
 
     /// Method, target and version, each a single space apart.
     pub(super) fn request_line(&mut self) -> Scanned<(Range<usize>, Range<usize>, Version)> {
-        let method = self.word(self.run(&TOKEN))?;
+        /// How most requests begin, and how most of their lines end.
+        const GET: &[u8] = b"GET ";
+        const HTTP11: &[u8] = b"HTTP/1.1\r\n";
+        let method =
+            self.word(if self.rest.starts_with(GET) { GET.len() - 1 } else { run(self.rest, &TOKEN) })?;
         let target = self.word(self.graphic())?;
+        if let Some(rest) = self.rest.strip_prefix(HTTP11) {
+            self.rest = rest;
+            return Ok((method, target, Version::Http11));
+        }
         let version = self.version()?;
         self.line_end()?;
         Ok((method, target, version))
@@ -94,40 +102,39 @@ impl<'t> Scan<'t> {
             _ => return Err(Halt::Flaw(Flaw::Status)),
         }
         let start = self.at();
-        let phrase = self.value()?;
+        let (phrase, rest) = value(self.rest)?;
+        self.rest = rest;
         Ok((version, status, start..start + phrase.len()))
     }
 
     /// Notes every field line, and passes the blank one behind them. A name that `last` has at its place is not judged
-    /// anew.
+    /// anew. How far it came is kept at hand and not in `self`: it changes several times a line.
     pub(super) fn fields(&mut self, fields: &mut Fields, last: &mut Last) -> Scanned<()> {
-        while self.peek()? != b'\r' {
-            let place = fields.noted();
-            if place == MAX_FIELDS {
-                return Err(Halt::Flaw(Flaw::Fields));
+        let (len, mut rest) = (self.text.len(), self.rest);
+        for place in fields.noted().. {
+            match rest {
+                [b'\r', ..] => break,
+                [] => return Err(Halt::Partial),
+                _ if place == MAX_FIELDS => return Err(Halt::Flaw(Flaw::Fields)),
+                _ => {}
             }
-            let line = self.at();
-            let (name_len, known) = match last.same(place, self.rest) {
-                Some(same) => {
-                    self.rest = &self.rest[same.0 + 1..];
-                    same
-                }
-                None => {
-                    let (name_len, known) = self.name()?;
-                    last.learn(place, &self.text[line..self.at()], known);
-                    (name_len, known)
-                }
+            let line = rest;
+            let (name_len, known, mut behind) = match last.same(place, line) {
+                Some(same) => same,
+                None => new_name(last, place, line)?,
             };
-            while let [b' ' | b'\t', rest @ ..] = self.rest {
-                self.rest = rest;
+            while let [b' ' | b'\t', more @ ..] = behind {
+                behind = more;
             }
-            let start = self.at();
-            let mut value = self.value()?;
+            let start = len - behind.len();
+            let (mut value, more) = value(behind)?;
             while let [before @ .., b' ' | b'\t'] = value {
                 value = before;
             }
-            fields.note_as(known, name_len, line, start..start + value.len(), self.at());
+            rest = more;
+            fields.note_as(known, name_len, len - line.len(), start..start + value.len(), len - rest.len());
         }
+        self.rest = rest;
         self.line_end()
     }
 
@@ -157,41 +164,6 @@ impl<'t> Scan<'t> {
         if len == 0 { Err(Halt::Flaw(Flaw::Start)) } else { Ok(start..start + len) }
     }
 
-    /// Passes a name and its colon; how long it is, and its id. One that is known is a token and need not be judged.
-    fn name(&mut self) -> Scanned<(usize, Known)> {
-        let near = self.colon();
-        let (name, behind) = self.rest.split_at(near.unwrap_or_else(|| self.run(&TOKEN)));
-        let known = Known::of(name);
-        let token = || name.iter().all(|b| TOKEN[usize::from(*b)]);
-        if near.is_some() && !known.has_name() && !token() {
-            return Err(Halt::Flaw(Flaw::Name));
-        }
-        match behind {
-            // Nothing before it is no name either: a line that begins with white space continues another.
-            [b':', rest @ ..] if !name.is_empty() => {
-                self.rest = rest;
-                Ok((name.len(), known))
-            }
-            [] => Err(Halt::Partial),
-            _ => Err(Halt::Flaw(Flaw::Name)),
-        }
-    }
-
-    /// Where the next colon is, if one is near enough to end a known name.
-    fn colon(&self) -> Option<usize> {
-        /// In steps of eight, so many bytes hold the longest and its colon.
-        const NEAR: usize = (Known::LONGEST + 8) & !7;
-        let (eights, _) = self.rest[..self.rest.len().min(NEAR)].as_chunks();
-        let found = |eight: &[u8; 8]| first_zero(u64::from_le_bytes(*eight) ^ (ONES * u64::from(b':')));
-        let mut found = eights.iter().map(found).enumerate();
-        found.find(|(_, found)| *found < 8).map(|(eight, found)| eight * 8 + found)
-    }
-
-    /// How long the run of bytes of `class` is.
-    fn run(&self, class: &Class) -> usize {
-        self.rest.iter().position(|b| !class[usize::from(*b)]).unwrap_or(self.rest.len())
-    }
-
     /// How long the run is of what a target may hold at all; which form it has is judged with its method.
     fn graphic(&self) -> usize {
         let (eights, tail) = self.rest.as_chunks();
@@ -214,29 +186,70 @@ impl<'t> Scan<'t> {
         self.rest = rest;
         Ok(version)
     }
+}
 
-    /// Passes the rest of the line and its CRLF, and gives what stands before that.
-    fn value(&mut self) -> Scanned<&'t [u8]> {
-        let (value, mut rest) = (self.rest, self.rest);
-        loop {
-            while let Some((eight, more)) = rest.split_first_chunk() {
-                let odd = odd(u64::from_le_bytes(*eight));
-                if odd < 8 {
-                    rest = &rest[odd..];
-                    break;
-                }
-                rest = more;
+/// [`name`] of a line that begins with another one than `last` has at its place, which learns it. Kept out of the way of
+/// those that come again.
+#[inline(never)]
+fn new_name<'l>(last: &mut Last, place: usize, line: &'l [u8]) -> Scanned<(usize, Known, &'l [u8])> {
+    let (name_len, known, behind) = name(line)?;
+    last.learn(place, &line[..=name_len], known);
+    Ok((name_len, known, behind))
+}
+
+/// How long the name is that `line` begins with, its id, and what stands behind its colon. One that is known is a token
+/// and need not be judged.
+fn name(line: &[u8]) -> Scanned<(usize, Known, &[u8])> {
+    let near = colon(line);
+    let (name, behind) = line.split_at(near.unwrap_or_else(|| run(line, &TOKEN)));
+    let known = Known::of(name);
+    let token = || name.iter().all(|b| TOKEN[usize::from(*b)]);
+    if near.is_some() && !known.has_name() && !token() {
+        return Err(Halt::Flaw(Flaw::Name));
+    }
+    match behind {
+        // Nothing before it is no name either: a line that begins with white space continues another.
+        [b':', behind @ ..] if !name.is_empty() => Ok((name.len(), known, behind)),
+        [] => Err(Halt::Partial),
+        _ => Err(Halt::Flaw(Flaw::Name)),
+    }
+}
+
+/// Where the next colon is, if one is near enough to end a known name.
+fn colon(line: &[u8]) -> Option<usize> {
+    /// In steps of eight, so many bytes hold the longest and its colon.
+    const NEAR: usize = (Known::LONGEST + 8) & !7;
+    let (eights, _) = line[..line.len().min(NEAR)].as_chunks();
+    let found = |eight: &[u8; 8]| first_zero(u64::from_le_bytes(*eight) ^ (ONES * u64::from(b':')));
+    let mut found = eights.iter().map(found).enumerate();
+    found.find(|(_, found)| *found < 8).map(|(eight, found)| eight * 8 + found)
+}
+
+/// How long the run of bytes of `class` is that `text` begins with.
+fn run(text: &[u8], class: &Class) -> usize {
+    text.iter().position(|b| !class[usize::from(*b)]).unwrap_or(text.len())
+}
+
+/// The rest of a line, and what stands behind its CRLF. In line where it is asked for: most values are shorter than what a
+/// call would take.
+#[inline(always)]
+fn value(line: &[u8]) -> Scanned<(&[u8], &[u8])> {
+    let mut rest = line;
+    loop {
+        while let Some((eight, more)) = rest.split_first_chunk() {
+            let odd = odd(u64::from_le_bytes(*eight));
+            if odd < 8 {
+                rest = &rest[odd..];
+                break;
             }
-            match rest {
-                [b'\r', b'\n', more @ ..] => {
-                    self.rest = more;
-                    return Ok(&value[..value.len() - rest.len()]);
-                }
-                [] | [b'\r'] => return Err(Halt::Partial),
-                [b'\r' | b'\n', ..] => return Err(Halt::Flaw(Flaw::LineEnd)),
-                [b'\t' | b' '..=b'~' | 0x80.., more @ ..] => rest = more,
-                _ => return Err(Halt::Flaw(Flaw::Value)),
-            }
+            rest = more;
+        }
+        match rest {
+            [b'\r', b'\n', more @ ..] => return Ok((&line[..line.len() - rest.len()], more)),
+            [] | [b'\r'] => return Err(Halt::Partial),
+            [b'\r' | b'\n', ..] => return Err(Halt::Flaw(Flaw::LineEnd)),
+            [b'\t' | b' '..=b'~' | 0x80.., more @ ..] => rest = more,
+            _ => return Err(Halt::Flaw(Flaw::Value)),
         }
     }
 }
