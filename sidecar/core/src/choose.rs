@@ -44,9 +44,9 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         cost::measure(call, &mut scratch.numbers, now, dice);
     }
     let mut pool = std::mem::take(&mut scratch.pool);
-    let (by, asked) = (settings.balance.by, call.admission.route().asked());
+    let by = settings.balance.by;
     let view = View::of(call, &scratch.tried, now, &mut dice);
-    scratch.among = view.gather(call.list, asked, &mut pool, &mut dice);
+    scratch.among = view.gather(call.list, call.admission.route().asked(), &mut pool, &mut dice);
     let hot = cell.probes.hot();
     let taken = take(call, scratch, &mut pool, (by, hot), now, &mut dice);
     match by {
@@ -55,30 +55,23 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
         _ => {}
     }
     (scratch.pool, scratch.by) = (pool, by);
-    match taken {
-        // The route's breaker comes last of all: nothing after it can refuse.
-        Some(Taken { hold, how, trial }) => match call.admission.enter(now) {
-            Ok(()) => {
-                if let Some(shed) = call.admission.route().plan().shed() {
-                    shed.tell_waited(now, Waited::placed(scratch.patience.waited(now), settings));
-                }
-                scratch.patience.over();
-                if let Some(queued) = scratch.queued.take() {
-                    queued.placed();
-                }
-                let number = scratch.attempted;
-                Verdict::Now(Attempt::begin(hold, call.admission, number, (how, trial), now))
-            }
-            Err(refusal) => {
-                hold.unused();
-                if trial.is_some() {
-                    cell.tell_trial_returned();
-                }
-                Verdict::Refuse(refusal)
-            }
-        },
-        None => nobody(call, scratch, now, dice),
+    let Some(Taken { hold, how, trial }) = taken else { return nobody(call, scratch, now, dice) };
+    // The route's breaker comes last of all: nothing after it can refuse.
+    if let Err(refusal) = call.admission.enter(now) {
+        hold.unused();
+        if trial.is_some() {
+            cell.tell_trial_returned();
+        }
+        return Verdict::Refuse(refusal);
     }
+    if let Some(shed) = call.admission.route().plan().shed() {
+        shed.tell_waited(now, Waited::placed(scratch.patience.waited(now), settings));
+    }
+    scratch.patience.over();
+    if let Some(queued) = scratch.queued.take() {
+        queued.placed();
+    }
+    Verdict::Now(Attempt::begin(hold, call.admission, scratch.attempted, (how, trial), now))
 }
 
 #[cfg(test)]

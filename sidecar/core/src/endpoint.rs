@@ -149,11 +149,16 @@ impl EndpointCell {
         match cap {
             Cap::Off => None,
             Cap::At(number) => Some(number),
-            Cap::Auto => {
-                let cap = self.knee.cap()?;
-                Some(self.left_of(cap, now) + self.knee.unheard(now))
-            }
+            // Mostly there is no reason for one, and every choice asks.
+            Cap::Auto if self.knee.is_free() => None,
+            Cap::Auto => self.found_room(now),
         }
+    }
+
+    #[inline(never)]
+    fn found_room(&self, now: Moment) -> Option<u32> {
+        let cap = self.knee.cap()?;
+        Some(self.left_of(cap, now) + self.knee.unheard(now))
     }
 
     /// How many requests may be awaited while a service drains: as many as the cap that was found for it, or one, which shows whether it

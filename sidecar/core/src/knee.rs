@@ -70,6 +70,8 @@ pub struct Knee {
     cap: AtomicU32,
     /// The unqueued latency in microseconds; zero before there was an answer.
     unqueued: AtomicU32,
+    /// Above this answers are late; zero before there was one. It follows from the unqueued latency, and every choice asks for it.
+    tardy: AtomicU32,
     /// What it was before the work became slower; zero where it did not.
     quicker: AtomicU32,
     /// How many answers that is known from.
@@ -115,6 +117,12 @@ impl Knee {
         self.found_cap().or_else(|| self.is_late().then(meanwhile))
     }
 
+    /// Whether there is no reason for a cap.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        get(&self.cap) <= 0.0 && !self.is_late()
+    }
+
     /// The cap that was found.
     pub(crate) fn found_cap(&self) -> Option<u32> {
         let cap = get(&self.cap);
@@ -140,11 +148,9 @@ impl Knee {
 
     /// Whether the last few answers took far longer than one takes where nobody waits.
     fn is_late(&self) -> bool {
-        let unqueued = get(&self.unqueued);
+        let tardy = get(&self.tardy);
         // Before the first round nobody knows how long an answer takes where nobody waits.
-        unqueued > 0.0
-            && self.told.load(Relaxed) >= KNOWN
-            && get(&self.lately) > (unqueued * TARDY).max(unqueued + WORTH)
+        get(&self.lately) > tardy && tardy > 0.0 && self.told.load(Relaxed) >= KNOWN
     }
 
     /// How long an answer takes where nobody waits, as found; `None` before there was one.
@@ -274,6 +280,7 @@ impl Knee {
     fn store(&self, found: Found) {
         set(&self.cap, found.cap);
         set(&self.unqueued, found.unqueued);
+        set(&self.tardy, tardy(found.unqueued));
         set(&self.known, found.known);
         set(&self.before.0, found.before.0);
         set(&self.before.1, found.before.1);
@@ -281,6 +288,11 @@ impl Knee {
         self.met_for.store(found.met_for, Relaxed);
         self.lossy.store(found.lossy, Relaxed);
     }
+}
+
+/// What answers are late above where one takes `unqueued` while nobody waits.
+fn tardy(unqueued: f32) -> f32 {
+    if unqueued > 0.0 { (unqueued * TARDY).max(unqueued + WORTH) } else { 0.0 }
 }
 
 /// The places of a cap.

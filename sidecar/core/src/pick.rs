@@ -59,12 +59,33 @@ pub(crate) fn pick(
     dice: &mut u64,
 ) -> Option<(usize, How)> {
     let meant = Meant::of(pool, rank);
+    // By default and mostly: all are well, none ramps. The other rules are kept out of its way.
+    if meant.alike && rank <= TRIED && matches!(by, Choosing::LeastLoaded | Choosing::Latency) {
+        return throw_alike(pool, meant, preference(cheapest(pool, |s| s.cost)), dice)
+            .map(|at| (at, How::Drawn));
+    }
+    by_rule(pool, meant, (by, hot), dice)
+}
+
+/// How much of its weight anybody is drawn with where the cheapest costs `least`.
+fn preference(least: f32) -> impl Fn(&Scored) -> f32 {
+    // Who costs the least is mostly who is taken: nobody need be multiplied for that.
+    move |s| if s.cost == least { 1.0 } else { (least / s.cost).powi(STEEPNESS) }
+}
+
+/// [`pick`] by any rule, whoever is meant.
+#[inline(never)]
+fn by_rule(
+    pool: &[Scored],
+    meant: Meant,
+    (by, hot): (Choosing, f32),
+    dice: &mut u64,
+) -> Option<(usize, How)> {
+    let rank = meant.rank;
     let (taken, how) = match by {
         Choosing::LeastLoaded | Choosing::Latency => {
             let least = least(pool, meant, |s| s.cost);
-            // Who costs the least is mostly who is taken: nobody need be multiplied for that.
-            let part = |s: &Scored| if s.cost == least { 1.0 } else { (least / s.cost).powi(STEEPNESS) };
-            (throw_among(pool, meant, part, dice), How::Drawn)
+            (throw_among(pool, meant, preference(least), dice), How::Drawn)
         }
         Choosing::LeastActive | Choosing::P2c => {
             let least = least(pool, meant, |s| s.cost);
@@ -114,16 +135,19 @@ impl Scored {
     }
 }
 
+/// The least `cost` of all.
+#[inline]
+fn cheapest<'s>(pool: impl IntoIterator<Item = &'s Scored>, cost: impl Fn(&Scored) -> f32) -> f32 {
+    let lesser = |least: f32, cost: f32| if cost < least { cost } else { least };
+    pool.into_iter().map(cost).fold(f32::INFINITY, lesser)
+}
+
 /// The least `cost` of those that do not fail; of all where everybody does.
 fn least(pool: &[Scored], meant: Meant, cost: impl Fn(&Scored) -> f32) -> f32 {
-    let lesser = |least: f32, cost: f32| if cost < least { cost } else { least };
     if meant.alike {
-        return pool.iter().map(cost).fold(f32::INFINITY, lesser);
+        return cheapest(pool, cost);
     }
-    let least = |fails: bool| {
-        let of = pool.iter().filter(|s| meant.has(s) && s.fails() == fails);
-        of.map(&cost).fold(f32::INFINITY, lesser)
-    };
+    let least = |fails: bool| cheapest(pool.iter().filter(|s| meant.has(s) && s.fails() == fails), &cost);
     Some(least(false)).filter(|least| least.is_finite()).unwrap_or_else(|| least(true))
 }
 
@@ -158,11 +182,10 @@ fn throw_among(
     part: impl Fn(&Scored) -> f32,
     dice: &mut u64,
 ) -> Option<usize> {
-    let thrown = dice::unit(dice::next(dice)) as f32;
     if meant.alike {
-        let part = |s: &Scored| s.weight * part(s);
-        return at_point(pool, meant, thrown * pool.iter().fold(0.0, |sum, s| sum + part(s)), part);
+        return throw_alike(pool, meant, part, dice);
     }
+    let thrown = dice::unit(dice::next(dice)) as f32;
     let (mut weight, mut sum, mut failing) = (0.0, 0.0, false);
     for s in pool.iter().filter(|s| meant.has(s)) {
         if s.fails() {
@@ -181,6 +204,19 @@ fn throw_among(
         sum += pool.iter().filter(|s| meant.has(s) && s.fails()).map(part).sum::<f32>();
     }
     at_point(pool, meant, thrown * sum, part)
+}
+
+/// [`throw_among`] of all, nobody of whom fails.
+#[inline]
+fn throw_alike(
+    pool: &[Scored],
+    meant: Meant,
+    part: impl Fn(&Scored) -> f32,
+    dice: &mut u64,
+) -> Option<usize> {
+    let thrown = dice::unit(dice::next(dice)) as f32;
+    let part = |s: &Scored| s.weight * part(s);
+    at_point(pool, meant, thrown * pool.iter().fold(0.0, |sum, s| sum + part(s)), part)
 }
 
 /// Who has the point `throw` of the line on which those meant have each its part, one behind the other.

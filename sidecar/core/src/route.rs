@@ -106,8 +106,8 @@ impl Route {
     }
 
     /// Which part of the list it may meet.
-    pub(crate) fn asked(&self) -> Asked {
-        self.asked
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Its breaker, with what that runs on; `None` where nothing opens it.

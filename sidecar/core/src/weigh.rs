@@ -5,17 +5,17 @@
 //! else is left. Who of a rank is taken is [`pick`](crate::pick)'s.
 
 use api::instance::ORDINARY_WEIGHT;
-use api::policy::{Balance, Choosing, Class, Settings};
+use api::policy::{Balance, Choosing, Settings};
 use api::{Moment, Readiness};
 
 use crate::aperture;
 use crate::breaker::Breaker;
-use crate::bulkhead::Bulkhead;
 use crate::choose::Call;
 use crate::cost::{self, Load};
 use crate::endpoint::{Endpoint, EndpointList};
+use crate::exchange::Exchange;
 use crate::hash::Tables;
-use crate::limits::EndpointLimit;
+use crate::limit::Admission;
 use crate::parts::Group;
 use crate::scratch::{Scored, Why};
 use crate::service::{Medians, ServiceCell};
@@ -62,14 +62,9 @@ pub(crate) struct View<'a> {
     /// Whether nothing is asked of an endpoint but what it is itself: none was tried, and neither its rate nor its label bounds it.
     plain: bool,
     pub(crate) cell: &'a ServiceCell,
-    /// How often an endpoint may be asked, where that is limited.
-    pub(crate) limit: Option<&'a EndpointLimit>,
-    /// What may be in flight to endpoints of one label.
-    pub(crate) bulkheads: &'a [Bulkhead],
-    /// What the request costs of the limit.
-    pub(crate) cost: u32,
-    /// The class of the request.
-    pub(crate) class: Class,
+    /// The request, of which only whoever is out of the ordinary asks more.
+    exchange: &'a Exchange,
+    admission: &'a Admission,
 }
 
 impl Scored {
@@ -88,7 +83,7 @@ impl<'a> View<'a> {
         let (admission, route) = (call.admission, call.admission.route());
         let (terms, cell) = (route.terms(), route.cell());
         let (balance, medians) = (&terms.settings.balance, cell.medians());
-        let (limit, bulkheads) = (route.plan().per_endpoint.as_ref(), &terms.of_endpoints);
+        let bounded = route.plan().per_endpoint.is_some() || !terms.of_endpoints.is_empty();
         Self {
             now,
             settings: admission.base(),
@@ -99,12 +94,10 @@ impl<'a> View<'a> {
             others: cell.others(),
             away: aperture::away(cell, medians, balance.by),
             tried,
-            plain: tried.is_empty() && limit.is_none() && bulkheads.is_empty(),
+            plain: tried.is_empty() && !bounded,
             cell,
-            limit,
-            bulkheads,
-            cost: admission.cost(),
-            class: call.exchange.level.class(),
+            exchange: call.exchange,
+            admission,
         }
     }
 }
@@ -184,20 +177,24 @@ impl View<'_> {
         }
     }
 
+    /// What is made of anybody. Out of line, for few are not ordinary.
+    #[inline(never)]
     fn score(&self, at: usize, endpoint: &Endpoint) -> Scored {
         let (cell, instance, settings) = (&endpoint.cell, &endpoint.instance, self.settings);
         let (rank, why) = self.rank(endpoint);
         let cap = settings.concurrency.per_endpoint;
         let room = cell.room(self.now, cap);
+        let (route, class) = (self.admission.route(), self.exchange.level.class());
+        let (bulkheads, limit) = (&route.terms().of_endpoints, route.plan().per_endpoint.as_ref());
         let why = if instance.weight == 0 {
             Why::WeightZero
         } else if !Breaker::would_pass(&cell.breaker, self.now, &settings.breaker) {
             Why::BreakerOpen
-        } else if room.is_some_and(|room| cell.taken(cap) >= room || cell.ahead.is_any_above(self.class)) {
+        } else if room.is_some_and(|room| cell.taken(cap) >= room || cell.ahead.is_any_above(class)) {
             Why::Full
-        } else if self.bulkheads.iter().any(|bulkhead| bulkhead.shuts_out(instance)) {
+        } else if bulkheads.iter().any(|bulkhead| bulkhead.shuts_out(instance)) {
             Why::BulkheadFull
-        } else if self.limit.is_some_and(|limit| !limit.would_pass(cell, self.now, self.cost)) {
+        } else if limit.is_some_and(|limit| !limit.would_pass(cell, self.now, self.admission.cost())) {
             Why::Limited
         } else {
             why
@@ -275,6 +272,7 @@ impl View<'_> {
     /// evenly; of this part a newcomer takes as much as it is ready for. So it gets its ramp exactly, however
     /// many there are: compared with others it would win every request, because it is idle. Its first request it
     /// takes at once, so that nobody waits for a ramp to begin.
+    #[inline(never)]
     fn newcomer(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>) -> bool {
         let Some((at, into)) = group.cut(self.cell.newcomers_turn()) else { return false };
         let endpoint = &list.endpoints[at];
@@ -294,6 +292,7 @@ impl View<'_> {
     }
 
     /// Some to compare: those with fresh reports where the rule goes by them, or a sample.
+    #[inline(never)]
     fn some(&self, list: &EndpointList, group: &Group, pool: &mut Vec<Scored>, dice: &mut u64) -> bool {
         let reported = self.balance.by == Choosing::Prequal && self.reported(list, group, pool);
         reported || self.sample(list, group, pool, dice)

@@ -46,6 +46,11 @@ pub(crate) struct Drawn<'a> {
 }
 
 impl Part {
+    /// Whether there is more than one tier or zone of it.
+    pub(crate) fn is_drawn(&self) -> bool {
+        !self.tiers.is_empty()
+    }
+
     /// Draws a tier and a zone. `None` where there is nothing to draw, or nobody is usable.
     pub(crate) fn draw(
         &self,
@@ -54,7 +59,7 @@ impl Part {
         (base, balance): (&Settings, &Balance),
         dice: &mut u64,
     ) -> Option<Drawn<'_>> {
-        if self.tiers.is_empty() {
+        if !self.is_drawn() {
             return None;
         }
         self.measure(endpoints, now, base);

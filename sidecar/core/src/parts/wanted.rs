@@ -58,13 +58,13 @@ pub(crate) fn wanted<'h>(
 
 impl Asked {
     /// Whom it may meet first of all; `None` where nobody is of what it asks for, and it may go nowhere else.
-    pub(crate) fn first(self, parts: &Parts) -> Option<(Kind, &Part)> {
+    pub(crate) fn first<'p>(&self, parts: &'p Parts) -> Option<(Kind, &'p Part)> {
         // Most requests ask for no part, and each choice asks.
         if self.of.is_none() { Some((Kind::All, parts.open())) } else { self.parts(parts).next() }
     }
 
     /// Whom it may meet, best first; a part that nobody is of is left out.
-    pub(crate) fn parts(self, parts: &Parts) -> impl Iterator<Item = (Kind, &Part)> {
+    pub(crate) fn parts<'p>(&self, parts: &'p Parts) -> impl Iterator<Item = (Kind, &'p Part)> + use<'p> {
         let open = Some((Kind::Outside, parts.open()));
         let found = match self.of {
             None => [Some((Kind::All, parts.open())), None, None],

@@ -13,7 +13,7 @@ impl View<'_> {
     pub(crate) fn gather(
         &self,
         list: &EndpointList,
-        asked: Asked,
+        asked: &Asked,
         pool: &mut Vec<Scored>,
         dice: &mut u64,
     ) -> Among {
@@ -35,14 +35,18 @@ impl View<'_> {
     }
 
     fn within(&self, list: &EndpointList, part: &Part, pool: &mut Vec<Scored>, dice: &mut u64) -> Among {
+        // Mostly there is nothing to draw; and where a key leads says who it is, wherever that stands.
+        if self.balance.by.hashes() || !part.is_drawn() {
+            self.fill(list, (&part.all, &part.tables), pool, dice);
+            return Among::default();
+        }
+        self.drawn(list, part, pool, dice)
+    }
+
+    #[inline(never)]
+    fn drawn(&self, list: &EndpointList, part: &Part, pool: &mut Vec<Scored>, dice: &mut u64) -> Among {
         let balance = (self.settings, self.balance);
-        let drawn = if self.balance.by.hashes() {
-            // Where a key leads says who it is, wherever that stands.
-            None
-        } else {
-            part.draw(&list.endpoints, self.now, balance, dice)
-        };
-        if let Some(Drawn { tier, place, group, all }) = drawn {
+        if let Some(Drawn { tier, place, group, all }) = part.draw(&list.endpoints, self.now, balance, dice) {
             self.fill(list, (group, &part.tables), pool, dice);
             if ready(pool) {
                 return Among { tier, place, ..Among::default() };
