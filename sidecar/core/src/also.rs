@@ -38,7 +38,7 @@ pub fn late_at(exchange: &Exchange, admission: &Admission, attempt: &Attempt, no
         && settings.strategy.kind == StrategyKind::Failover
         && attempt.number() == 1;
     let latencies = admission.route().latencies().filter(|_| may)?;
-    let after = latencies.ask(now, percentile.fraction())?.max(settings.hedge.at_least.duration());
+    let after = latencies.ask(now, percentile.fraction())?.max(settings.hedge.at_least);
     Some(attempt.given() + after).filter(|at| admission.deadline().allows(*at))
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn would_want(call: &Call<'_>, attempt: &Attempt, outcome: &Outcome, 
 /// Whether an answer is one that another endpoint may answer better: of those judged bad, the `statuses` that a policy
 /// names, gRPC's UNAVAILABLE, and a trial's, which went where no request would have gone. An app's own error would be the
 /// same elsewhere, unless its endpoint [fails alone](judge::fails_alone).
+#[inline]
 pub(crate) fn wants(
     statuses: &[u16],
     call: &Call<'_>,
@@ -40,14 +41,17 @@ pub(crate) fn wants(
         // Whom one of them finds too little urgent the others would: what the budget has left is for those who are.
         Judged::Full => answer.reason != Some(Reason::LevelTooLow),
         Judged::Elsewhere => true,
-        Judged::Bad { .. } => {
-            statuses.contains(&answer.status)
-                || answer.grpc_status == Some(14)
-                || attempt.how() == How::Trial
-                || judge::fails_alone(call, attempt, now)
-        }
+        Judged::Bad { .. } => is_mendable(statuses, call, attempt, answer, now),
         Judged::Good { .. } | Judged::Later | Judged::Neutral => false,
     }
+}
+
+#[inline(never)]
+fn is_mendable(statuses: &[u16], call: &Call<'_>, attempt: &Attempt, answer: &Answer, now: Moment) -> bool {
+    statuses.contains(&answer.status)
+        || answer.grpc_status == Some(14)
+        || attempt.how() == How::Trial
+        || judge::fails_alone(call, attempt, now)
 }
 
 /// At once when there is another endpoint; otherwise after what the answer asks for, or a backoff. `Retry-After` is

@@ -165,10 +165,14 @@ impl Attempt {
     }
 
     /// Its endpoint's breaker hears how it ended. Returns whether that opened it.
+    #[inline]
     pub(crate) fn tell_breaker(&mut self, failed: bool, now: Moment, settings: &Settings) -> bool {
-        if !settings.is_on() && self.hold.permit.is_none() {
-            return false;
-        }
+        // By default nothing opens one.
+        (settings.is_on() || self.hold.permit.is_some()) && self.opens_breaker(failed, now, settings)
+    }
+
+    #[inline(never)]
+    fn opens_breaker(&mut self, failed: bool, now: Moment, settings: &Settings) -> bool {
         let ending = Ending::of(failed, now.since(self.given()), settings);
         match self.hold.permit.take() {
             Some(permit) => permit.ended(ending, now, settings),

@@ -253,10 +253,13 @@ pub(crate) fn enter_all<'b, 'h>(
 }
 
 /// A place of each for an attempt at `instance`, or nothing of any: then the one that is full.
+#[inline]
 pub(crate) fn enter_at<'b>(bulkheads: &'b [Bulkhead], instance: &Instance) -> Result<Places, &'b Bulkhead> {
-    if bulkheads.is_empty() {
-        return Ok(Places::new());
-    }
+    if bulkheads.is_empty() { Ok(Places::new()) } else { enter_each(bulkheads, instance) }
+}
+
+#[inline(never)]
+fn enter_each<'b>(bulkheads: &'b [Bulkhead], instance: &Instance) -> Result<Places, &'b Bulkhead> {
     let enter = |bulkhead: &'b Bulkhead| bulkhead.enter(bulkhead.key_of(instance)).map_err(|_| bulkhead);
     bulkheads.iter().map(enter).collect()
 }

@@ -44,7 +44,7 @@ impl Deadline {
 
     /// Whether an attempt begun at `now` could still finish.
     pub fn allows(self, now: Moment) -> bool {
-        self.remaining(now).is_none_or(|left| left >= SHORTEST_ATTEMPT)
+        self.at.is_none_or(|at| now + SHORTEST_ATTEMPT <= at)
     }
 
     /// Until when an attempt begun at `now` may take: its own limit, or the whole request's if that is sooner.

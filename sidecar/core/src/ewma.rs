@@ -56,6 +56,7 @@ pub struct Average {
 impl Average {
     /// The average after an answer that took `micros`, the one before being `old` of so many `answers`.
     #[must_use]
+    #[inline]
     pub fn after(old: Option<Self>, micros: f32, now: Moment, (memory, answers): (Memory, u32)) -> Self {
         let micros = match old {
             Some(old) if !memory.peaks || micros < old.micros => {
@@ -166,6 +167,7 @@ impl Ewma {
         }
     }
 
+    #[inline]
     fn sample(&self, now: Moment, micros: f32, memory: Memory) {
         let answers = self.answers.load(Relaxed);
         let next = |word| Some(Average::after(Average::unpack(word), micros, now, (memory, answers)).pack());

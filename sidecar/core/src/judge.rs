@@ -84,7 +84,19 @@ pub fn believed(answer: &Answer, endpoint: &Endpoint) -> Option<Reason> {
     answer.reason.filter(|_| endpoint.instance.sidecar)
 }
 
+#[inline]
 fn of_answer(answer: &Answer, statuses: &[u16]) -> Judged {
+    // Most answers say nothing but that it went well.
+    if let Answer { status: 200..400, grpc_status: None, .. } = answer
+        && !statuses.contains(&answer.status)
+    {
+        return Judged::Good { timed: true };
+    }
+    of_other(answer, statuses)
+}
+
+#[inline(never)]
+fn of_other(answer: &Answer, statuses: &[u16]) -> Judged {
     let bad = |failing| Judged::Bad { failing, hard: false };
     match (answer.status, answer.grpc_status) {
         (502..=504, _) => bad(Failing::Gateway),
@@ -195,24 +207,29 @@ pub(crate) fn tell(
 
 /// How the body of an answer ended that was judged by its head: a cut one was no good answer after all, and
 /// gRPC's is judged only now.
+#[inline]
 pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, dice: u64) -> Effects {
     match (end, attempt.later.take()) {
-        (End::Cut, _) => {
-            attempt.judged = true;
-            attempt.endpoint().cell.health.tell_not_good(attempt.run);
-            if let Some(shadow) = call.admission.shadow() {
-                shadow.cut(attempt);
-            }
-            route_breaker::tell(call, Judged::Bad { failing: Failing::Cut, hard: false }, now);
-            suspect::bad(call, attempt, (Failing::Cut, false), now, dice)
-        }
+        (End::Cut, _) => cut(call, attempt, now, dice),
         (End::Whole, Some(head)) => by_trailers(call, attempt, head, now, dice),
         (End::Whole, None) | (End::ClientGone, _) => Effects::default(),
     }
 }
 
+#[inline(never)]
+fn cut(call: &Call<'_>, attempt: &mut Attempt, now: Moment, dice: u64) -> Effects {
+    attempt.judged = true;
+    attempt.endpoint().cell.health.tell_not_good(attempt.run);
+    if let Some(shadow) = call.admission.shadow() {
+        shadow.cut(attempt);
+    }
+    route_breaker::tell(call, Judged::Bad { failing: Failing::Cut, hard: false }, now);
+    suspect::bad(call, attempt, (Failing::Cut, false), now, dice)
+}
+
 /// Judges an answer whose head came at `head` by what its trailers said. Without a status it is UNKNOWN, as it
 /// is to whoever called (gRPC over HTTP/2, "Responses").
+#[inline(never)]
 fn by_trailers(
     call: &Call<'_>,
     attempt: &mut Attempt,
@@ -258,6 +275,7 @@ fn tell_guard(call: &Call<'_>, attempt: &Attempt, fact: Fact, now: Moment) {
 }
 
 /// How long the route's answers take, where somebody hedges.
+#[inline]
 fn learn(call: &Call<'_>, now: Moment, took: Duration) {
     if let Some(latencies) = call.admission.route().latencies() {
         latencies.tell(now, took);

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use api::Moment;
+use api::{Moment, Span};
 
 use crate::pace::Pace;
 
@@ -71,15 +71,15 @@ impl Latencies {
     }
 
     /// The time within which `share` of the answers came; `None` while there are too few.
-    pub fn ask(&self, now: Moment, share: f64) -> Option<Duration> {
+    pub fn ask(&self, now: Moment, share: f64) -> Option<Span> {
         let (known, tick) = (self.known.load(Relaxed), now.as_millis() as u32);
         if known != 0 && tick.wrapping_sub(known as u32) < FRESH {
-            return Some(Duration::from_micros(known >> 32));
+            return Some(Span::micros(known >> 32));
         }
         let at = self.compute(now, share)?;
         let micros = u32::try_from(at.as_micros()).unwrap_or(u32::MAX);
         self.known.store(u64::from(micros) << 32 | u64::from(tick), Relaxed);
-        Some(at)
+        Some(Span::micros(micros.into()))
     }
 
     fn compute(&self, now: Moment, share: f64) -> Option<Duration> {
@@ -161,7 +161,7 @@ mod tests {
         ) {
             let latencies = Latencies::default();
             micros.iter().for_each(|m| latencies.tell(Moment::ZERO, Duration::from_micros(*m)));
-            let found = latencies.ask(Moment::ZERO, share).unwrap().as_secs_f64();
+            let found = latencies.ask(Moment::ZERO, share).unwrap().duration().as_secs_f64();
             let mut sorted = micros;
             sorted.sort_unstable();
             let rank = ((share * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len());

@@ -71,7 +71,17 @@ impl Met {
 
 impl Admission {
     /// The request is about to be sent: its route's breaker has the last word, once.
+    #[inline]
     pub(crate) fn enter(&self, now: Moment) -> Result<(), Refusal> {
+        // Most routes have none, in force or in shadow.
+        if self.route().breaker().is_none() && self.route().shadow().is_none() {
+            return Ok(());
+        }
+        self.meet(now)
+    }
+
+    #[inline(never)]
+    fn meet(&self, now: Moment) -> Result<(), Refusal> {
         let breaker = self.route().breaker();
         if !self.met.borrow_mut().enter(breaker, now)
             && let Some((breaker, _)) = breaker
@@ -103,11 +113,16 @@ pub(crate) fn look(route: &Route, now: Moment) -> Result<(), Refusal> {
 
 /// A request of `call` ended, as `judged`. What says nothing of its endpoint says nothing here, except that a caller got
 /// no answer where hosts had no room or left.
+#[inline]
 pub(crate) fn tell(call: &Call<'_>, judged: Judged, now: Moment) {
     let route = call.admission.route();
-    if route.breaker().is_none() && route.shadow().is_none() {
-        return;
+    if route.breaker().is_some() || route.shadow().is_some() {
+        tell_ended(call, judged, now);
     }
+}
+
+#[inline(never)]
+fn tell_ended(call: &Call<'_>, judged: Judged, now: Moment) {
     let failed = match judged {
         Judged::Good { .. } => false,
         Judged::Bad { .. } | Judged::Full | Judged::Elsewhere => true,

@@ -69,6 +69,7 @@ pub(crate) fn least(list: &EndpointList, now: Moment) -> Level {
 
 /// Whether a request that just came goes on, or is refused before it costs anything: no token, no place, nothing of the load
 /// budget. Before an app it is counted by its level.
+#[inline]
 pub(crate) fn look(
     route: &Route,
     exchange: &Exchange,

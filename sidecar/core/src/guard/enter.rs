@@ -30,6 +30,7 @@ fn of(route: &Route) -> Option<&Arc<Guard>> {
 }
 
 /// A place, or none where the guard lets everybody in. Who could only be late does not wait for one.
+#[inline]
 pub(crate) fn enter<T>(
     route: &Route,
     deadline: Deadline,
@@ -37,11 +38,26 @@ pub(crate) fn enter<T>(
     now: Moment,
 ) -> Result<Option<Held<Guard>>, Verdict<T>> {
     let Some(guard) = of(route) else { return Ok(None) };
-    let fresh = patience.is_fresh();
-    if fresh {
+    if patience.is_fresh() {
         guard.tell_offered();
     }
-    let Some(bound) = guard.bound_at(now) else { return Ok(None) };
+    // Mostly it is calm.
+    match guard.bound_at(now) {
+        None => Ok(None),
+        Some(bound) => within(bound, (guard, route), deadline, patience, now),
+    }
+}
+
+/// A place of `bound`.
+#[inline(never)]
+fn within<T>(
+    bound: u32,
+    (guard, route): (&Arc<Guard>, &Route),
+    deadline: Deadline,
+    patience: &mut Patience,
+    now: Moment,
+) -> Result<Option<Held<Guard>>, Verdict<T>> {
+    let fresh = patience.is_fresh();
     if let Some(place) = Held::enter(guard, Some(bound)) {
         return Ok(Some(place));
     }

@@ -50,7 +50,7 @@ impl InShadow<'_> {
         let retry = self.terms.retry.as_ref().unwrap_or(&settings.retry);
         let after = || {
             let after = hedged.latencies.ask(now, hedge.after.on()?.fraction())?;
-            let after = after.max(hedge.at_least.duration());
+            let after = after.max(hedge.at_least).duration();
             let at = attempt.given() + after;
             Some(after).filter(|_| at < now && admission.deadline().allows(at))
         };
