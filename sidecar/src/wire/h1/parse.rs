@@ -26,14 +26,16 @@ const MAX_FIRST_LINE: usize = MAX_TARGET + 256;
 
 /// Cuts one request head off `buf`; `None` when it isn't complete.
 pub(super) fn request(buf: &mut Buffer, seen: &mut Seen) -> Result<Option<RequestHead>, Broken> {
-    // RFC 9112 §2.2: empty lines before a request line are skipped.
-    while buf.starts_with(b"\r\n") {
-        buf.advance(2);
-        *seen = Seen::default();
-    }
-    // Half of another one; what follows it tells.
-    if buf[..] == b"\r"[..] {
-        return Ok(None);
+    if buf.first() == Some(&b'\r') {
+        // RFC 9112 §2.2: empty lines before a request line are skipped.
+        while buf.starts_with(b"\r\n") {
+            buf.advance(2);
+            *seen = Seen::default();
+        }
+        // Half of another one; what follows it tells.
+        if buf[..] == b"\r"[..] {
+            return Ok(None);
+        }
     }
     if !worth_parsing(buf, seen).map_err(bad)? {
         return unfinished_request(buf).map(|()| None);
@@ -120,8 +122,11 @@ pub(super) fn trailers(buf: &mut Buffer, seen: &mut Seen) -> Result<Option<Optio
     Ok(Some((!fields.is_empty()).then(|| Box::new(fields))))
 }
 
+/// Takes so many bytes off `buf`, and into `fields` all but the blank line that ends them: without it the lines that we add
+/// follow those that came, and all leave in one run.
 fn cut(fields: &mut Fields, buf: &mut Buffer, len: usize) {
-    fields.receive(&buf[..len]);
+    const BLANK: usize = b"\r\n".len();
+    fields.receive(&buf[..len.saturating_sub(BLANK)]);
     buf.advance(len);
 }
 
