@@ -43,18 +43,15 @@ pub fn choose(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64
     if cell.medians_due(now) {
         cost::measure(call, &mut scratch.numbers, now, dice);
     }
-    let mut pool = std::mem::take(&mut scratch.pool);
-    let by = settings.balance.by;
     let view = View::of(call, &scratch.tried, now, &mut dice);
-    scratch.among = view.gather(call.list, call.admission.route().asked(), &mut pool, &mut dice);
-    let hot = cell.probes.hot();
-    let taken = take(call, scratch, &mut pool, (by, hot), now, &mut dice);
-    match by {
-        Choosing::Prequal => probe::follow_up(call, scratch, &pool, now, dice),
+    scratch.among = view.gather(call.list, call.admission.route().asked(), &mut scratch.pool, &mut dice);
+    scratch.by = settings.balance.by;
+    let taken = take(call, scratch, cell.probes.hot(), now, &mut dice);
+    match scratch.by {
+        Choosing::Prequal => probe::follow_up(call, scratch, now, dice),
         Choosing::LeastLoaded => probe::refresh(call, scratch, now, dice),
         _ => {}
     }
-    (scratch.pool, scratch.by) = (pool, by);
     let Some(Taken { hold, how, trial }) = taken else { return nobody(call, scratch, now, dice) };
     // The route's breaker comes last of all: nothing after it can refuse.
     if let Err(refusal) = call.admission.enter(now) {

@@ -20,7 +20,7 @@ use crate::dice;
 use crate::endpoint::Endpoint;
 use crate::pick;
 use crate::report::Report;
-use crate::scratch::{Scored, Scratch, Why};
+use crate::scratch::{Scratch, Why};
 use crate::service::ServiceCell;
 
 /// Reports kept of one service at most (the paper's value).
@@ -211,8 +211,8 @@ fn weight(endpoint: &Endpoint) -> f32 {
 }
 
 /// What follows a choice by reports: the one used is worn, another is thrown out, and new ones are to be asked for.
-pub(crate) fn follow_up(call: &Call<'_>, scratch: &mut Scratch, pool: &[Scored], now: Moment, mut dice: u64) {
-    let (probes, list) = (&call.admission.route().cell().probes, call.list);
+pub(crate) fn follow_up(call: &Call<'_>, scratch: &mut Scratch, now: Moment, mut dice: u64) {
+    let (probes, list, pool) = (&call.admission.route().cell().probes, call.list, &scratch.pool);
     if let Some(taken) = pool.iter().find(|scored| scored.why == Why::Chosen) {
         let endpoint = &list.endpoints[taken.at];
         probes.tell_used(endpoint.id);

@@ -7,7 +7,7 @@ use api::policy::Choosing;
 use super::Call;
 use crate::attempt::Hold;
 use crate::health::TrialPermit;
-use crate::scratch::{AttemptNote, How, Scored, Scratch, Throw, Why};
+use crate::scratch::{AttemptNote, How, Scratch, Throw, Why};
 use crate::{pick, trial, turn};
 
 /// What an attempt is about to be made with.
@@ -21,42 +21,42 @@ pub(super) struct Taken {
 pub(super) fn take(
     call: &Call<'_>,
     scratch: &mut Scratch,
-    pool: &mut [Scored],
-    (by, hot): (Choosing, f32),
+    hot: f32,
     now: Moment,
     dice: &mut u64,
 ) -> Option<Taken> {
+    let by = scratch.by;
     scratch.throw = None;
     let asked = call.admission.route().asked();
     let mine = |at| asked.first(&call.list.parts).is_some_and(|(_, part)| part.all.has(at));
     if let Some((at, permit)) = trial::claim(call, scratch, mine, now) {
-        let place = pool.iter().position(|scored| scored.at == at);
-        if let Some(hold) = begin(call, scratch, place.map(|place| &mut pool[place]), (at, How::Trial), now) {
+        let place = scratch.pool.iter().position(|scored| scored.at == at);
+        if let Some(hold) = begin(call, scratch, place, (at, How::Trial), now) {
             return Some(Taken { hold, how: How::Trial, trial: Some(permit) });
         }
     }
-    let rank = pick::best_rank(pool)?;
+    let rank = pick::best_rank(&scratch.pool)?;
     // Each round takes one candidate out of the question at least.
     loop {
         scratch.throw = Some(Throw { by, dice: *dice, hot });
+        let pool = &scratch.pool;
         let (place, how) = pick::pick(pool, rank, (by, hot), dice)?;
         if by == Choosing::RoundRobin && how != How::Ramp {
             turn::tell(call.list, pool, pick::Meant::of(pool, rank), place);
         }
-        let scored = &mut pool[place];
-        let at = scored.at;
-        if let Some(hold) = begin(call, scratch, Some(scored), (at, how), now) {
+        let at = pool[place].at;
+        if let Some(hold) = begin(call, scratch, Some(place), (at, how), now) {
             return Some(Taken { hold, how, trial: None });
         }
     }
 }
 
-/// Takes what the next attempt needs at the endpoint `at`, and notes that it is made; what stands in its way is noted where it was
-/// `scored`.
+/// Takes what the next attempt needs at the endpoint `at`, and notes that it is made; what stands in its way is noted at its
+/// `place` among those weighed.
 fn begin(
     call: &Call<'_>,
     scratch: &mut Scratch,
-    scored: Option<&mut Scored>,
+    place: Option<usize>,
     (at, how): (usize, How),
     now: Moment,
 ) -> Option<Hold> {
@@ -69,8 +69,8 @@ fn begin(
         }
         Err(why) => (why, None),
     };
-    if let Some(scored) = scored {
-        scored.why = why;
+    if let Some(place) = place {
+        scratch.pool[place].why = why;
     }
     hold
 }
