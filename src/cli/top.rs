@@ -17,7 +17,7 @@ use crate::scrape::Scrape;
 /// Clears the screen and goes to its first line (ECMA-48: ED, CUP).
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Show each service of a sidecar: requests a second, in flight, caps, endpoints that are out, and its guard.
+/// Show each service of a sidecar: requests a second, in flight and waiting, caps, endpoints that are out, and its guard.
 #[derive(Args, Debug)]
 pub(crate) struct Top {
     /// The admin listener of the sidecar.
@@ -55,8 +55,7 @@ impl Top {
 }
 
 fn rows(before: &Scrape, now: &Scrape, passed: Duration) -> Vec<Vec<String>> {
-    let head =
-        ["SERVICE", "OFFERED/s", "GOOD/s", "SHED/s", "IN FLIGHT", "CAPS", "OUT", "GUARD"].map(str::to_owned);
+    let head = ["SERVICE", "OFFERED/s", "GOOD/s", "SHED/s", "IN FLIGHT", "WAITING", "CAPS", "OUT", "GUARD"];
     let (services, apps) = (named(now, "outrigger_guard"), named(now, "outrigger_app_requests_in_flight"));
     let row = |service: &String| {
         let one = ("service", service.as_str());
@@ -69,13 +68,17 @@ fn rows(before: &Scrape, now: &Scrape, passed: Duration) -> Vec<Vec<String>> {
         let bad = rate("outrigger_requests_total", &[one, ("code", "5xx")])
             + rate("outrigger_shed_total", &[one, ("reason", "rate_limited")]);
         let shed = rate("outrigger_shed_total", &[one]);
-        let in_flight = now.sum("outrigger_requests_in_flight", &[one]);
+        let here = ["outrigger_requests_in_flight", "outrigger_requests_waiting"];
+        let here = here.map(|name| now.sum(name, &[one]).to_string());
         let rates = [offered, (offered - bad).max(0.0), shed].map(|rate| format!("{rate:.0}"));
-        let rest = [format!("{in_flight}"), caps(now, one), out(now, one), guard(now, one)];
-        [service.clone()].into_iter().chain(rates).chain(rest).collect()
+        let rest = [caps(now, one), out(now, one), guard(now, one)];
+        [service.clone()].into_iter().chain(rates).chain(here).chain(rest).collect()
     };
     let apps = apps.into_iter().map(|service| app(now, service));
-    std::iter::once(head.to_vec()).chain(services.into_iter().map(row)).chain(apps).collect()
+    std::iter::once(head.map(str::to_owned).to_vec())
+        .chain(services.into_iter().map(row))
+        .chain(apps)
+        .collect()
 }
 
 /// The services that `metric` tells of.
@@ -89,25 +92,15 @@ fn app(now: &Scrape, service: &str) -> Vec<String> {
     let count = |name: &str| now.sum(name, &[one]);
     let cap = now.each("outrigger_app_cap", &[one]).map(|(_, cap)| cap.to_string()).next();
     let wait = 1e3 * count("outrigger_app_wait_seconds");
-    let mut waiting =
-        format!("{} wait for a place, {wait:.0} ms each", count("outrigger_app_requests_waiting"));
+    let mut waits = format!("{wait:.0} ms for a place");
     let level = count("outrigger_app_level");
     if level > 0.0 {
-        waiting += &format!(": only from level {level} on");
+        waits += &format!(": only from level {level} on");
     }
-    let in_flight = count("outrigger_app_requests_in_flight").to_string();
-    let name = format!("{service} (app)");
-    [
-        name,
-        String::new(),
-        String::new(),
-        String::new(),
-        in_flight,
-        cap.unwrap_or_default(),
-        String::new(),
-        waiting,
-    ]
-    .into()
+    let here = ["outrigger_app_requests_in_flight", "outrigger_app_requests_waiting"];
+    let [in_flight, waiting] = here.map(|name| count(name).to_string());
+    let (name, none) = (format!("{service} (app)"), String::new);
+    [name, none(), none(), none(), in_flight, waiting, cap.unwrap_or_default(), none(), waits].into()
 }
 
 /// Of how many endpoints how many have a cap, and which.
@@ -156,6 +149,7 @@ mod tests {
         outrigger_requests_total{service=\"app\",route=\"default\",code=\"5xx\"} 160\n\
         outrigger_shed_total{service=\"app\",reason=\"overloaded\"} 150\n\
         outrigger_requests_in_flight{service=\"app\"} 12\n\
+        outrigger_requests_waiting{service=\"app\"} 7\n\
         outrigger_endpoint_cap{service=\"app\",endpoint=\"10.0.0.1:80\"} 2\n\
         outrigger_endpoint_cap{service=\"app\",endpoint=\"10.0.0.2:80\"} 5\n\
         outrigger_endpoints{service=\"app\",state=\"ready\"} 3\n\
@@ -178,20 +172,9 @@ mod tests {
     fn a_row_says_what_comes_of_what_is_offered_and_why_it_is_held_back() {
         let shown = rows(&Scrape::read(BEFORE), &Scrape::read(NOW), Duration::from_secs(2));
         let guard = "draining for 1.2 s: of 90 offered 3 in time, 70 in vain; at most 4";
-        assert_eq!(shown[1], ["app", "100", "20", "75", "12", "2: 2-5", "1 of 4", guard]);
-        assert_eq!(
-            shown[3],
-            [
-                "cart (app)",
-                "",
-                "",
-                "",
-                "3",
-                "3",
-                "",
-                "2 wait for a place, 12 ms each: only from level 185 on"
-            ]
-        );
-        assert_eq!(shown[2], ["db", "0", "0", "0", "0", "", "0 of 0", "calm"]);
+        assert_eq!(shown[1], ["app", "100", "20", "75", "12", "7", "2: 2-5", "1 of 4", guard]);
+        let waits = "12 ms for a place: only from level 185 on";
+        assert_eq!(shown[3], ["cart (app)", "", "", "", "3", "2", "3", "", waits]);
+        assert_eq!(shown[2], ["db", "0", "0", "0", "0", "0", "", "0 of 0", "calm"]);
     }
 }

@@ -71,6 +71,8 @@ families! {
         "Requests in flight on this host.";
     IN_FLIGHT = "outrigger_requests_in_flight", Gauge, "", ["service"],
         "Requests in flight to a service, until their answers' bodies end.";
+    WAITING = "outrigger_requests_waiting", Gauge, "", ["service"],
+        "Requests to a service that wait for room: at its endpoints, within its caps and bulkheads, or among those that its guard lets in.";
     APP_IN_FLIGHT = "outrigger_app_requests_in_flight", Gauge, "", ["service"],
         "Requests in flight to a local app, from everybody who calls it through its own listener.";
     APP_WAITING = "outrigger_app_requests_waiting", Gauge, "", ["service"],

@@ -78,6 +78,7 @@ impl<'a> Levels<'a> {
             sheet.set(&c::BUDGET_RATIO, &[service], ratio);
         }
         sheet.set(&c::IN_FLIGHT, &[service], f64::from(view.plan.cell.in_flight()));
+        sheet.set(&c::WAITING, &[service], view.room.waiting() as f64);
         self.collect_guard(now, sheet);
         self.collect_limits(now, sheet);
         self.collect_bulkheads(sheet);
