@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use api::Moment;
 use api::policy::Class;
 use sidecar_core::ahead::Waiting;
-use sidecar_core::queue::{Queue, Ticket, WaitOn, rank};
+use sidecar_core::queue::{Order, Queue, Ticket, WaitOn, rank};
 
 /// The waiting room of a service.
 #[derive(Debug, Default)]
@@ -44,19 +44,19 @@ pub struct Place<'r> {
 }
 
 impl Room {
-    /// Joins the queue for `on` at `now`, until `until`. When the queue itself is full, the place is one that nobody frees, and the
+    /// Joins the queue for `on`, from `when` until when. When the queue itself is full, the place is one that nobody frees, and the
     /// caller asks again when its time has come.
     ///
     /// A place may have been freed since the caller asked: it has to ask once more before it rests.
     pub fn enter(
         &self,
-        class: Class,
+        (class, order): (Class, Order),
         on: WaitOn,
-        (now, until): (Moment, Moment),
+        when: (Moment, Moment),
         waiting: Waiting,
     ) -> Place<'_> {
         let seat = Seat { waiting, woken: false, waker: None };
-        let ticket = self.locked().entry(on).or_default().join(rank(class), now, until, seat);
+        let ticket = self.locked().entry(on).or_default().join((rank(class), order), when, seat);
         self.waiting.fetch_add(1, SeqCst);
         // What is asked next is asked after this was counted: whoever leaves later sees the count.
         fence(SeqCst);
@@ -117,10 +117,11 @@ impl Place<'_> {
         self.on
     }
 
-    /// It waits at these endpoints now, which it found full when it asked last.
-    pub fn wait_at(&self, waiting: Waiting) {
+    /// It waits at these endpoints until `until` now, which it found full when it asked last.
+    pub fn wait_at(&self, waiting: Waiting, until: Moment) {
         let mut queues = self.room.locked();
         let (Some(queue), Some(ticket)) = (queues.get_mut(&self.on), self.ticket) else { return };
+        queue.stay(ticket, until);
         let Some(seat) = queue.with_mut(ticket) else { return };
         let mut before = std::mem::replace(&mut seat.waiting, waiting);
         if before.each().any(|what| !seat.waiting.wants(what)) {
@@ -189,7 +190,7 @@ mod tests {
     const NOW: Moment = Moment::from_millis(1);
 
     fn enter(room: &Room, on: WaitOn) -> Place<'_> {
-        room.enter(Class::Ordinary, on, (NOW, Moment::from_millis(20)), Waiting::default())
+        room.enter((Class::Ordinary, Order::Age), on, (NOW, Moment::from_millis(20)), Waiting::default())
     }
 
     #[test]

@@ -71,7 +71,9 @@ enum Event {
     Over { request: u64, attempt: u8 },
     /// A caller leaves.
     Leave { request: u64 },
-    /// Who waits in a sidecar looks whether there is room.
+    /// A place may be free for who waits in a sidecar.
+    Freed { sidecar: usize },
+    /// Who waits in a sidecar looks whether there is room that nobody gave back.
     Look { sidecar: usize },
     /// A sidecar asks a host's sidecar for its load.
     Probe { sidecar: usize, host: usize },
@@ -184,7 +186,11 @@ impl<'a> World<'a> {
                 self.lost((request, attempt), FaultKind::AttemptTimeout, outcome::Sent::All)
             }
             Event::Leave { request } => self.leave(request),
-            Event::Look { sidecar } => self.look(sidecar),
+            Event::Freed { sidecar } => self.freed(sidecar),
+            Event::Look { sidecar } => {
+                self.looks[sidecar] = false;
+                self.freed(sidecar);
+            }
             Event::Probe { sidecar, host } => {
                 let said = self.report(host);
                 self.after(HOP, Event::Probed { sidecar, host, said });
@@ -301,12 +307,11 @@ impl<'a> World<'a> {
     }
 
     /// A place may be free: whoever is first asks, and then the next, until one still waits.
-    fn look(&mut self, place: usize) {
-        self.looks[place] = false;
+    fn freed(&mut self, place: usize) {
         let now = self.moment();
         while let Some(first) = self.sidecars[place].first(now) {
             self.ask(first);
-            if self.sidecars[place].waits(first) {
+            if self.requests.get(&first).is_some_and(Request::waits) {
                 return;
             }
         }
@@ -447,7 +452,7 @@ impl<'a> World<'a> {
         let then = self.sidecars[place].tell(request, (attempt, outcome), (now, dice));
         let after: Vec<u8> = request.running().collect();
         before.into_iter().filter(|one| !after.contains(one)).for_each(|one| self.dropped(number, one));
-        self.after(Duration::ZERO, Event::Look { sidecar: place });
+        self.after(Duration::ZERO, Event::Freed { sidecar: place });
         match then {
             Then::Done => self.ended(number, status, host),
             Then::Beside => {}
@@ -469,7 +474,7 @@ impl<'a> World<'a> {
         if let Some(attempt) = running.first() {
             self.sidecars[place].tell(request, (*attempt, &Outcome::Cancelled), (now, dice));
         }
-        self.after(Duration::ZERO, Event::Look { sidecar: place });
+        self.after(Duration::ZERO, Event::Freed { sidecar: place });
         self.ended(number, 0, -1);
         running.into_iter().for_each(|one| self.dropped(number, one));
     }
@@ -504,5 +509,7 @@ impl<'a> World<'a> {
     }
 }
 
+#[cfg(test)]
+mod any;
 #[cfg(test)]
 mod tests;

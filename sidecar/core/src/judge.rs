@@ -18,6 +18,7 @@ use crate::ewma::Memory;
 use crate::guard::Fact;
 use crate::outcome::{Answer, End, Fault, FaultKind, Outcome};
 use crate::probe;
+use crate::queue;
 use crate::route_breaker;
 use crate::scratch::{Effects, How};
 use crate::suspect;
@@ -178,6 +179,7 @@ pub(crate) fn tell(
                 if sample.is_some_and(|sample| cell.tell_abandoned(now, sample)) {
                     fact = Fact::Lost;
                 }
+                tell_crowd(call, attempt);
                 learn(call, now, took);
             }
             tell_guard(call, attempt, fact, now);
@@ -196,6 +198,9 @@ pub(crate) fn tell(
             suspect::no_proof(call, attempt, now, dice)
         }
         Judged::Neutral => {
+            if *outcome == Outcome::Cancelled {
+                tell_crowd(call, attempt);
+            }
             if *outcome == Outcome::Cancelled && sample.is_some_and(|sample| cell.tell_abandoned(now, sample))
             {
                 tell_guard(call, attempt, Fact::Lost, now);
@@ -262,6 +267,13 @@ fn by_trailers(
         }
         Judged::Neutral => suspect::no_proof(call, attempt, now, dice),
         Judged::Elsewhere | Judged::Full | Judged::Later => Effects::default(),
+    }
+}
+
+/// Nobody waits for the attempt any more: where it was sent after a long wait for room, that was in vain.
+fn tell_crowd(call: &Call<'_>, attempt: &Attempt) {
+    if attempt.number() <= 1 && attempt.began().since(call.exchange.arrived) > queue::STANDS {
+        call.admission.route().cell().crowd.tell_in_vain();
     }
 }
 

@@ -63,13 +63,14 @@ fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt>
         return Verdict::Refuse(told::refusal(call.exchange.level, bound));
     }
     let deadline = call.admission.deadline().at();
+    let patience = deadline.map_or(patient(), |at| at.since(now));
+    let begin = || Queued::begin(call.admission.route().cell(), now, patience);
+    scratch.queued.get_or_insert_with(begin);
     let longest = if bears(call, scratch, now) { patient() } else { queue::longest(settings) };
-    if scratch.queued.is_none() {
-        scratch.queued = Some(Queued::begin(call.admission.route().cell(), now));
-    }
     let verdict = scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
-    if let Verdict::Refuse(_) = &verdict {
-        scratch.queued = None;
+    if let Verdict::Refuse(refusal) = &verdict {
+        let soon = refusal.reason == Reason::QueueTimeout && scratch.patience.waited(now) <= queue::STANDS;
+        scratch.queued.take().filter(|_| soon).into_iter().for_each(Queued::refused);
         if let Some(shed) = shed {
             shed.tell_waited(now, Waited::in_vain(scratch.patience.waited(now), settings));
         }
@@ -83,7 +84,7 @@ fn patient() -> Duration {
 }
 
 /// Whether it may wait as long as it would before the host itself: the cap was found, nothing was lost, and nobody knows yet
-/// whether the cap is right or whether this is overload; as long as so many find a place in the queue.
+/// whether the cap is right or whether this is overload, or it may be a burst; as long as so many find a place in the queue.
 fn bears(call: &Call<'_>, scratch: &Scratch, now: Moment) -> bool {
     let (route, concurrency) = (call.admission.route(), &call.admission.base().concurrency);
     let may = concurrency.per_endpoint == Cap::Auto
@@ -91,9 +92,11 @@ fn bears(call: &Call<'_>, scratch: &Scratch, now: Moment) -> bool {
         && route.plan().shed().is_none()
         && (route.cell().crowd.wait() as usize) < queue::WAITERS_MAX;
     let full = scratch.pool.iter().filter(|scored| scored.why == Why::Full);
-    let mut knees = full.map(|scored| &call.list.endpoints[scored.at].cell.knee);
+    let knees = full.map(|scored| &call.list.endpoints[scored.at].cell.knee);
+    let keeps = |queued: &Queued| queued.keeps_its_place(now, || knees.clone().any(Knee::is_tried));
     may && !knees.clone().any(Knee::is_lossy)
-        && (knees.any(Knee::is_tried) || !route.cell().crowd.is_overload(now, route.cell().in_flight()))
+        && (!route.cell().crowd.is_overload(now, route.cell().in_flight())
+            || scratch.queued.as_ref().is_some_and(keeps))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Waiting for room: whether, until when, and who is next.
 //!
 //! A queue is bounded in time and not only in count: what waits longer than a burst lasts is overload, and
-//! waiting only moves it (DAGOR, SoCC '18). Priority goes first, then age, or where the queue stands, youth. This is a plain data structure:
-//! it answers whom to wake and never wakes anyone.
+//! waiting only moves it (DAGOR, SoCC '18). Priority goes first, then age, or where the queue stands and who waits leaves in vain, youth.
+//! This is a plain data structure: it answers whom to wake and never wakes anyone.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,13 +13,22 @@ use api::{Moment, Reason};
 
 use crate::refusal::Refusal;
 
+/// Who goes first of a rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Whoever came first.
+    Age,
+    /// Where the queue stands, whoever came last.
+    Youth,
+}
+
 /// At most this many wait for one thing; more could not be served within any sensible wait.
 pub const WAITERS_MAX: usize = 4_096;
 
-/// While somebody has waited longer than this, who comes goes before all of its rank that wait: a queue that stands is served
-/// from its end, or everybody would be sent on when it is about to leave ("adaptive LIFO": Maurer, Fail at Scale, ACM Queue 2015,
-/// with that value).
-const STANDS: Duration = Duration::from_millis(100);
+/// While somebody has waited longer than this, a queue stands. Where who waits leaves in vain it is served from its end then: who comes goes before
+/// all of its rank that wait, or everybody would be sent on when it is about to leave ("adaptive LIFO": Maurer, Fail at Scale, ACM
+/// Queue 2015, with that value).
+pub(crate) const STANDS: Duration = Duration::from_millis(100);
 
 /// Whoever still waits after so long is patient, as a batch's workers are: who comes then stands behind them, or the first of them would
 /// wait for ever. Callers that give up and try again are gone sooner.
@@ -138,15 +147,21 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Waits with `priority` until `until`; `None` when the queue is full.
-    pub fn join(&mut self, priority: u8, now: Moment, until: Moment, waiter: T) -> Option<Ticket> {
+    /// Waits with `priority` from `now` until `until`; `None` when the queue is full.
+    pub fn join(
+        &mut self,
+        (priority, order): (u8, Order),
+        (now, until): (Moment, Moment),
+        waiter: T,
+    ) -> Option<Ticket> {
         if self.waiters.len() >= WAITERS_MAX {
             return None;
         }
         self.next += 1;
         let waited = self.oldest(priority).map(|joined| now.since(joined));
         let stands = waited.is_some_and(|waited| waited > STANDS && waited < PATIENT);
-        let ticket = Ticket(Reverse(priority), if stands { -self.next } else { self.next });
+        let first = stands && order == Order::Youth;
+        let ticket = Ticket(Reverse(priority), if first { -self.next } else { self.next });
         self.waiters.insert(ticket, Waiter { joined: now, until, who: waiter });
         Some(ticket)
     }
@@ -157,6 +172,11 @@ impl<T> Queue<T> {
         let last = self.waiters.range(ticket(0)..=ticket(i64::MAX)).next();
         let last = last.or_else(|| self.waiters.range(ticket(i64::MIN)..ticket(0)).next_back());
         last.map(|(_, waiter)| waiter.joined)
+    }
+
+    /// Waits until `until` now, where it was.
+    pub fn stay(&mut self, ticket: Ticket, until: Moment) {
+        self.waiters.get_mut(&ticket).into_iter().for_each(|waiter| waiter.until = until);
     }
 
     /// Waits no longer; `None` when it was woken already.
@@ -188,14 +208,6 @@ impl<T> Queue<T> {
     pub fn before(&self, ticket: Ticket, now: Moment) -> impl Iterator<Item = &T> {
         let before = self.waiters.range(..ticket).filter(move |(_, waiter)| now < waiter.until);
         before.map(|(_, waiter)| &waiter.who)
-    }
-
-    /// Whether `waiter` waits.
-    pub fn has(&self, waiter: &T) -> bool
-    where
-        T: PartialEq,
-    {
-        self.waiters.values().any(|own| own.who == *waiter)
     }
 
     /// A place was given back: whom to wake. Who has waited too long is left to [`Queue::expired`].
@@ -235,7 +247,7 @@ mod tests {
     fn priority_goes_first_then_age_and_the_late_are_not_woken() {
         let (mut queue, at) = (Queue::default(), Moment::from_millis);
         for (priority, until, name) in [(0, 50, "a"), (9, 5, "late"), (1, 50, "b"), (1, 50, "c")] {
-            queue.join(priority, at(0), at(until), name).unwrap();
+            queue.join((priority, Order::Youth), (at(0), at(until)), name).unwrap();
         }
         assert_eq!(queue.wake_at(), Some(at(5)));
         let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(10))).collect();
@@ -249,24 +261,44 @@ mod tests {
         for (priority, now, name) in
             [(1, 0, "a"), (1, 100, "b"), (1, 101, "c"), (0, 102, "low"), (2, 103, "high"), (1, 104, "d")]
         {
-            queue.join(priority, at(now), at(1_000), name).unwrap();
+            queue.join((priority, Order::Youth), (at(now), at(1_000)), name).unwrap();
         }
         let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(200))).collect();
         assert_eq!(woken, ["high", "d", "c", "a", "b", "low"]);
         for (now, name) in [(300, "e"), (500, "f"), (510, "g")] {
-            queue.join(1, at(now), at(1_000), name).unwrap();
+            queue.join((1, Order::Youth), (at(now), at(1_000)), name).unwrap();
         }
         assert_eq!(queue.freed(at(510)), Some("g"));
         queue.leave(*queue.waiters.last_key_value().unwrap().0).unwrap();
-        queue.join(1, at(511), at(1_000), "h").unwrap();
+        queue.join((1, Order::Youth), (at(511), at(1_000)), "h").unwrap();
         assert_eq!(queue.freed(at(511)), Some("f"), "whoever is left came a moment ago");
+    }
+
+    #[test]
+    fn who_came_first_goes_first_however_long_the_queue_stands() {
+        let (mut queue, at) = (Queue::default(), Moment::from_millis);
+        for (now, name) in [(0, "a"), (500, "b"), (900, "c")] {
+            queue.join((1, Order::Age), (at(now), at(9_000)), name).unwrap();
+        }
+        let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(900))).collect();
+        assert_eq!(woken, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn who_may_wait_longer_keeps_its_place() {
+        let (mut queue, at) = (Queue::default(), Moment::from_millis);
+        let first = queue.join((1, Order::Age), (at(0), at(20)), "first").unwrap();
+        queue.join((1, Order::Age), (at(1), at(500)), "second").unwrap();
+        assert_eq!(queue.first(at(30)), Some(&"second"));
+        queue.stay(first, at(500));
+        assert_eq!((queue.first(at(30)), queue.wake_at()), (Some(&"first"), Some(at(500))));
     }
 
     #[test]
     fn behind_who_is_patient_the_youngest_stands_again() {
         let (mut queue, at) = (Queue::default(), Moment::from_millis);
         for (now, name) in [(0, "a"), (500, "b"), (1_999, "c"), (2_000, "d"), (3_000, "e")] {
-            queue.join(1, at(now), at(9_000), name).unwrap();
+            queue.join((1, Order::Youth), (at(now), at(9_000)), name).unwrap();
         }
         let woken: Vec<_> = std::iter::from_fn(|| queue.freed(at(3_000))).collect();
         assert_eq!(woken, ["c", "b", "a", "d", "e"]);
@@ -279,7 +311,8 @@ mod tests {
         assert_eq!([Class::Background, Class::Ordinary, Class::Critical].map(waits), [20, 20, 100]);
         let mut queue = Queue::default();
         for class in [Class::Background, Class::Critical, Class::Ordinary] {
-            queue.join(rank(class), Moment::ZERO, Moment::from_millis(50), class).unwrap();
+            let (order, until) = ((rank(class), Order::Age), (Moment::ZERO, Moment::from_millis(50)));
+            queue.join(order, until, class).unwrap();
         }
         assert_eq!(queue.find_mut(|class| *class != Class::Critical), Some(&mut Class::Ordinary));
         let order: Vec<_> = std::iter::from_fn(|| queue.freed(Moment::ZERO)).collect();

@@ -13,7 +13,7 @@ use sidecar_core::ahead::Waiting;
 use sidecar_core::attempt::Attempt;
 use sidecar_core::choose::{Call, choose};
 use sidecar_core::limit::{Admission, limit};
-use sidecar_core::queue::{Verdict, WaitOn};
+use sidecar_core::queue::{Order, Verdict, WaitOn};
 use sidecar_core::refusal::Refusal;
 use sidecar_core::route::Route;
 
@@ -93,7 +93,7 @@ pub(super) async fn admission<D: Downstream>(
             }
             Verdict::Refuse(refusal) => return Err(refusal),
             Verdict::Wait { until, on } => {
-                let waits = (&*view.room, Waiting::default());
+                let waits = (&*view.room, Waiting::default(), Order::Youth);
                 room(world, ongoing, waits, (on, until), &mut place).await?;
             }
         }
@@ -129,7 +129,8 @@ pub(super) async fn attempt<D: Downstream>(
             Verdict::Refuse(refusal) => return Err(refusal),
             Verdict::Wait { until, on } => {
                 let class = ongoing.exchange.level.class();
-                let waits = (&*view.room, Waiting::begin(&view.list, &ongoing.scratch, class));
+                let waiting = Waiting::begin(&view.list, &ongoing.scratch, class);
+                let waits = (&*view.room, waiting, view.plan.cell.crowd.order(class));
                 room(world, ongoing, waits, (on, until), &mut place).await?;
             }
         }
@@ -142,16 +143,16 @@ pub(super) async fn attempt<D: Downstream>(
 async fn room<'r, D: Downstream>(
     world: &World,
     ongoing: &mut Ongoing<'_, D>,
-    (room, waiting): (&'r Room, Waiting),
+    (room, waiting, order): (&'r Room, Waiting, Order),
     (on, until): (WaitOn, Moment),
     place: &mut Option<Place<'r>>,
 ) -> Result<(), Refusal> {
     let Some(place) = place.as_ref().filter(|place| place.on() == on) else {
         let class = ongoing.exchange.level.class();
-        *place = Some(room.enter(class, on, (world.clock.now(), until), waiting));
+        *place = Some(room.enter((class, order), on, (world.clock.now(), until), waiting));
         return Ok(());
     };
-    place.wait_at(waiting);
+    place.wait_at(waiting, until);
     loop {
         let now = world.clock.now();
         let soon = if place.is_first(now) { until.min(now + LOOK_AGAIN) } else { until };

@@ -139,11 +139,12 @@ impl<'r> World<'r> {
             At::Joins => match &actor.place {
                 None => {
                     let until = Moment::from_millis(100);
-                    actor.place = Some(self.room.enter(actor.class, on, (now, until), waits(actor)));
+                    let order = (actor.class, Order::Age);
+                    actor.place = Some(self.room.enter(order, on, (now, until), waits(actor)));
                     if self.habit.asks_again { At::Looks } else { actor.rest() }
                 }
                 Some(place) => {
-                    place.wait_at(waits(actor));
+                    place.wait_at(waits(actor), Moment::from_millis(100));
                     actor.rest()
                 }
             },

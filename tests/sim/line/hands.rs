@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::Moment;
 use sidecar_core::also::late_at;
 use sidecar_core::outcome::{FaultKind, Sent};
-use sidecar_core::queue::rank;
+use sidecar_core::queue::{Order, rank};
 
 use super::{Asks, Deed, Request, Upload};
 use crate::network::Link;
@@ -21,7 +21,8 @@ impl World {
         let node = &mut self.nodes[request.node];
         let now = node.local(self.now);
         let rooms = &mut node.rooms[request.service];
-        request.waits = rooms.join(rank(request.exchange.level.class()), now, until, (request.number, asks));
+        let order = (rank(request.exchange.level.class()), Order::Youth);
+        request.waits = rooms.join(order, (now, until), (request.number, asks));
         let soon = until.min(now + LOOK_AGAIN);
         self.later(request, soon, Deed::Ask(asks));
     }

@@ -78,8 +78,9 @@ impl World<'_> {
         sidecar.left(&inside);
         drop(inside);
         while let Some(first) = self.before[host].as_ref().and_then(|sidecar| sidecar.first(now)) {
-            self.ask_before(Job { request: first >> 8, attempt: first as u8, hit: 0 }, host);
-            if self.before[host].as_ref().is_some_and(|sidecar| sidecar.waits(first)) {
+            let which = (first >> 8, first as u8);
+            self.ask_before(Job { request: which.0, attempt: which.1, hit: 0 }, host);
+            if self.inside.get(&which).is_some_and(|(_, request)| request.waits()) {
                 return;
             }
         }

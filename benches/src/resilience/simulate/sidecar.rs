@@ -193,11 +193,6 @@ impl Sidecar {
         self.waiting.first(now).copied()
     }
 
-    /// Whether `number` waits.
-    pub(super) fn waits(&self, number: u64) -> bool {
-        self.waiting.has(&number)
-    }
-
     /// A request ended: it waits no longer.
     pub(super) fn left(&mut self, request: &Request) {
         if let Some(ticket) = request.ticket {
@@ -210,9 +205,12 @@ impl Sidecar {
         let asked = self.decide(request, now, dice);
         match (&asked, request.ticket) {
             (Asked::Wait(until), None) => {
-                request.ticket = self.waiting.join(rank(request.exchange.level.class()), now, *until, number);
+                let class = request.exchange.level.class();
+                let order = (rank(class), self.plan.cell.crowd.order(class));
+                request.ticket = self.waiting.join(order, (now, *until), number);
             }
-            (Asked::Wait(_), Some(_)) | (_, None) => {}
+            (Asked::Wait(until), Some(ticket)) => self.waiting.stay(ticket, *until),
+            (_, None) => {}
             (_, Some(ticket)) => {
                 self.waiting.leave(ticket);
                 request.ticket = None;
@@ -289,6 +287,11 @@ impl Sidecar {
 }
 
 impl Request {
+    /// Whether it waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     /// The numbers of the attempts that run.
     pub(super) fn running(&self) -> impl Iterator<Item = u8> + '_ {
         self.running.iter().map(Attempt::number)

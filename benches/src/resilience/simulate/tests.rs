@@ -53,14 +53,11 @@ fn who_is_asked_for_more_than_it_can_do_lets_callers_wait_and_leave() {
 fn with_a_found_cap_it_answers_what_it_can_soon_and_refuses_the_rest() {
     let policy = r#""policy": "name: auto\nmatch: { service: app }\nconcurrency: { per_endpoint: auto }\n""#;
     let story = run(&scenario(1, &format!("{HALF}, {policy}"))).unwrap();
-    let later = |millis: u64| story.requests.iter().filter(move |request| request.0 > millis * 1_000);
-    let good = later(1_000).filter(|request| request.2 == 200).count();
-    assert!(good > 850, "{good} of the 900 that it can do in 9 s");
-    // Until then it is not sure that this is overload, and who meets the cap waits.
-    assert!(
-        later(2_500).all(|request| request.1 < 60_000),
-        "no answer and no refusal takes longer than 60 ms"
-    );
+    let good = story.requests.iter().filter(|r| r.2 == 200 && r.0 + r.1 > 1_000_000).count();
+    assert!(good > 880, "{good} of the 900 that it can do in 9 s");
+    // Until then it may be a burst, and who meets the cap waits for its turn.
+    let mut later = story.requests.iter().filter(|request| request.0 > 8_000_000);
+    assert!(later.all(|request| request.1 < 60_000), "no answer and no refusal takes longer than 60 ms");
 }
 
 /// Four hosts do 200 requests a second; callers give up after 300 ms and try three times more.
