@@ -13,10 +13,10 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::files::{self, Pair};
 use super::provider;
+use crate::wire::{Flight, Trusted};
 
 /// The trusts of all services.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Trust {
         stream: TcpStream,
         ip: IpAddr,
         protocol: Protocol,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<Trusted> {
         let name = self.name.clone().unwrap_or_else(|| ServerName::IpAddress(ip.into()));
         // One is asked for (RFC 7301), so that an endpoint that speaks another one says so at once.
         let asked: &[&[u8]] = match protocol {
@@ -84,7 +84,7 @@ impl Trust {
         };
         let asked = asked.iter().map(|name| name.to_vec()).collect();
         let connector = TlsConnector::from(self.current.load_full());
-        connector.with_alpn(asked).connect(name, stream).await
+        connector.with_alpn(asked).connect(name, Flight::flowing(stream)).await
     }
 
     /// What to say when the certificate in the files of our own is over at `unix` seconds since 1970.

@@ -28,6 +28,11 @@ impl<S: Socket> Flight<S> {
         Self { io, held: Vec::new(), gathers: true }
     }
 
+    /// A connection on which everything leaves as it is written.
+    pub fn flowing(io: S) -> Self {
+        Self { io, held: Vec::new(), gathers: false }
+    }
+
     /// What carries it.
     pub fn io(&self) -> &S {
         &self.io
@@ -113,7 +118,11 @@ impl<S: Socket> AsyncWrite for Flight<S> {
                 return Poll::Ready(Ok(further));
             }
         }
-        Pin::new(io).poll_write_vectored(cx, bufs)
+        match bufs {
+            // To send one part costs the kernel less than to gather parts.
+            [one] => Pin::new(io).poll_write(cx, one),
+            bufs => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -8,10 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
-use super::Socket;
 use super::h1::Buffer;
+use super::{Socket, Trusted};
 
 /// What carries a connection to an endpoint.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub enum Link {
     /// In clear.
     Plain(TcpStream),
     /// TLS; boxed, because its state is as large as everything else of a connection together.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Trusted>),
 }
 
 /// The same deed on whichever it is.

@@ -16,5 +16,5 @@ mod upstream;
 pub use flight::Flight;
 pub use link::Link;
 pub use seam::{BodyKind, Broken, Downstream, Gone, Piece, Sent, Trailers, Upstream};
-pub use socket::{Secured, Socket};
+pub use socket::{Secured, Socket, Trusted};
 pub use upstream::{UpstreamConn, UpstreamIo};

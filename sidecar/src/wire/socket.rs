@@ -20,6 +20,9 @@ use super::h1::Buffer;
 /// A client's connection under TLS.
 pub type Secured = server::TlsStream<Flight<TcpStream>>;
 
+/// A connection to an endpoint under TLS.
+pub type Trusted = client::TlsStream<Flight<TcpStream>>;
+
 /// A connected byte stream.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop a reset instead of an orderly close, where the stream knows the difference.
@@ -104,7 +107,10 @@ macro_rules! of_the_kernel {
             _ = self.try_io(Interest::READABLE, || {
                 let room = buffer.room();
                 let most = room.capacity() - room.len();
-                read = recv(self, spare_capacity(room), RecvFlags::empty()).map(|(count, _)| count).map_err(Into::into);
+                read = match recv(self, spare_capacity(room), RecvFlags::empty()) {
+                    Ok((count, _)) => Ok(count),
+                    Err(error) => Err(error.into()),
+                };
                 // Where less came than there was room for, the runtime takes it that nothing more is there: as with its own
                 // reads, so that the next one does not ask the kernel in vain.
                 if matches!(read, Ok(count) if (1..most).contains(&count)) { nothing() } else { Ok(0) }
@@ -121,15 +127,15 @@ macro_rules! of_the_kernel {
 /// What streams under TLS have in common: while nothing that was deciphered waits to be read, and no end, only what comes
 /// on the socket below can be.
 macro_rules! deciphered {
-    ($below:ident) => {
+    () => {
         fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-            let ($below, session) = self.get_ref();
-            if session.wants_read() { $below.poll_readable(cx) } else { Poll::Ready(()) }
+            let (flight, session) = self.get_ref();
+            if session.wants_read() { flight.poll_readable(cx) } else { Poll::Ready(()) }
         }
 
         fn heard(&self) -> Option<bool> {
-            let ($below, session) = self.get_ref();
-            if session.wants_read() { $below.heard() } else { Some(true) }
+            let (flight, session) = self.get_ref();
+            if session.wants_read() { flight.heard() } else { Some(true) }
         }
     };
 }
@@ -174,7 +180,7 @@ impl Socket for Secured {
         self.quiet()
     }
 
-    deciphered!(flight);
+    deciphered!();
 
     fn poll_write_last(&mut self, cx: &mut Context<'_>, last: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().0.ends();
@@ -186,17 +192,17 @@ impl Socket for Secured {
     }
 }
 
-impl Socket for client::TlsStream<TcpStream> {
+impl Socket for Trusted {
     fn reset(&self) {
-        self.get_ref().0.reset();
+        self.get_ref().0.io().reset();
     }
 
     fn quiet(&self) -> bool {
-        let (socket, session) = self.get_ref();
-        session.wants_read() && socket.quiet()
+        let (flight, session) = self.get_ref();
+        session.wants_read() && flight.io().quiet()
     }
 
-    deciphered!(socket);
+    deciphered!();
 }
 
 impl Socket for UnixStream {
