@@ -18,8 +18,8 @@ use crate::worker::World;
 pub(super) enum Ran {
     /// An answer, or why there is none.
     Ended(Answer),
-    /// Nothing yet, and it is late.
-    Late(Box<Conn>, Forward),
+    /// Nothing yet, and it is late; boxed, for few are.
+    Late(Box<(Box<Conn>, Forward)>),
 }
 
 /// Runs `attempt` until the head of its answer.
@@ -42,6 +42,6 @@ pub(super) async fn run<D: Downstream>(
             Ran::Ended(whole.map(|()| conn))
         }
         Came::Head(answer) => Ran::Ended(answer.map(|()| conn)),
-        Came::Nothing => Ran::Late(conn, forward),
+        Came::Nothing => Ran::Late(Box::new((conn, forward))),
     }
 }

@@ -27,9 +27,9 @@ use crate::worker::World;
 
 /// The first attempt, whose answer is late.
 pub(super) struct Late {
-    pub(super) attempt: Attempt,
-    pub(super) conn: Box<Conn>,
-    pub(super) forward: Forward,
+    attempt: Attempt,
+    conn: Box<Conn>,
+    forward: Forward,
 }
 
 /// What the second attempt came to: the head of its answer with the connection, or why there is none.
@@ -92,6 +92,10 @@ pub(super) async fn beside<D: Downstream>(
 }
 
 impl Late {
+    pub(super) fn of(attempt: Attempt, (conn, forward): (Box<Conn>, Forward)) -> Self {
+        Self { attempt, conn, forward }
+    }
+
     fn poll<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,

@@ -201,8 +201,8 @@ async fn line<D: Downstream>(
         ask_load::ask(world, &view, &ongoing.scratch.probes);
         let answer = match attempt::run(world, ongoing, admission, lent(&mut picked)?).await {
             Ran::Ended(answer) => answer,
-            Ran::Late(conn, forward) => {
-                let first = Late { attempt: given(picked)?, conn, forward };
+            Ran::Late(late) => {
+                let first = Late::of(given(picked)?, *late);
                 let (counts, answer) = apart(|| beside(world, ongoing, (admission, &**view), first)).await;
                 picked = Verdict::Now(counts);
                 answer

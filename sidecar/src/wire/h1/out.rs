@@ -153,6 +153,7 @@ impl Out {
     }
 
     /// Where heads are written; it has room.
+    #[inline]
     pub(super) fn text(&mut self) -> &mut Vec<u8> {
         let text = if self.parts.is_empty() { &mut self.text } else { &mut self.tail };
         texts::make_room(text);

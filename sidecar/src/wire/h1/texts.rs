@@ -16,10 +16,15 @@ thread_local! {
 }
 
 /// Gives `text` room: a lent one when it has no memory.
+#[inline]
 pub(super) fn make_room(text: &mut Vec<u8>) {
     if text.capacity() == 0 {
-        *text = STACK.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(SIZE));
+        *text = lend();
     }
+}
+
+fn lend() -> Vec<u8> {
+    STACK.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(SIZE))
 }
 
 /// Hands the memory of an empty text back.
