@@ -142,10 +142,12 @@ impl From<&[u8]> for Buffer {
 }
 
 /// Takes back the memory of a piece that is done with, where nobody else has it.
-pub(super) fn take_back(mut piece: Bytes) {
-    // Nothing is left of it to be copied.
-    piece.clear();
-    keep(Vec::from(piece));
+pub(super) fn take_back(piece: Bytes) {
+    if let Ok(mut memory) = piece.try_into_mut() {
+        // Nothing is left to be moved to its beginning.
+        memory.clear();
+        keep(Vec::from(memory));
+    }
 }
 
 fn lend() -> Vec<u8> {
@@ -207,15 +209,21 @@ mod tests {
 
     #[test]
     fn what_a_piece_took_along_comes_back_unless_somebody_else_has_it() {
-        STACK.take();
-        let mut buffer = holding(&[7; SIZE]);
-        let memory = buffer.as_ptr();
-        let piece = buffer.split_to(SIZE);
-        let other = piece.clone();
-        take_back(piece);
-        assert!(STACK.with_borrow(Vec::is_empty));
-        take_back(other);
-        assert_eq!((lent(), holding(b"x").as_ptr()), (SIZE, memory));
+        let kept =
+            || STACK.with_borrow(|stack| stack.iter().map(|memory| memory.as_ptr()).collect::<Vec<_>>());
+        for (held, taken) in [(SIZE, 0), (SIZE, 7), (SIZE - 1, 7)] {
+            STACK.take();
+            let mut buffer = holding(&vec![7; held]);
+            let memory = buffer.as_ptr();
+            buffer.advance(taken);
+            let piece = buffer.split_to(held - taken);
+            let other = piece.clone();
+            take_back(piece);
+            assert!(kept().is_empty(), "{held} held");
+            take_back(other);
+            assert_eq!(kept(), [memory], "{held} held, {taken} taken before");
+            assert_eq!(lent(), SIZE);
+        }
     }
 
     #[test]
