@@ -24,7 +24,7 @@ pub(super) struct Span {
 /// The fields of a head, or a trailer section.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    lent: Lent,
+    pub(super) lent: Lent,
     /// The names that may be here: what is not in it was never noted, or all of it was dropped. Most lookups ask
     /// for what a head has not.
     names: Names,

@@ -57,6 +57,13 @@ pub struct RequestLine {
 /// A request's start line and fields. Its fields are reached through `Deref`.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
+    /// With the start line: a head moves often, from the wire to where it stays.
+    fields: Fields,
+}
+
+/// What a start line said, where its fields are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
     method: Method,
     version: Version,
     form: Form,
@@ -66,7 +73,27 @@ pub struct RequestHead {
     /// The target's authority; empty when it names none.
     authority: Range<u32>,
     rewritten: Option<Box<str>>,
-    fields: Fields,
+}
+
+/// That of fields without one.
+pub(super) static NONE: Start = START;
+
+/// For new fields.
+pub(super) const START: Start = Start {
+    method: Method::Get,
+    version: Version::Http11,
+    form: Form::Origin,
+    token: 0..0,
+    target: 0..0,
+    authority: 0..0,
+    rewritten: None,
+};
+
+impl Start {
+    /// Keeps no memory of its own for the next head.
+    pub(super) fn forget(&mut self) {
+        self.rewritten = None;
+    }
 }
 
 /// A target without its query, and what follows its first `?`.
@@ -97,7 +124,7 @@ impl RequestHead {
             fields.append("host", host);
         }
         let place = |part: Range<usize>| narrow(target.start + part.start..target.start + part.end);
-        Ok(Self {
+        fields.lent.parts().request = Start {
             method,
             version,
             form: parts.form,
@@ -105,8 +132,8 @@ impl RequestHead {
             target: place(parts.origin),
             authority: place(parts.authority),
             rewritten,
-            fields,
-        })
+        };
+        Ok(Self { fields })
     }
 
     /// An HTTP/1.1 request of our own: health checks, load probes, tests. For [`Method::Other`] use
@@ -121,32 +148,37 @@ impl RequestHead {
         Self::new(RequestLine { method: 0..token.len(), target, version: Version::Http11 }, fields)
     }
 
+    fn start(&self) -> &Start {
+        self.fields.lent.request()
+    }
+
     /// The method.
     pub fn method(&self) -> Method {
-        self.method
+        self.start().method
     }
 
     /// The method's token as it was written.
     pub fn method_name(&self) -> &str {
-        match self.method {
-            Method::Other => self.text(&self.token),
+        match self.method() {
+            Method::Other => self.text(&self.start().token),
             method => method.label(),
         }
     }
 
     /// The announced version.
     pub fn version(&self) -> Version {
-        self.version
+        self.start().version
     }
 
     /// How the target was written.
     pub fn form(&self) -> Form {
-        self.form
+        self.start().form
     }
 
     /// The target as an origin server is told it: path and query, `*`, or `host:port` for `CONNECT`.
     pub fn target(&self) -> &str {
-        self.rewritten.as_deref().unwrap_or_else(|| self.text(&self.target))
+        let Start { rewritten, target, .. } = self.start();
+        rewritten.as_deref().unwrap_or_else(|| self.text(target))
     }
 
     /// The target without its query.
@@ -161,7 +193,7 @@ impl RequestHead {
 
     /// The authority asked for: the target's, else that of `Host`; `None` only in HTTP/1.0.
     pub fn authority(&self) -> Option<&str> {
-        match self.text(&self.authority) {
+        match self.text(&self.start().authority) {
             "" => self.get_str(Known::Host),
             named => Some(named),
         }
@@ -171,7 +203,7 @@ impl RequestHead {
     pub fn rewrite_target(&mut self, origin: &str) -> Result<(), BadHead> {
         match target::split(Method::Get, origin.as_bytes()) {
             Some(parts) if parts.form == Form::Origin => {
-                self.rewritten = Some(origin.into());
+                self.fields.lent.parts().request.rewritten = Some(origin.into());
                 Ok(())
             }
             _ => Err(BadHead::Target),
@@ -180,24 +212,24 @@ impl RequestHead {
 
     /// Whether the client wants to use the connection again (RFC 9112 §9.3).
     pub fn keep_alive(&self) -> bool {
-        self.fields.keep_alive(self.version)
+        self.fields.keep_alive(self.version())
     }
 
     /// The one protocol the client asks to switch to (RFC 9110 §7.8); `None` when `Connection` does not name
     /// it, in HTTP/1.0, and when several lines compete.
     pub fn upgrade(&self) -> Option<&str> {
-        self.fields.upgrade(self.version)
+        self.fields.upgrade(self.version())
     }
 
     /// Whether the client waits for `100 Continue` before its body (RFC 9110 §10.1.1).
     pub fn expects_continue(&self) -> bool {
-        self.version >= Version::Http11 && self.lists(Known::Expect, "100-continue")
+        self.version() >= Version::Http11 && self.lists(Known::Expect, "100-continue")
     }
 
     /// Whether it expects nothing but `100-continue` (RFC 9110 §10.1.1); HTTP/1.0 has no expectations.
     pub fn expects_nothing_unknown(&self) -> bool {
         let known = |value| elements(value).all(|e| e.eq_ignore_ascii_case(b"100-continue"));
-        self.version < Version::Http11 || self.get_all(Known::Expect).all(known)
+        self.version() < Version::Http11 || self.get_all(Known::Expect).all(known)
     }
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
@@ -214,9 +246,10 @@ impl RequestHead {
     /// Where the received start line lies, if it is the one to be sent.
     fn line_as_it_came(&self) -> Option<Range<u32>> {
         const REST: &[u8] = b" HTTP/1.1\r\n";
-        let kept = self.rewritten.is_none() && self.form != Form::Absolute;
-        let rest = self.fields.text().get(self.target.end as usize..)?;
-        (kept && rest.starts_with(REST)).then(|| self.token.start..self.target.end + REST.len() as u32)
+        let Start { rewritten, form, token, target, .. } = self.start();
+        let kept = rewritten.is_none() && *form != Form::Absolute;
+        let rest = self.fields.text().get(target.end as usize..)?;
+        (kept && rest.starts_with(REST)).then(|| token.start..target.end + REST.len() as u32)
     }
 
     fn text(&self, span: &Range<u32>) -> &str {

@@ -19,54 +19,76 @@ pub struct ResponseLine {
 /// An answer's start line and fields. Its fields are reached through `Deref`.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
+    /// With the start line: a head moves often, from the wire to where it stays.
+    fields: Fields,
+}
+
+/// What a start line said, where its fields are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
     status: u16,
     version: Version,
     /// The received phrase, passed on as it came; empty when we chose the status.
     phrase: Range<u32>,
     own: bool,
-    fields: Fields,
 }
+
+/// That of fields without one.
+pub(super) static NONE: Start = START;
+
+/// For new fields.
+pub(super) const START: Start = Start { status: 0, version: Version::Http11, phrase: 0..0, own: true };
 
 impl ResponseHead {
     /// A received answer.
     pub fn new(line: ResponseLine, fields: Fields) -> Self {
-        Self { status: line.status, version: line.version, phrase: narrow(line.phrase), own: false, fields }
+        let ResponseLine { status, phrase, version } = line;
+        Self::started(Start { status, version, phrase: narrow(phrase), own: false }, fields)
     }
 
     /// An HTTP/1.1 answer of our own.
     pub fn build(status: u16) -> Self {
-        Self { status, version: Version::Http11, phrase: 0..0, own: true, fields: Fields::new() }
+        Self::started(Start { status, ..START }, Fields::new())
+    }
+
+    fn started(start: Start, mut fields: Fields) -> Self {
+        fields.lent.parts().response = start;
+        Self { fields }
+    }
+
+    fn start(&self) -> &Start {
+        self.fields.lent.response()
     }
 
     /// The status.
     pub fn status(&self) -> u16 {
-        self.status
+        self.start().status
     }
 
     /// Changes the status, with its customary phrase.
     pub fn set_status(&mut self, status: u16) {
-        self.status = status;
-        self.own = true;
+        let start = &mut self.fields.lent.parts().response;
+        (start.status, start.own) = (status, true);
     }
 
     /// The announced version.
     pub fn version(&self) -> Version {
-        self.version
+        self.start().version
     }
 
     /// Whether another head of the same exchange follows: 1xx, but not 101, which ends HTTP.
     pub fn interim(&self) -> bool {
-        (100..200).contains(&self.status) && self.status != 101
+        (100..200).contains(&self.status()) && self.status() != 101
     }
 
     /// Whether the endpoint will take another request on the connection (RFC 9112 §9.3).
     pub fn keep_alive(&self) -> bool {
-        self.fields.keep_alive(self.version)
+        self.fields.keep_alive(self.version())
     }
 
     /// The protocol switched to (RFC 9110 §7.8).
     pub fn upgrade(&self) -> Option<&str> {
-        self.fields.upgrade(self.version)
+        self.fields.upgrade(self.version())
     }
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
@@ -75,12 +97,13 @@ impl ResponseHead {
             return self.fields.write_behind(line, out);
         }
         out.extend_from_slice(b"HTTP/1.1 ");
-        let digits = [self.status / 100 % 10, self.status / 10 % 10, self.status % 10];
+        let Start { status, phrase, own, .. } = self.start();
+        let digits = [status / 100 % 10, status / 10 % 10, status % 10];
         out.extend(digits.map(|digit| b'0' + digit as u8));
         out.extend_from_slice(b" ");
-        out.extend_from_slice(match self.own {
-            true => phrase(self.status).as_bytes(),
-            false => self.fields.part(&self.phrase),
+        out.extend_from_slice(match own {
+            true => customary(*status).as_bytes(),
+            false => self.fields.part(phrase),
         });
         out.extend_from_slice(b"\r\n");
         self.fields.write(out);
@@ -89,9 +112,10 @@ impl ResponseHead {
     /// Where the received status line lies, if it is the one to be sent.
     fn line_as_it_came(&self) -> Option<Range<u32>> {
         const BEFORE: u32 = "HTTP/1.1 200 ".len() as u32;
-        let kept = !self.own && self.version == Version::Http11 && self.phrase.start == BEFORE;
-        let end = self.phrase.end.saturating_add(2);
-        (kept && self.fields.part(&(self.phrase.end..end)) == b"\r\n").then_some(0..end)
+        let Start { version, phrase, own, .. } = self.start();
+        let kept = !own && *version == Version::Http11 && phrase.start == BEFORE;
+        let end = phrase.end.saturating_add(2);
+        (kept && self.fields.part(&(phrase.end..end)) == b"\r\n").then_some(0..end)
     }
 }
 
@@ -109,7 +133,7 @@ impl DerefMut for ResponseHead {
 }
 
 /// The customary phrase of the statuses we say ourselves (RFC 9110 §15); clients ignore it.
-fn phrase(status: u16) -> &'static str {
+fn customary(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",

@@ -1,9 +1,9 @@
-//! What fields are kept in, lent per thread: a head in a steady state costs no allocation, and moving one moves
-//! a word.
+//! What a head is kept in, lent per thread: a head in a steady state costs no allocation, and moving one moves two words.
 
 use std::cell::RefCell;
 
 use super::fields::Span;
+use super::{request, response};
 
 /// Lent out with this room, so that nine in ten heads never ask for more.
 const SPANS: usize = 32;
@@ -21,12 +21,14 @@ thread_local! {
     static STACK: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The memory of some fields.
+/// The memory of some fields, and of the start line above them where they are a head's.
 #[derive(Debug)]
 pub(super) struct Parts {
     /// What was received, and behind it the lines of our own.
     pub(super) text: Vec<u8>,
     pub(super) spans: Vec<Span>,
+    pub(super) request: request::Start,
+    pub(super) response: response::Start,
 }
 
 /// Parts that are lent when something is first put into them, and given back on drop.
@@ -46,6 +48,14 @@ impl Lent {
         self.0.as_mut().map_or(&mut [], |parts| &mut parts.spans)
     }
 
+    pub(super) fn request(&self) -> &request::Start {
+        self.0.as_ref().map_or(&request::NONE, |parts| &parts.request)
+    }
+
+    pub(super) fn response(&self) -> &response::Start {
+        self.0.as_ref().map_or(&response::NONE, |parts| &parts.response)
+    }
+
     /// To put something into.
     #[inline]
     pub(super) fn parts(&mut self) -> &mut Parts {
@@ -59,6 +69,7 @@ impl Clone for Lent {
             let mut own = take();
             own.text.extend_from_slice(&parts.text);
             own.spans.extend_from_slice(&parts.spans);
+            (own.request, own.response) = (parts.request.clone(), parts.response.clone());
             own
         }))
     }
@@ -77,7 +88,10 @@ impl Drop for Lent {
 fn take() -> Box<Parts> {
     // While a thread ends its stack is gone already; heads dropped then only need to be valid.
     let lent = STACK.try_with(|stack| stack.borrow_mut().pop());
-    let fresh = || Box::new(Parts { text: Vec::with_capacity(TEXT), spans: Vec::with_capacity(SPANS) });
+    let fresh = || {
+        let (text, spans) = (Vec::with_capacity(TEXT), Vec::with_capacity(SPANS));
+        Box::new(Parts { text, spans, request: request::START, response: response::START })
+    };
     lent.ok().flatten().unwrap_or_else(fresh)
 }
 
@@ -88,6 +102,7 @@ fn give_back(mut parts: Box<Parts>) {
     }
     parts.spans.clear();
     parts.text.clear();
+    parts.request.forget();
     // An error says that the thread ends, and its memory with it.
     _ = STACK.try_with(|stack| {
         let mut stack = stack.borrow_mut();
