@@ -30,6 +30,18 @@ def answers(port, seconds=20):
     return False
 
 
+def listens_at(port, seconds=20):
+    """Waits until somebody takes connections at `port`."""
+    end = time.time() + seconds
+    while time.time() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+        except OSError:
+            time.sleep(0.02)
+    return False
+
+
 # Every process of this bench, for whoever has to end it before its time.
 STARTED = []
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arms import STARTED, TOOLS, Direct, answers, end_all, stop
+from arms import STARTED, TOOLS, Direct, answers, end_all, listens_at, stop
 from calm import calm
 from figures import Story, median
 from grid import grid
@@ -92,6 +92,9 @@ def measure(row, arm, seed, number, folder):
     STARTED.append(app)
     started = []
     try:
+        # A host that is not there yet refuses, and a proxy that goes by what hosts do would begin without it.
+        if not all(listens_at(host["port"]) for host in scenario["hosts"]):
+            raise RuntimeError(f"{row.name}: a host does not listen")
         started = arm.start(place)
         if not all(answers(port) for port in listens):
             logs = "".join(log.read_text(errors="replace")[-2000:] for log in folder.glob("*.log"))
