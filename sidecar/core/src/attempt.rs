@@ -60,7 +60,8 @@ impl Hold {
     /// [`Why::Full`], [`Why::BulkheadFull`], [`Why::Limited`] or [`Why::BreakerOpen`] when another worker took the last place since the endpoint was weighed.
     pub(crate) fn take(endpoint: &Arc<Endpoint>, admission: &Admission, now: Moment) -> Result<Self, Why> {
         let base = admission.base();
-        let stay = Stay::begin(endpoint, base.concurrency.per_endpoint, now).ok_or(Why::Full)?;
+        let cap = (base.concurrency.per_endpoint, admission.route().cell().crowd.wait() > 0);
+        let stay = Stay::begin(endpoint, cap, now).ok_or(Why::Full)?;
         let labels = &admission.route().terms().of_endpoints;
         let places = bulkhead::enter_at(labels, &endpoint.instance).map_err(|_| Why::BulkheadFull)?;
         let limit = admission.route().plan().per_endpoint.as_ref();

@@ -143,21 +143,21 @@ impl EndpointCell {
     }
 
     /// How many requests of this host may be in flight to it at `now`, or where the cap is found, may be awaited, abandoned
-    /// ones aside; `None` without a cap.
+    /// ones aside; `None` without a cap. `crowd`: whether others wait for room at its service's endpoints.
     #[inline]
-    pub fn room(&self, now: Moment, cap: Cap) -> Option<u32> {
+    pub fn room(&self, now: Moment, cap: Cap, crowd: bool) -> Option<u32> {
         match cap {
             Cap::Off => None,
             Cap::At(number) => Some(number),
             // Mostly there is no reason for one, and every choice asks.
-            Cap::Auto if self.knee.is_free() => None,
-            Cap::Auto => self.found_room(now),
+            Cap::Auto if !crowd && self.knee.is_free() => None,
+            Cap::Auto => self.found_room(now, crowd),
         }
     }
 
     #[inline(never)]
-    fn found_room(&self, now: Moment) -> Option<u32> {
-        let cap = self.knee.cap()?;
+    fn found_room(&self, now: Moment, crowd: bool) -> Option<u32> {
+        let cap = self.knee.cap_beside(crowd)?;
         Some(self.left_of(cap, now) + self.knee.unheard(now))
     }
 
@@ -180,7 +180,7 @@ impl EndpointCell {
 
     /// Whether it has as many as it may.
     pub fn is_full(&self, now: Moment, cap: Cap) -> bool {
-        self.room(now, cap).is_some_and(|room| self.taken(cap) >= room)
+        self.room(now, cap, false).is_some_and(|room| self.taken(cap) >= room)
     }
 
     /// A good answer to `sample` came.

@@ -112,9 +112,15 @@ pub struct Sample {
 impl Knee {
     /// How many may be in flight; `None` while there is no reason for a cap.
     pub fn cap(&self) -> Option<u32> {
+        self.cap_beside(false)
+    }
+
+    /// The same, where a crowd waits for room at its service's endpoints: whoever is new is not sent all of it at once.
+    pub(crate) fn cap_beside(&self, crowd: bool) -> Option<u32> {
         let (least, times) = MEANWHILE;
         let meanwhile = || least.max(times * get(&self.usual)).round() as u32;
-        self.found_cap().or_else(|| self.is_late().then(meanwhile))
+        let is_new = || crowd && self.told.load(Relaxed) < USUAL;
+        self.found_cap().or_else(|| (is_new() || self.is_late()).then(meanwhile))
     }
 
     /// Whether there is no reason for a cap.
@@ -132,8 +138,14 @@ impl Knee {
     /// How many more than the cap may be in flight because nothing was heard for long: one for each [`POLLS`]. Where all that the cap lets
     /// in waits for something to happen, or is lost without a time-out, nobody else would ever show whether the host works.
     pub(crate) fn unheard(&self, now: Moment) -> u32 {
-        let heard = Moment::from_nanos(self.answered.load(Relaxed).max(self.cut_at.load(Relaxed)));
-        u32::try_from(now.since(heard).as_secs() / POLLS.as_secs()).unwrap_or(u32::MAX)
+        match self.answered.load(Relaxed).max(self.cut_at.load(Relaxed)) {
+            // Nothing was heard of it yet.
+            0 => 0,
+            heard => {
+                let since = now.since(Moment::from_nanos(heard));
+                u32::try_from(since.as_secs() / POLLS.as_secs()).unwrap_or(u32::MAX)
+            }
+        }
     }
 
     /// Whether what bounds it may be wrong: nobody knows yet whether there was a queue.

@@ -25,9 +25,9 @@ pub(crate) struct Stay {
 impl Stay {
     /// Takes a place at the endpoint; `None` when there is none within `cap`. It is awaited from the start: most requests are
     /// whole when they are sent, and those of one moment see each other.
-    pub(crate) fn begin(at: &Arc<Endpoint>, cap: Cap, now: Moment) -> Option<Self> {
+    pub(crate) fn begin(at: &Arc<Endpoint>, (cap, crowd): (Cap, bool), now: Moment) -> Option<Self> {
         let cell = &at.cell;
-        let room = cell.room(now, cap);
+        let room = cell.room(now, cap, crowd);
         let (of_flight, of_awaited) = if cap == Cap::Auto { (None, room) } else { (room, None) };
         if !cell.awaited.enter(of_awaited) {
             return None;
@@ -100,7 +100,7 @@ mod tests {
                 let which = which % held.len().max(1);
                 match (deed % 4, held.get_mut(which)) {
                     (0, _) => {
-                        let stay = Stay::begin(&at, Cap::At(cap), Moment::ZERO);
+                        let stay = Stay::begin(&at, (Cap::At(cap), false), Moment::ZERO);
                         prop_assert_eq!(stay.is_some(), held.len() < cap as usize);
                         held.extend(stay);
                     }
@@ -120,9 +120,9 @@ mod tests {
     fn who_owes_bytes_waits_for_nobody_and_counts_once_it_is_whole() {
         let (endpoint, at) = (endpoint(), Moment::from_millis);
         let cell = &endpoint.cell;
-        let mut slow = Stay::begin(&endpoint, Cap::Auto, at(1)).unwrap();
+        let mut slow = Stay::begin(&endpoint, (Cap::Auto, false), at(1)).unwrap();
         slow.await_no_longer();
-        let _other = Stay::begin(&endpoint, Cap::Auto, at(2)).unwrap();
+        let _other = Stay::begin(&endpoint, (Cap::Auto, false), at(2)).unwrap();
         assert_eq!((cell.in_flight(), cell.awaited()), (2, 1));
         slow.await_from(at(500));
         assert_eq!((slow.whole(), cell.awaited()), ((at(500), 2), 2));

@@ -61,6 +61,8 @@ pub(crate) struct View<'a> {
     pub(crate) tried: &'a [u32],
     /// Whether nothing is asked of an endpoint but what it is itself: none was tried, and neither its rate nor its label bounds it.
     plain: bool,
+    /// Whether somebody waits for room at the service's endpoints.
+    crowd: bool,
     pub(crate) cell: &'a ServiceCell,
     /// The request, of which only whoever is out of the ordinary asks more.
     exchange: &'a Exchange,
@@ -95,6 +97,7 @@ impl<'a> View<'a> {
             away: aperture::away(cell, medians, balance.by),
             tried,
             plain: tried.is_empty() && !bounded,
+            crowd: cell.crowd.wait() > 0,
             cell,
             exchange: call.exchange,
             admission,
@@ -131,7 +134,7 @@ impl View<'_> {
             && instance.readiness == Readiness::Ready
             && instance.weight == ORDINARY_WEIGHT
             && cell.is_ordinary(self.now)
-            && cell.room(self.now, self.settings.concurrency.per_endpoint).is_none()
+            && cell.room(self.now, self.settings.concurrency.per_endpoint, self.crowd).is_none()
     }
 
     /// What [`View::score`] makes of an ordinary one.
@@ -183,7 +186,7 @@ impl View<'_> {
         let (cell, instance, settings) = (&endpoint.cell, &endpoint.instance, self.settings);
         let (rank, why) = self.rank(endpoint);
         let cap = settings.concurrency.per_endpoint;
-        let room = cell.room(self.now, cap);
+        let room = cell.room(self.now, cap, self.crowd);
         let (route, class) = (self.admission.route(), self.exchange.level.class());
         let (bulkheads, limit) = (&route.terms().of_endpoints, route.plan().per_endpoint.as_ref());
         let why = if instance.weight == 0 {

@@ -50,7 +50,7 @@ impl<'a> Levels<'a> {
         let Some(app) = self.endpoints.first() else { return };
         sheet.set(&c::APP_IN_FLIGHT, labels, f64::from(app.cell.in_flight()));
         sheet.set(&c::APP_WAITING, labels, self.view.room.waiting() as f64);
-        if let Some(cap) = app.cell.room(now, plan.base().concurrency.per_endpoint) {
+        if let Some(cap) = app.cell.room(now, plan.base().concurrency.per_endpoint, false) {
             sheet.set(&c::APP_CAP, labels, f64::from(cap));
         }
         if let Some(shed) = plan.shed() {

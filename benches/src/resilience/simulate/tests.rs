@@ -167,3 +167,38 @@ fn callers_who_are_told_whom_to_send_no_more_lose_nothing_by_it() {
         assert!(dropped > 100, "{found}");
     }
 }
+
+/// One of four hosts of so many slots is there, is asked for eight times what it does, and the others join after `joins` milliseconds: of what
+/// comes from three seconds later on the share of the critical ones that is served, and of what four hosts do the share that they did.
+fn served_after_a_join((seed, slots): (u64, u32), joins: u32) -> (f64, f64) {
+    let host = |port: u32| {
+        let joins = if port == 1 { 0 } else { joins };
+        format!(r#"{{ "port": {port}, "slots": {slots}, "work_ms": 40, "joins_ms": {joins} }}"#)
+    };
+    let hosts: Vec<String> = (1..=4).map(host).collect();
+    let (ordinary, critical) = (slots * 160, slots * 40);
+    let callers = format!(
+        r#"{{ "port": 9, "rate": {ordinary} }}, {{ "port": 9, "rate": {critical}, "headers": ["x-class: critical"] }}"#
+    );
+    let words = r"name: app\nmatch: { service: app }\nroutes: [{ name: first, match: { header: { x-class: critical } }, priority: critical }]\n";
+    let told = MANY.replace("SEED", &seed.to_string()).replace("\"reports\": true", "\"reports\": false");
+    let told = told.replace("CALLERS", &callers).replace("HOSTS", &hosts.join(",")).replace("POLICY", words);
+    let story =
+        run(&serde_json::from_str(&told.replace("\"patience_ms\": 2000", "\"patience_ms\": 5000")).unwrap())
+            .unwrap();
+    let within = |at: u64| (u64::from(joins) * 1_000 + 3_000_000..11_000_000).contains(&at);
+    let critical: Vec<_> = story.requests.iter().filter(|r| r.4 == 1 && within(r.0)).collect();
+    let served = critical.iter().filter(|r| r.2 == 200).count() as f64 / critical.len() as f64;
+    let good = story.requests.iter().filter(|r| r.2 == 200 && within(r.0 + r.1)).count() as f64;
+    (served, good / (8.0 - f64::from(joins) / 1e3) / f64::from(slots * 100))
+}
+
+#[test]
+fn hosts_that_join_while_a_crowd_waits_are_not_sent_all_of_it() {
+    for (seed, slots, joins) in [(1, 2, 1_000), (2, 2, 1_000), (1, 2, 4_000), (2, 2, 4_000), (1, 8, 2_000)] {
+        let (served, good) = served_after_a_join((seed, slots), joins);
+        let found =
+            format!("seed {seed}, {slots} slots, after {joins} ms: {served:.3} of the critical, {good:.2}");
+        assert!(served >= 0.99 && good >= 0.95, "{found}");
+    }
+}

@@ -215,6 +215,20 @@ fn who_was_overtaken_waited_for_no_turn() {
 }
 
 #[test]
+fn whoever_is_new_is_not_sent_a_whole_crowd() {
+    let knee = Knee::default();
+    let more = |millis: u64| {
+        let at = Moment::from_millis(millis);
+        knee.tell_good(at, Sample { sent: at, beside: 5, took: Duration::from_millis(20) }, 5);
+        knee.cap_beside(true)
+    };
+    assert_eq!((knee.cap_beside(true), knee.cap_beside(false)), (Some(5), None));
+    assert_eq!(knee.unheard(Moment::from_millis(900_000)), 0, "nothing was heard of it yet");
+    assert_eq!((1..=127).map(more).max(), Some(Some(13)), "two and a half times what it has");
+    assert_eq!(more(128), None, "it is known");
+}
+
+#[test]
 fn what_is_never_answered_does_not_keep_its_places_for_ever() {
     let (knee, at) = (Knee::default(), Moment::from_millis);
     let sample = |took| Sample { sent: at(1_000), beside: 1, took: Duration::from_millis(took) };
