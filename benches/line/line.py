@@ -14,6 +14,7 @@ import tomllib
 import counts
 from arms import ARMS, can
 from bench import Bench, cpu
+from branches import branches
 from changes import changes
 from first_byte import first_byte
 from layout import layout
@@ -37,6 +38,7 @@ def words():
     mode.add_argument("--growth", action="store_true", help="ours with 1,000 services × 100 endpoints against ours with one")
     mode.add_argument("--changes", action="store_true", help="ours while lists change: what holds a worker up, and what it costs")
     mode.add_argument("--layout", action="store_true", help="writes src/order.txt anew: what every start and request of ours runs")
+    mode.add_argument("--profile", action="store_true", help="writes src/profile.profdata anew: which branches requests of ours take")
     mode.add_argument("--start", action="store_true", help="ours, from exec to the first answer")
     mode.add_argument("--check", action="store_true", help="ours against ceilings.toml; fails above one")
     said = ask.parse_args()
@@ -115,6 +117,8 @@ def main():
             changes(bench)
         elif said.layout:
             layout(bench)
+        elif said.profile:
+            branches(bench)
         elif said.start:
             first_byte(bench)
         elif said.insn:
