@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use tempfile::TempDir;
 
@@ -14,9 +16,21 @@ use crate::process::Process;
 /// Disks that one control plane may lose in a test.
 const DISKS: u32 = 100;
 
+/// Ports below those that the kernel gives to whoever asks for any (from 32,768 on): one of its own may be given to somebody else before the
+/// process that is told it listens there.
+const PORTS: Range<u32> = 10_000..32_000;
+/// So many of them in a row are for one process of tests.
+const OWN: u32 = 16;
+
 /// A port on loopback that nobody listens on now.
 pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let each = std::iter::repeat_with(|| {
+        let at = process::id().wrapping_mul(OWN).wrapping_add(ASKED.fetch_add(1, Relaxed));
+        (PORTS.start + at % PORTS.len() as u32) as u16
+    });
+    let free = |port| TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok();
+    each.take(PORTS.len()).find_map(free).expect("a free port")
 }
 
 /// A directory, and the binary that is started in it.
