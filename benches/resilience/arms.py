@@ -152,14 +152,15 @@ class Fleet:
         return list(zones.values())
 
     def start(self, place):
-        started = [self.control(place, place.control)]
-        started += [self.provider(place, numbers) for numbers in self.together(place)]
+        started, together = [self.control(place, place.control)], self.together(place)
+        started += [self.provider(place, numbers) for numbers in together]
+        # To a caller's sidecar that is there before it, a host is a newcomer and ramps.
+        here = all(shows(place.inbound + 100 + numbers[0], "outrigger_registered_instances", len(numbers)) for numbers in together)
         started += [self.caller(place, port) for port in place.listens]
         wanted = len(place.hosts) - len(place.late)
-        for port in place.listens:
-            if not listed(port + 1, wanted):
-                [stop(process) for process in started]
-                raise RuntimeError(f"a sidecar does not know its {wanted} hosts")
+        if not here or not all(listed(port + 1, wanted) for port in place.listens):
+            [stop(process) for process in started]
+            raise RuntimeError(f"a sidecar does not know its {wanted} hosts")
         if self.policy:
             words = [BINARY, "apply", "-f", write(place, "policy.yaml", self.policy), "--control", f"http://127.0.0.1:{place.control + 1}"]
             subprocess.run(list(map(str, words)), check=True, timeout=30, stdout=subprocess.DEVNULL)
@@ -183,11 +184,16 @@ def write(place, name, text):
 
 def listed(admin, wanted, seconds=30, state="ready"):
     """Waits until the sidecar behind `admin` has so many endpoints in a state."""
+    return shows(admin, rf'outrigger_endpoints\{{[^}}]*state="{state}"\}}', wanted, seconds)
+
+
+def shows(admin, what, wanted, seconds=30):
+    """Waits until what is measured behind `admin` is so much."""
     end = time.time() + seconds
     while time.time() < end:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=2) as answer:
-                found = re.search(rf'^outrigger_endpoints\{{[^}}]*state="{state}"\}} (\d+)', answer.read().decode(), re.M)
+                found = re.search(rf"^{what} (\d+)", answer.read().decode(), re.M)
                 if found and int(found[1]) >= wanted:
                     return True
         except OSError:
