@@ -14,32 +14,41 @@ BINARY = Path(os.environ.get("RESILIENCE_BINARY", TOOLS / "outrigger")).resolve(
 TYPE = "type.googleapis.com/envoy.extensions."
 
 
-def answers(port, seconds=20):
-    """Waits until somebody answers a request to `port`."""
+def until(so, seconds, pause):
+    """Whether it is `so` within that time, asked again after each pause; whoever is not there yet says no."""
     end = time.time() + seconds
     while time.time() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), 1) as stream:
-                stream.settimeout(2)
-                stream.sendall(b"OPTIONS / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
-                if stream.recv(4096).startswith(b"HTTP/1.1 "):
-                    return True
+            if so():
+                return True
         except OSError:
             pass
-        time.sleep(0.05)
+        time.sleep(pause)
     return False
 
 
-def listens_at(port, seconds=20):
+def got(url):
+    """What is answered to a GET."""
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        return answer.read().decode()
+
+
+def answers(port):
+    """Waits until somebody answers a request to `port`."""
+    def so():
+        with socket.create_connection(("127.0.0.1", port), 1) as stream:
+            stream.settimeout(2)
+            stream.sendall(b"OPTIONS / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
+            return stream.recv(4096).startswith(b"HTTP/1.1 ")
+    return until(so, 20, 0.05)
+
+
+def listens_at(port):
     """Waits until somebody takes connections at `port`."""
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return True
-        except OSError:
-            time.sleep(0.02)
-    return False
+    def so():
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    return until(so, 20, 0.02)
 
 
 # Every process of this bench, for whoever has to end it before its time.
@@ -189,17 +198,10 @@ def listed(admin, wanted, seconds=30, state="ready"):
 
 def shows(admin, what, wanted, seconds=30):
     """Waits until what is measured behind `admin` is so much."""
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=2) as answer:
-                found = re.search(rf"^{what} (\d+)", answer.read().decode(), re.M)
-                if found and int(found[1]) >= wanted:
-                    return True
-        except OSError:
-            pass
-        time.sleep(0.1)
-    return False
+    def so():
+        found = re.search(rf"^{what} (\d+)", got(f"http://127.0.0.1:{admin}/metrics"), re.M)
+        return found and int(found[1]) >= wanted
+    return until(so, seconds, 0.1)
 
 
 class Envoy:

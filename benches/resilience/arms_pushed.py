@@ -7,10 +7,9 @@ import json
 import os
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
-from arms import TYPE, Envoy, Fleet, HAProxy, listed, start, stop, write
+from arms import TYPE, Envoy, Fleet, HAProxy, got, listed, start, stop, until, write
 from arms_listed import door
 
 # How soon news must have been heard to be part of the experiment.
@@ -74,18 +73,10 @@ class PushedFleet(Restarted, Fleet):
         place.running["other"].kill()
 
 
-def says(port, word, seconds=60):
+def says(port, word):
     """Waits until the control plane there says that of itself."""
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz?verbose", timeout=2) as answer:
-                if f"{word}\n" in answer.read().decode():
-                    return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"a control plane does not say {word}")
+    if not until(lambda: f"{word}\n" in got(f"http://127.0.0.1:{port}/readyz?verbose"), 60, 0.2):
+        raise RuntimeError(f"a control plane does not say {word}")
 
 
 class PushedEnvoy(Restarted, Envoy):
