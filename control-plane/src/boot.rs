@@ -35,7 +35,7 @@ use crate::store::thread::{StoreThread, Stores};
 use crate::store::{Document, DocumentKind, PolicyStore, StoreError};
 use crate::tick::{self, Around};
 use crate::tokens;
-use crate::writer::exceptions::Exception;
+use crate::writer::exceptions::Kept;
 use crate::writer::{self, Writer, read_policy};
 
 /// Connections besides those of held watches: sidecars' heartbeats, operators, scrapes.
@@ -283,7 +283,7 @@ fn whitelist(document: &Document) -> Option<WhitelistView> {
 }
 
 /// What operators said for a time, less what is over.
-fn exceptions<T: Exception>(stores: &Stores) -> Result<Vec<(Label, T, Duration)>, StartError> {
+fn exceptions<T: Kept>(stores: &Stores) -> Result<Vec<(Label, T, Duration)>, StartError> {
     let mut left = Vec::new();
     for document in stores.policies.list(T::KIND)? {
         let body = document.body.as_deref().unwrap_or_default();

@@ -23,6 +23,7 @@ mod witnessing;
 
 pub use commands::KeptCommand;
 pub use disk::Loaded;
+pub use exceptions::Exception;
 pub use whitelists::Sifted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

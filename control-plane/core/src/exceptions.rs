@@ -18,7 +18,7 @@ pub(crate) const EXCEPTIONS_MAX: usize = 256;
 
 /// Things said for a time, by name.
 #[derive(Debug)]
-pub(crate) struct ForATime<T> {
+pub struct ForATime<T> {
     all: BTreeMap<Label, (T, Moment)>,
 }
 

@@ -36,7 +36,7 @@ mod whitelists;
 mod witness;
 
 pub use access::{Denied, Need, SecretDigest};
-pub use core::{ControlCore, KeptCommand, Loaded, Sifted};
+pub use core::{ControlCore, Exception, KeptCommand, Loaded, Sifted};
 pub use event::{Event, HeldBy};
 pub use leases::{LeaseId, Source};
 pub use policies::PolicyChange;

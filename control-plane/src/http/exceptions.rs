@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{InForce, Label, NotifyShare, Override, PlannedDrain, ServicePattern};
+use api::{InForce, Label, ServicePattern};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,25 +13,15 @@ use super::problem::Refused;
 use super::serve::Peer;
 use super::whitelists::From;
 use super::{App, body, by, name};
-use crate::writer::exceptions::Exception;
+use crate::writer::exceptions::{Kept, in_force};
 
-/// `GET /v1/overrides`: what is in force, and for how long.
-pub(crate) async fn overrides(State(app): State<Arc<App>>) -> Result<Json<Vec<InForce<Override>>>, Refused> {
-    Ok(Json(app.desk.ask(|desk, now| desk.core.overrides(now)).await??))
-}
-
-/// `GET /v1/drains`: what is planned, and for how long.
-pub(crate) async fn drains(State(app): State<Arc<App>>) -> Result<Json<Vec<InForce<PlannedDrain>>>, Refused> {
-    Ok(Json(app.desk.ask(|desk, now| desk.core.drains(now)).await??))
-}
-
-/// `GET /v1/notify`: which shares of watchers are told at a time, and for how long.
-pub(crate) async fn notify(State(app): State<Arc<App>>) -> Result<Json<Vec<InForce<NotifyShare>>>, Refused> {
-    Ok(Json(app.desk.ask(|desk, now| desk.core.notify(now)).await??))
+/// `GET /v1/overrides`, `GET /v1/drains` and `GET /v1/notify`: what is in force, and for how long.
+pub(crate) async fn list<T: Kept>(State(app): State<Arc<App>>) -> Result<Json<Vec<InForce<T>>>, Refused> {
+    Ok(Json(app.desk.ask(|desk, now| desk.core.exceptions(now)).await??))
 }
 
 /// `PUT /v1/overrides/{name}`, `PUT /v1/drains/{name}` and `PUT /v1/notify/{name}`: in force from now on.
-pub(crate) async fn put<T: Exception>(
+pub(crate) async fn put<T: Kept>(
     State(app): State<Arc<App>>,
     Path(called): Path<String>,
     Extension(peer): Extension<Peer>,
@@ -47,7 +37,7 @@ pub(crate) async fn put<T: Exception>(
 }
 
 /// `DELETE` of the same paths: over before its time.
-pub(crate) async fn end<T: Exception>(
+pub(crate) async fn end<T: Kept>(
     State(app): State<Arc<App>>,
     Path(called): Path<String>,
     Extension(peer): Extension<Peer>,
@@ -56,7 +46,7 @@ pub(crate) async fn end<T: Exception>(
 ) -> Result<StatusCode, Refused> {
     let called: Label = name("name", &called)?;
     let asked = called.clone();
-    let may = app.desk.ask(move |desk, now| match T::said(&desk.core, &asked, now) {
+    let may = app.desk.ask(move |desk, now| match in_force::<T>(&desk.core, &asked, now) {
         Some(said) => may_edit(&desk.core, &from, &said),
         None => Ok(()),
     });
@@ -66,7 +56,7 @@ pub(crate) async fn end<T: Exception>(
 }
 
 /// Whether who asks may edit every service that `said` concerns.
-fn may_edit(core: &ControlCore, from: &From, said: &impl Exception) -> Result<(), Refused> {
+fn may_edit(core: &ControlCore, from: &From, said: &impl Kept) -> Result<(), Refused> {
     let asker = from.asker(core);
     let ask = |service| core.check_edit(&asker, &ServicePattern::Service(service));
     said.concerns(core).into_iter().try_for_each(ask).map_err(Refused::NotListed)

@@ -2,234 +2,121 @@
 //!
 //! As with policies the shell makes them durable between the check and the application, and writes the audit.
 
-use std::collections::BTreeMap;
+mod kinds;
 
-use api::{Effect, InForce, InstanceKey, Label, Moment, NotifyShare, Override, PlannedDrain, ServiceKey};
+use api::{InForce, Label, Moment, NotifyShare, Override, PlannedDrain, Problem, Span};
 
 use super::ControlCore;
 use crate::event::Event;
+use crate::exceptions::ForATime;
 use crate::refusal::Refusal;
-use crate::validate;
 
-impl ControlCore {
-    /// Whether `said` may be put in force under `name`: its words are right, and no more of any service leaves by
-    /// it than may.
+/// One kind of thing that operators say for a time: what is asked of it first, and what it changes.
+pub trait Exception: Clone {
+    /// All of the kind, as [`Refusal::Full`] names them.
+    const ALL: &'static str;
+
+    /// How long it lasts.
+    fn ttl(&self) -> Span;
+
+    /// It in words, with who said it and why.
+    fn words(&self) -> String;
+
+    /// Every mistake in it.
+    fn problems(&self) -> Vec<Problem>;
+
+    /// Whether it may be in force now, all its words being right.
     ///
     /// # Errors
-    /// [`Refusal::Wrong`], [`Refusal::BlastRadius`], [`Refusal::Full`].
-    pub fn check_override(&self, name: &Label, said: &Override, now: Moment) -> Result<(), Refusal> {
+    /// [`Refusal::BlastRadius`].
+    fn allowed(&self, _core: &ControlCore, _now: Moment) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Those in force, by name.
+    fn table(core: &ControlCore) -> &ForATime<Self>;
+
+    /// The same, to change.
+    fn table_mut(core: &mut ControlCore) -> &mut ForATime<Self>;
+
+    /// It is in force, in the place of `before`: what follows.
+    fn begun(&self, _before: Option<Self>, _core: &mut ControlCore, _now: Moment) -> Vec<Event> {
+        Vec::new()
+    }
+
+    /// It is not in force any more: what follows.
+    fn over(&self, _core: &mut ControlCore, _now: Moment) -> Vec<Event> {
+        Vec::new()
+    }
+}
+
+impl ControlCore {
+    /// Whether `said` may be put in force under `name`: its words are right, there is room, and it is allowed.
+    ///
+    /// # Errors
+    /// [`Refusal::Wrong`], [`Refusal::Full`], what [`Exception::allowed`] says.
+    pub fn check_exception<T: Exception>(&self, name: &Label, said: &T, now: Moment) -> Result<(), Refusal> {
         self.loaded()?;
-        let problems = validate::said_override(said);
+        let problems = said.problems();
         if !problems.is_empty() {
             return Err(Refusal::Wrong(problems));
         }
-        if !self.overrides.has_room(name) {
-            return Err(Refusal::Full("overrides in force"));
+        if !T::table(self).has_room(name) {
+            return Err(Refusal::Full(T::ALL));
         }
-        for (service, keys) in self.loses(said) {
-            let planned = self.drains.share(&service, said.node.as_ref());
-            let (asked, listed) = (keys.len() as u64, self.registry.count(&service));
-            let room = self.blast.room(&service, listed, planned, now);
-            if asked > room {
-                return Err(Refusal::BlastRadius { service, asked, room });
-            }
-        }
-        Ok(())
+        said.allowed(self, now)
     }
 
     /// `said` is durable: it is in force under `name` until its time is over.
     ///
     /// # Errors
-    /// As [`ControlCore::check_override`].
-    pub fn put_override(&mut self, name: Label, said: Override, now: Moment) -> Result<(), Refusal> {
-        self.check_override(&name, &said, now)?;
-        for (service, keys) in self.loses(&said) {
-            self.blast.tell(&service, keys.len() as u64, now);
-        }
-        let what = words(&said);
-        let mut keys = self.spoken_of(&said);
-        if let Some(before) = self.overrides.put(name.clone(), said.clone(), now + said.ttl.duration()) {
-            keys.extend(self.spoken_of(&before));
-        }
-        let mut events = vec![Event::ExceptionBegan { name, what }];
-        events.extend(keys.iter().filter_map(|key| self.put_over(key, now)));
+    /// As [`ControlCore::check_exception`].
+    pub fn put_exception<T: Exception>(&mut self, name: Label, said: T, now: Moment) -> Result<(), Refusal> {
+        self.check_exception(&name, &said, now)?;
+        let until = now + said.ttl().duration();
+        let before = T::table_mut(self).put(name.clone(), said.clone(), until);
+        let mut events = vec![Event::ExceptionBegan { name, what: said.words() }];
+        events.extend(said.begun(before, self, now));
         self.told(events, now);
         Ok(())
     }
 
-    /// The override `name` is over.
+    /// What is in force under `name` is over before its time.
     ///
     /// # Errors
     /// [`Refusal::NoSuchException`].
-    pub fn end_override(&mut self, name: &Label, now: Moment) -> Result<(), Refusal> {
+    pub fn end_exception<T: Exception>(&mut self, name: Label, now: Moment) -> Result<(), Refusal> {
         self.loaded()?;
-        let said = self.overrides.remove(name).ok_or(Refusal::NoSuchException)?;
-        let events = self.over_again(name, &said, (false, now));
+        let said = T::table_mut(self).remove(&name).ok_or(Refusal::NoSuchException)?;
+        let mut events = vec![Event::ExceptionOver { name, ran_out: false }];
+        events.extend(said.over(self, now));
         self.told(events, now);
         Ok(())
     }
 
-    /// Overrides in force.
+    /// All of a kind that are in force.
     ///
     /// # Errors
     /// [`Refusal::NotLoaded`].
-    pub fn overrides(&self, now: Moment) -> Result<Vec<InForce<Override>>, Refusal> {
+    pub fn exceptions<T: Exception>(&self, now: Moment) -> Result<Vec<InForce<T>>, Refusal> {
         self.loaded()?;
-        Ok(self.overrides.in_force(now))
-    }
-
-    /// Whether `said` may be put in force under `name`.
-    ///
-    /// # Errors
-    /// [`Refusal::Wrong`], [`Refusal::Full`].
-    pub fn check_drain(&self, name: &Label, said: &PlannedDrain) -> Result<(), Refusal> {
-        self.loaded()?;
-        let problems = validate::planned_drain(said);
-        if !problems.is_empty() {
-            return Err(Refusal::Wrong(problems));
-        }
-        if !self.drains.has_room(name) {
-            return Err(Refusal::Full("planned drains in force"));
-        }
-        Ok(())
-    }
-
-    /// `said` is durable: until its time is over, what it covers may leave by its share.
-    ///
-    /// # Errors
-    /// As [`ControlCore::check_drain`].
-    pub fn put_drain(&mut self, name: Label, said: PlannedDrain, now: Moment) -> Result<(), Refusal> {
-        self.check_drain(&name, &said)?;
-        let what = format!("{} of what it covers may leave, by {}: {}", said.share, said.owner, said.reason);
-        self.drains.put(name.clone(), said.clone(), now + said.ttl.duration());
-        self.told([Event::ExceptionBegan { name, what }], now);
-        Ok(())
-    }
-
-    /// The planned drain `name` is over.
-    ///
-    /// # Errors
-    /// [`Refusal::NoSuchException`].
-    pub fn end_drain(&mut self, name: &Label, now: Moment) -> Result<(), Refusal> {
-        self.loaded()?;
-        self.drains.remove(name).ok_or(Refusal::NoSuchException)?;
-        self.told([Event::ExceptionOver { name: name.clone(), ran_out: false }], now);
-        Ok(())
-    }
-
-    /// Planned drains in force.
-    ///
-    /// # Errors
-    /// [`Refusal::NotLoaded`].
-    pub fn drains(&self, now: Moment) -> Result<Vec<InForce<PlannedDrain>>, Refusal> {
-        self.loaded()?;
-        Ok(self.drains.in_force(now))
-    }
-
-    /// Whether `said` may be put in force under `name`.
-    ///
-    /// # Errors
-    /// [`Refusal::Wrong`], [`Refusal::Full`].
-    pub fn check_notify(&self, name: &Label, said: &NotifyShare) -> Result<(), Refusal> {
-        self.loaded()?;
-        let problems = validate::notify_share(said);
-        if !problems.is_empty() {
-            return Err(Refusal::Wrong(problems));
-        }
-        if !self.notify.has_room(name) {
-            return Err(Refusal::Full("notify shares in force"));
-        }
-        Ok(())
-    }
-
-    /// `said` is durable: until its time is over, a share of a list's watchers is told at a time.
-    ///
-    /// # Errors
-    /// As [`ControlCore::check_notify`].
-    pub fn put_notify(&mut self, name: Label, said: NotifyShare, now: Moment) -> Result<(), Refusal> {
-        self.check_notify(&name, &said)?;
-        let what =
-            format!("{} of watchers are told at a time, by {}: {}", said.share, said.owner, said.reason);
-        self.notify.put(name.clone(), said.clone(), now + said.ttl.duration());
-        self.watches.pacer.set_share(self.notify.smallest());
-        self.told([Event::ExceptionBegan { name, what }], now);
-        Ok(())
-    }
-
-    /// The notify share `name` is over.
-    ///
-    /// # Errors
-    /// [`Refusal::NoSuchException`].
-    pub fn end_notify(&mut self, name: &Label, now: Moment) -> Result<(), Refusal> {
-        self.loaded()?;
-        self.notify.remove(name).ok_or(Refusal::NoSuchException)?;
-        self.watches.pacer.set_share(self.notify.smallest());
-        self.told([Event::ExceptionOver { name: name.clone(), ran_out: false }], now);
-        Ok(())
-    }
-
-    /// Notify shares in force.
-    ///
-    /// # Errors
-    /// [`Refusal::NotLoaded`].
-    pub fn notify(&self, now: Moment) -> Result<Vec<InForce<NotifyShare>>, Refusal> {
-        self.loaded()?;
-        Ok(self.notify.in_force(now))
+        Ok(T::table(self).in_force(now))
     }
 
     /// Ends what has lasted its time.
     pub(super) fn end_exceptions(&mut self, now: Moment) -> Vec<Event> {
+        let mut events = self.run_out::<Override>(now);
+        events.extend(self.run_out::<PlannedDrain>(now));
+        events.extend(self.run_out::<NotifyShare>(now));
+        events
+    }
+
+    fn run_out<T: Exception>(&mut self, now: Moment) -> Vec<Event> {
         let mut events = Vec::new();
-        for (name, said) in self.overrides.tick(now) {
-            events.extend(self.over_again(&name, &said, (true, now)));
+        for (name, said) in T::table_mut(self).tick(now) {
+            events.push(Event::ExceptionOver { name, ran_out: true });
+            events.extend(said.over(self, now));
         }
-        let over = self.drains.tick(now).into_iter();
-        events.extend(over.map(|(name, _)| Event::ExceptionOver { name, ran_out: true }));
-        let over = self.notify.tick(now).into_iter();
-        events.extend(over.map(|(name, _)| Event::ExceptionOver { name, ran_out: true }));
-        self.watches.pacer.set_share(self.notify.smallest());
         events
     }
-
-    fn over_again(&mut self, name: &Label, said: &Override, (ran_out, now): (bool, Moment)) -> Vec<Event> {
-        let mut events = vec![Event::ExceptionOver { name: name.clone(), ran_out }];
-        let keys = self.spoken_of(said);
-        events.extend(keys.iter().filter_map(|key| self.put_over(key, now)));
-        events
-    }
-
-    /// Which registered instances `said` speaks of.
-    fn spoken_of(&self, said: &Override) -> Vec<InstanceKey> {
-        let one = said.instance.iter().filter(|key| self.registry.instance(key).is_some());
-        let of_node = said.node.iter().flat_map(|node| {
-            let leases = self.leases.iter();
-            let there = move |id| self.sessions.get(id).is_some_and(|session| session.node == *node);
-            leases.filter(move |(id, _)| there(*id)).flat_map(|(_, lease)| lease.owned.keys())
-        });
-        one.chain(of_node).cloned().collect()
-    }
-
-    /// Which instances that take traffic would take none any more, by service.
-    fn loses(&self, said: &Override) -> BTreeMap<ServiceKey, Vec<InstanceKey>> {
-        let mut loses: BTreeMap<ServiceKey, Vec<InstanceKey>> = BTreeMap::new();
-        if said.effect == Effect::Weight && said.weight != Some(0) {
-            return loses;
-        }
-        for key in self.spoken_of(said) {
-            if self.registry.shown(&key).is_some_and(super::wants_traffic) {
-                loses.entry(key.service.clone()).or_default().push(key);
-            }
-        }
-        loses
-    }
-}
-
-fn words(said: &Override) -> String {
-    let subject = match (&said.node, &said.instance) {
-        (Some(node), _) => format!("node {node}"),
-        (_, Some(key)) => key.to_string(),
-        (None, None) => "nothing".to_owned(),
-    };
-    let weight = said.weight.map(|weight| format!(" {weight}")).unwrap_or_default();
-    format!("{subject}: {}{weight}, by {}: {}", said.effect, said.owner, said.reason)
 }

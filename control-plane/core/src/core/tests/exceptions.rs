@@ -73,7 +73,7 @@ fn an_older_boot_does_not_bring_back_what_a_newer_one_took_out() {
 #[test]
 fn a_mask_takes_a_node_off_its_lists_for_its_time() {
     let (mut world, sessions) = fleet(7);
-    world.core.put_override(name("m"), mask(3), world.now()).unwrap();
+    world.core.put_exception(name("m"), mask(3), world.now()).unwrap();
     assert_eq!(world.listed(), [1, 2, 4, 5, 6, 7]);
     world.pass(59, &sessions);
     assert_eq!((world.listed().len(), removed(&world)), (6, vec![Cause::Masked]));
@@ -85,32 +85,32 @@ fn a_mask_takes_a_node_off_its_lists_for_its_time() {
 fn an_override_changes_what_is_shown_and_survives_what_its_owner_says() {
     let (mut world, sessions) = fleet(2);
     let out = Override { effect: Effect::OutOfService, ..mask(1) };
-    world.core.put_override(name("o"), out, world.now()).unwrap();
+    world.core.put_exception(name("o"), out, world.now()).unwrap();
     let light = Override { effect: Effect::Weight, weight: Some(5), ..mask(1) };
-    world.core.put_override(name("w"), light, world.now()).unwrap();
+    world.core.put_exception(name("w"), light, world.now()).unwrap();
     let said = api::Instance { weight: 50, ..instance(1, 80) };
     world.core.register(&sessions[0], said, world.now()).unwrap();
     let shown = world.core.query(&service()).unwrap().instances.remove(0);
     assert_eq!((shown.weight, shown.readiness), (5, Readiness::Draining));
-    world.core.end_override(&name("o"), world.now()).unwrap();
-    world.core.end_override(&name("w"), world.now()).unwrap();
+    world.core.end_exception::<Override>(name("o"), world.now()).unwrap();
+    world.core.end_exception::<Override>(name("w"), world.now()).unwrap();
     let shown = world.core.query(&service()).unwrap().instances.remove(0);
     assert_eq!((shown.weight, shown.readiness), (50, Readiness::Ready));
-    assert_eq!(world.core.end_override(&name("w"), world.now()), Err(Refusal::NoSuchException));
+    assert_eq!(world.core.end_exception::<Override>(name("w"), world.now()), Err(Refusal::NoSuchException));
 }
 
 #[test]
 fn masks_stay_within_the_blast_radius_unless_a_drain_is_planned() {
     let (mut world, sessions) = fleet(10);
     world.pass(60, &sessions);
-    world.core.put_override(name("a"), mask(1), world.now()).unwrap();
-    let refused = world.core.put_override(name("b"), mask(2), world.now());
+    world.core.put_exception(name("a"), mask(1), world.now()).unwrap();
+    let refused = world.core.put_exception(name("b"), mask(2), world.now());
     let wanted = Refusal::BlastRadius { service: service(), asked: 1, room: 0 };
     assert_eq!(refused, Err(wanted));
-    world.core.put_drain(name("d"), drain(30), world.now()).unwrap();
-    world.core.put_override(name("b"), mask(2), world.now()).unwrap();
-    world.core.put_override(name("c"), mask(3), world.now()).unwrap();
-    assert!(world.core.put_override(name("e"), mask(4), world.now()).is_err(), "three of ten are 30 %");
+    world.core.put_exception(name("d"), drain(30), world.now()).unwrap();
+    world.core.put_exception(name("b"), mask(2), world.now()).unwrap();
+    world.core.put_exception(name("c"), mask(3), world.now()).unwrap();
+    assert!(world.core.put_exception(name("e"), mask(4), world.now()).is_err(), "three of ten are 30 %");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_planned_shutdown_ends_without_protection_and_an_unplanned_one_does_not() {
     let shut = |planned: Option<PlannedDrain>| {
         let (mut world, _) = fleet(20);
         if let Some(planned) = planned {
-            world.core.put_drain(name("d"), planned, world.now()).unwrap();
+            world.core.put_exception(name("d"), planned, world.now()).unwrap();
         }
         world.pass(240, &[]);
         world.listed().len()
@@ -149,7 +149,7 @@ fn what_a_session_leaves_out_goes_within_the_blast_radius() {
 fn words_without_owner_reason_or_end_are_refused() {
     let world = World::ready();
     let check = |said: Override, wanted: &[&str]| {
-        let Err(Refusal::Wrong(problems)) = world.core.check_override(&name("o"), &said, world.now()) else {
+        let Err(Refusal::Wrong(problems)) = world.core.check_exception(&name("o"), &said, world.now()) else {
             panic!("{said:?} is taken")
         };
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
@@ -160,5 +160,5 @@ fn words_without_owner_reason_or_end_are_refused() {
     check(Override { node: None, ..mask(1) }, &["node"]);
     check(Override { weight: Some(1), ..mask(1) }, &["weight"]);
     let nothing = PlannedDrain { services: [].into(), ..drain(50) };
-    assert!(world.core.check_drain(&name("d"), &nothing).is_err());
+    assert!(world.core.check_exception(&name("d"), &nothing, world.now()).is_err());
 }

@@ -75,9 +75,9 @@ fn what_stands_over_it_is_named_before_what_its_owner_says() {
     {
         world.pass(60, &sessions);
         let name: api::Label = format!("o{at}").parse().unwrap();
-        world.core.put_override(name.clone(), over(effect, weight), world.now()).unwrap();
+        world.core.put_exception(name.clone(), over(effect, weight), world.now()).unwrap();
         assert_eq!(why(&world, None), [wanted]);
-        world.core.end_override(&name, world.now()).unwrap();
+        world.core.end_exception::<Override>(name, world.now()).unwrap();
     }
     for (change, wanted) in [
         (Instance { readiness: Readiness::Unready, ..instance(1, 80) }, vec![Why::Unready]),
@@ -88,7 +88,7 @@ fn what_stands_over_it_is_named_before_what_its_owner_says() {
         assert_eq!(why(&world, None), wanted);
     }
     world.pass(60, &sessions);
-    world.core.put_override("m".parse().unwrap(), over(Effect::Mask, None), world.now()).unwrap();
+    world.core.put_exception("m".parse().unwrap(), over(Effect::Mask, None), world.now()).unwrap();
     assert_eq!(why(&world, None), [Why::Masked, Why::ZeroWeight]);
 }
 

@@ -179,7 +179,7 @@ impl Model {
                     reason: "model".into(),
                     ttl: Span::secs(secs),
                 };
-                self.world.core.put_drain("d".parse().unwrap(), said, now).unwrap();
+                self.world.core.put_exception("d".parse().unwrap(), said, now).unwrap();
                 self.drain = Some((self.world.now + secs, u64::from(share)));
             }
             Op::Restart => self.restart(),
@@ -225,7 +225,7 @@ impl Model {
         };
         let key = instance(port, 100).key;
         let (shown, before) = (self.shows(&key), self.count(&key.service));
-        let put = self.world.core.put_override(format!("p{port}").parse().unwrap(), said, self.world.now());
+        let put = self.world.core.put_exception(format!("p{port}").parse().unwrap(), said, self.world.now());
         if put.is_ok() {
             self.masked.insert(port, self.world.now + secs);
             if shown {
@@ -238,8 +238,8 @@ impl Model {
     fn restart(&mut self) {
         let now = self.world.now();
         let snapshot = self.world.core.snapshot();
-        let overrides = self.world.core.overrides(now).unwrap();
-        let drains = self.world.core.drains(now).unwrap();
+        let overrides = self.world.core.exceptions::<Override>(now).unwrap();
+        let drains = self.world.core.exceptions::<PlannedDrain>(now).unwrap();
         let mut core = ControlCore::new(&api::config::ControlPlaneConfig::default(), "store", now);
         let loaded = Loaded {
             snapshot: Some(snapshot),

@@ -279,7 +279,7 @@ fn under_a_notify_share_a_tenth_is_told_at_a_time_until_it_is_over() {
         reason: "the network is full".into(),
         ttl: api::Span::secs(300),
     };
-    world.core.put_notify("n".parse().unwrap(), share, world.now()).unwrap();
+    world.core.put_exception("n".parse().unwrap(), share, world.now()).unwrap();
     world.open(1);
     let mut counts = Vec::new();
     for _ in 0..10 {
