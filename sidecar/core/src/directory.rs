@@ -26,6 +26,9 @@ pub use told::Teller;
 const BLAST: Share = Share::percent(15);
 /// Held endpoints are looked at this often.
 const REVIEW: Duration = Duration::from_secs(1);
+/// Who joins within so long after the first of a service is as old as they are: a fleet that starts at once is registered one by one, and of whom
+/// a caller hears first says when it looked and not who is warm. Processes that start together are up within a second or so.
+const TOGETHER: Duration = Duration::from_secs(2);
 
 /// A change that was made for another list than the one held: ask for the whole one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Directory {
     current: Arc<EndpointList>,
     own: Vec<SocketAddr>,
     next_id: u32,
+    /// When the first endpoint came after there was none.
+    began: Moment,
     review_at: Option<Moment>,
     wants: Wants,
     standing: Standing,
@@ -68,6 +73,7 @@ impl Directory {
             current,
             own,
             next_id: 0,
+            began: Moment::ZERO,
             review_at: None,
             wants: Wants::default(),
             standing: Standing::default(),
@@ -214,6 +220,9 @@ impl Directory {
     ) -> Changes {
         self.listed = self.told.together();
         let (told, current) = (self.listed.clone(), self.current.clone());
+        if current.endpoints.is_empty() {
+            self.began = now;
+        }
         // Both stand in the order of keys and are walked once: who stays costs a look.
         let mut before = current.endpoints.iter().peekable();
         let mut missing = Vec::new();
@@ -239,7 +248,7 @@ impl Directory {
                     }
                 }
                 None => {
-                    let endpoint = self.join(instance, !current.endpoints.is_empty(), now);
+                    let endpoint = self.join(instance, now);
                     changes.added.push(endpoint.clone());
                     endpoint
                 }
@@ -271,9 +280,9 @@ impl Directory {
         changes
     }
 
-    fn join(&mut self, instance: &Instance, warm: bool, now: Moment) -> Arc<Endpoint> {
+    fn join(&mut self, instance: &Instance, now: Moment) -> Arc<Endpoint> {
         let cell = EndpointCell::shared();
-        if warm {
+        if now.since(self.began) >= TOGETHER {
             cell.join(now);
         }
         let id = self.next_id;

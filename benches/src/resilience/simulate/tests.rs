@@ -202,3 +202,27 @@ fn hosts_that_join_while_a_crowd_waits_are_not_sent_all_of_it() {
         assert!(served >= 0.99 && good >= 0.95, "{found}");
     }
 }
+
+/// Callers are there before the hosts, who join one by one: each one's share of the hits from a second after the last on.
+fn shares(joins: [u64; 4]) -> [f64; 4] {
+    let host =
+        |(port, joins)| format!(r#"{{ "port": {port}, "slots": 2, "work_ms": 40, "joins_ms": {joins} }}"#);
+    let hosts: Vec<String> = (1..).zip(joins).map(host).collect();
+    let told = TRIES.replace("SEED", "1").replace("MILLIS", "10000").replace("RATE", "150");
+    let told = told.replace("HOSTS", &hosts.join(",")).replace("POLICY", "");
+    let story = run(&serde_json::from_str(&told).unwrap()).unwrap();
+    let from = (joins[3] + 1_000) * 1_000;
+    let of = |host: u16| story.hits.iter().filter(|hit| hit.0 > from && hit.1 == host).count() as f64;
+    let hits = [0, 1, 2, 3].map(of);
+    hits.map(|host| host / hits.iter().sum::<f64>())
+}
+
+#[test]
+fn hosts_that_start_together_share_alike_however_late_callers_hear_of_the_last() {
+    for joins in [[0; 4], [0, 100, 200, 400], [0, 0, 0, 1_900]] {
+        let shares = shares(joins);
+        assert!(shares.iter().all(|share| (0.2..0.3).contains(share)), "{joins:?}: {shares:.2?}");
+    }
+    let late = shares([0, 0, 0, 3_000])[3];
+    assert!(late < 0.15, "{late:.2} for one that joins those that are warm");
+}

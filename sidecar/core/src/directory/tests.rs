@@ -115,12 +115,39 @@ fn what_is_learned_survives_every_change_that_keeps_the_endpoint() {
     let before = directory.current().endpoints[0].clone();
     let mut heavier = list(&[1, 2, 3]);
     heavier.instances[0].weight = 50;
-    let changes = directory.replace(Moment::from_millis(1), heavier);
+    let changes = directory.replace(Moment::ZERO + TOGETHER, heavier);
     let after = directory.current().endpoints[0].clone();
     assert!(Arc::ptr_eq(&before.cell, &after.cell));
     assert_eq!((after.id, after.instance.weight, changes.kept, changes.added.len()), (before.id, 50, 2, 1));
-    assert_eq!(changes.added[0].cell.ramp(Moment::from_millis(1), &Settings::default()), 0.0);
-    assert_eq!(before.cell.ramp(Moment::from_millis(1), &Settings::default()), 1.0);
+}
+
+#[test]
+fn who_joins_within_a_moment_of_the_first_is_as_old_as_they_are_and_later_ones_take_their_share_slowly() {
+    let (mut directory, start) = (Directory::new(service(), Vec::new()), Moment::from_millis(10_000));
+    let mut join = |ports: &[u16], millis| {
+        let now = start + Duration::from_millis(millis);
+        let added = directory.replace(now, list(ports)).added;
+        added.iter().map(|endpoint| endpoint.cell.ramp(now, &Settings::default())).collect::<Vec<_>>()
+    };
+    assert_eq!(join(&[], 0), [0.0; 0], "nobody is there yet");
+    assert_eq!(join(&[1], 5_000), [1.0]);
+    assert_eq!(join(&[1, 2, 3], 5_200), [1.0, 1.0]);
+    assert_eq!(join(&[1, 2, 3, 4], 6_999), [1.0]);
+    assert_eq!(join(&[1, 2, 3, 4, 5], 7_000), [0.0]);
+    assert_eq!(join(&[1, 2, 3, 4, 5, 6], 60_000), [0.0]);
+}
+
+#[test]
+fn who_comes_after_all_were_taken_out_begins_anew() {
+    let mut directory = serving(&[1, 2], &[1, 2]);
+    directory
+        .tell(Moment::from_millis(9_000), Teller::FIRST, &removal(&[1, 2], &[1, 2], Cause::Deregistered))
+        .unwrap();
+    for (ports, millis) in [(&[3][..], 60_000), (&[3, 4], 61_000)] {
+        let now = Moment::from_millis(millis);
+        let added = directory.replace(now, list(ports)).added;
+        assert_eq!(added[0].cell.ramp(now, &Settings::default()), 1.0, "{ports:?}");
+    }
 }
 
 #[test]
