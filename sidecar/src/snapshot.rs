@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use api::message::PolicyNews;
 use api::{Digest, List};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The first word of the file.
 const MAGIC: &str = "outrigger-snapshot";
@@ -70,12 +72,21 @@ pub struct Refused {
 #[derive(Clone, Debug)]
 pub struct SnapshotFile {
     directory: PathBuf,
+    /// Held by whoever writes, also where nobody waits any more for what is written.
+    turn: Arc<Mutex<()>>,
+}
+
+/// The right to write the file: nobody else does until this is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    directory: PathBuf,
+    _held: OwnedMutexGuard<()>,
 }
 
 impl SnapshotFile {
     /// The snapshot within `directory`, which is made when the first one is saved.
     pub fn within(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { directory: directory.to_owned(), turn: Arc::default() }
     }
 
     /// The file itself.
@@ -105,22 +116,21 @@ impl SnapshotFile {
         })
     }
 
-    /// Replaces it. After a crash at any moment either the old or the new snapshot is there, whole: written
-    /// beside it, made durable, renamed over it, and the rename made durable.
-    ///
-    /// # Errors
-    /// Those of the file system; the old snapshot is then still there.
-    pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
-        self.write(&snapshot.encode()?)
+    /// Waits until nobody writes it. What is written is put together after that, so that the newest is written last.
+    pub async fn turn(&self) -> Turn {
+        Turn { directory: self.directory.clone(), _held: self.turn.clone().lock_owned().await }
     }
+}
 
-    /// The same of a snapshot's bytes.
+impl Turn {
+    /// Replaces the file by these bytes. After a crash at any moment either the old or the new snapshot is there, whole:
+    /// written beside it, made durable, renamed over it, and the rename made durable.
     ///
     /// # Errors
     /// Those of the file system; the old snapshot is then still there.
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(self, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
-        let path = self.path();
+        let path = self.directory.join(NAME);
         let beside = path.with_extension("new");
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
@@ -170,8 +180,13 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use api::Instance;
+
+    use super::*;
 
     fn snapshot() -> Snapshot {
         let service: api::ServiceKey = "checkout".parse().unwrap();
@@ -184,11 +199,15 @@ mod tests {
         }
     }
 
+    async fn save(file: &SnapshotFile, snapshot: &Snapshot) {
+        file.turn().await.write(&snapshot.encode().unwrap()).unwrap();
+    }
+
     /// What `load` says after `spoil` touched a good file's bytes.
-    fn check(spoil: impl Fn(&mut Vec<u8>), wanted: &str) {
+    async fn check(spoil: impl Fn(&mut Vec<u8>), wanted: &str) {
         let folder = tempfile::tempdir().unwrap();
         let file = SnapshotFile::within(folder.path());
-        file.save(&snapshot()).unwrap();
+        save(&file, &snapshot()).await;
         let mut bytes = fs::read(file.path()).unwrap();
         spoil(&mut bytes);
         fs::write(file.path(), bytes).unwrap();
@@ -198,22 +217,44 @@ mod tests {
         assert_eq!(file.load().unwrap(), None, "it was met again");
     }
 
-    #[test]
-    fn what_is_saved_is_loaded() {
+    #[tokio::test]
+    async fn what_is_saved_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let file = SnapshotFile::within(&folder.path().join("new/state"));
         assert_eq!(file.load().unwrap(), None);
-        file.save(&Snapshot::default()).unwrap();
-        file.save(&snapshot()).unwrap();
+        save(&file, &Snapshot::default()).await;
+        save(&file, &snapshot()).await;
         assert_eq!(file.load().unwrap(), Some(snapshot()));
     }
 
-    #[test]
-    fn a_torn_or_foreign_snapshot_is_set_aside() {
-        check(|bytes| bytes.truncate(bytes.len() - 1), "holds");
-        check(|bytes| *bytes.last_mut().unwrap() ^= 1, "checksum");
-        check(|bytes| bytes.clear(), "no header line");
-        check(|bytes| bytes.splice(..MAGIC.len(), *b"PNG").for_each(drop), "not a snapshot");
-        check(|bytes| bytes[MAGIC.len() + 1] = b'9', "version 9");
+    #[tokio::test]
+    async fn who_writes_last_is_not_met_by_a_write_that_nobody_waits_for_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SnapshotFile::within(folder.path());
+        let turn = file.turn().await;
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let before = tokio::task::spawn_blocking(move || {
+            gone.recv().unwrap();
+            turn.write(&Snapshot::default().encode().unwrap()).unwrap();
+        });
+        let newest = snapshot();
+        let mut after = pin!(save(&file, &newest));
+        assert!(
+            after.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+            "two write at once"
+        );
+        drop(before);
+        go.send(()).unwrap();
+        after.await;
+        assert_eq!(file.load().unwrap(), Some(newest.clone()));
+    }
+
+    #[tokio::test]
+    async fn a_torn_or_foreign_snapshot_is_set_aside() {
+        check(|bytes| bytes.truncate(bytes.len() - 1), "holds").await;
+        check(|bytes| *bytes.last_mut().unwrap() ^= 1, "checksum").await;
+        check(|bytes| bytes.clear(), "no header line").await;
+        check(|bytes| bytes.splice(..MAGIC.len(), *b"PNG").for_each(drop), "not a snapshot").await;
+        check(|bytes| bytes[MAGIC.len() + 1] = b'9', "version 9").await;
     }
 }

@@ -22,17 +22,18 @@ pub(crate) async fn run(hub: &Rc<Hub>, file: &SnapshotFile) {
     }
 }
 
-/// Saves now. Returns how long it took to put together what is saved: the disk's time costs nobody else any.
+/// Saves once a save before is over, also one whose caller is gone. Returns how long it took to put together what is
+/// saved: the disk's time costs nobody else any.
 pub(crate) async fn save(hub: &Hub, file: &SnapshotFile) -> Duration {
+    let turn = file.turn().await;
     let (clock, began) = (hub.clock, hub.clock.now());
     let snapshot = hub.state.borrow().snapshot(hub.wall());
     let saved_at = snapshot.saved_at;
     let gathered = clock.now().since(began);
-    let file = file.clone();
     let saved = tokio::task::spawn_blocking(move || {
         let began = clock.now();
         let bytes = snapshot.encode();
-        (clock.now().since(began), bytes.and_then(|bytes| file.write(&bytes)))
+        (clock.now().since(began), bytes.and_then(|bytes| turn.write(&bytes)))
     });
     let (encoded, trouble) = match saved.await {
         Ok((took, saved)) => (took, saved.err().map(|why| why.to_string())),

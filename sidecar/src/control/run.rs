@@ -18,6 +18,8 @@ use crate::tls;
 
 /// How long the session's end may take at the very end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// And the last snapshot after it: a disk that others keep busy takes seconds to make a file durable.
+const SAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs until the drain is over, an app cannot be registered, or somebody says stop.
 pub(crate) async fn run(
@@ -85,7 +87,7 @@ async fn finish(hub: &Rc<Hub>, file: Option<&SnapshotFile>) {
         tracing::info!("a session could not be closed in time; its lease will run out");
     }
     if let Some(file) = file
-        && tokio::time::timeout(CLOSE_WITHIN, keep::save(hub, file)).await.is_err()
+        && tokio::time::timeout(SAVE_WITHIN, keep::save(hub, file)).await.is_err()
     {
         tracing::warn!("the last snapshot could not be saved in time");
     }
