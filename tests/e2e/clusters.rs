@@ -58,6 +58,8 @@ fn two_control_planes_that_mirror_each_other_are_killed_in_turn_and_nobody_notic
     for cluster in [&a, &b] {
         cluster.lists("hello", 2);
     }
+    // A first call waits a second for its list, and a busy machine may take longer.
+    until("an answer comes through", || (consumer.get("hello", "/").status == 200).then_some(()));
     all_answer(&consumer, &[&one, &two], "at first");
 
     a.kill();
