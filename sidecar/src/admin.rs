@@ -4,6 +4,7 @@
 //! changed; the Unix socket, whose permissions decide who may use it, also takes the orders to drain and to upgrade.
 
 mod answer;
+mod conversations;
 mod guard;
 pub mod records;
 mod routes;
@@ -26,18 +27,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+pub use self::conversations::{CONNECTIONS_MAX, Conversations};
 use self::guard::Door;
 use self::records::WorkerAsk;
 use crate::boot::Upgrade;
 use crate::gate::Gate;
 use crate::metrics::{Limit, Meters, catalogue};
 
-/// Connections at a time, over both listeners: a scraper, a prober, and room for people.
-pub const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take to send a request's head.
 const HEAD: Duration = Duration::from_secs(10);
 /// The socket's permissions: its owner and its group may give orders.
@@ -83,7 +82,7 @@ pub struct AdminParts {
 /// What every connection of the admin thread shares.
 struct Admin {
     parts: Shown,
-    room: Arc<Semaphore>,
+    conversations: Conversations,
     full: Arc<AtomicU64>,
 }
 
@@ -98,11 +97,11 @@ struct Shown {
     upgrade: UnboundedSender<Upgrade>,
 }
 
-/// Starts the admin thread. It ends with the process.
+/// Starts the admin thread, which ends with the process. Returns whom it talks with.
 ///
 /// # Errors
 /// When the system gives no thread, runtime or permissions for the socket.
-pub fn start(parts: AdminParts) -> io::Result<thread::JoinHandle<()>> {
+pub fn start(parts: AdminParts) -> io::Result<Conversations> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let AdminParts { listen, unix, gate, meters, workers, ready, status, config, drain, upgrade } = parts;
     if let Some(path) = unix.as_ref().map(|unix| unix.local_addr()).transpose()?
@@ -112,9 +111,11 @@ pub fn start(parts: AdminParts) -> io::Result<thread::JoinHandle<()>> {
     }
     let full = Arc::new(AtomicU64::new(0));
     watch(&meters, &full);
+    let conversations = Conversations::default();
+    let talks = conversations.clone();
     thread::Builder::new().name("admin".into()).spawn(move || {
         let parts = Shown { meters, workers, ready, status, config, drain, upgrade };
-        let admin = Rc::new(Admin { parts, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), full });
+        let admin = Rc::new(Admin { parts, conversations: talks, full });
         LocalSet::new().block_on(&runtime, async move {
             let tcp = listen.map(|door| spawn_local(accept_tcp(Rc::clone(&admin), door)));
             let unix = unix.map(|door| spawn_local(accept_unix(Rc::clone(&admin), door)));
@@ -124,7 +125,8 @@ pub fn start(parts: AdminParts) -> io::Result<thread::JoinHandle<()>> {
             doors.iter().for_each(JoinHandle::abort);
             std::future::pending::<()>().await;
         });
-    })
+    })?;
+    Ok(conversations)
 }
 
 fn watch(meters: &Meters, full: &Arc<AtomicU64>) {
@@ -171,7 +173,7 @@ async fn rest(error: &io::Error) {
 
 /// Serves one connection in a task of its own; past [`CONNECTIONS_MAX`] it is closed at once.
 fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(admin: &Rc<Admin>, door: Door, stream: S) {
-    let Ok(place) = Arc::clone(&admin.room).try_acquire_owned() else {
+    let Some(place) = admin.conversations.begin() else {
         admin.full.fetch_add(1, Relaxed);
         return;
     };

@@ -113,7 +113,7 @@ pub fn start(
     let (upgrade, upgrades) = unbounded_channel();
     let counted = control.status();
     meters.watch(move |sheet| crate::metrics::control::collect(&counted.get(), sheet));
-    admin::start(AdminParts {
+    let conversations = admin::start(AdminParts {
         listen: open.admin.map(|(socket, _)| socket),
         unix: open.admin_unix,
         meters,
@@ -127,7 +127,7 @@ pub fn start(
     })
     .map_err(failed("start the admin thread"))?;
     let (doors, upgrades) = (Mutex::new(kept), upgrades.into());
-    Ok(Running { control, admin, ways, gate, ready, doors, predecessor, upgrades })
+    Ok(Running { control, admin, conversations, ways, gate, ready, doors, predecessor, upgrades })
 }
 
 /// Whom to trust and what to show; says aloud what has expired.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::accept::Way;
-use crate::admin::Condition;
+use crate::admin::{Condition, Conversations};
 use crate::control::{self, Drain, Ended};
 use crate::gate::Gate;
 use crate::notify;
@@ -23,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Running {
     pub(super) control: control::Handle,
     pub(super) admin: Option<SocketAddr>,
+    pub(super) conversations: Conversations,
     pub(super) ways: Vec<(Way, SocketAddr)>,
     pub(super) gate: Gate,
     pub(super) ready: Arc<dyn Fn() -> Vec<Condition> + Send + Sync>,
@@ -107,8 +108,10 @@ impl Running {
         self.control.drain()
     }
 
-    /// Waits until it has left, or must exit.
+    /// Waits until it has left, or must exit, and whoever asked for that was answered.
     pub async fn ended(&self) -> Ended {
-        self.control.ended().await
+        let ended = self.control.ended().await;
+        self.conversations.over().await;
+        ended
     }
 }
