@@ -31,8 +31,8 @@ const TICKS: f64 = 100.0;
 const STROLL: Duration = Duration::from_millis(10);
 /// So many requests of the bystander say how it is served without an attack.
 const BEFORE: usize = 50;
-/// How much longer than before the bystander's middle request may take: it shares one processor with the attack, and
-/// on a busy machine also with others.
+/// How much longer than before the bystander's middle request may take: it shares one processor with the attack. What the
+/// sidecar stood ready for a processor that others had is the machine's, and is no part of it.
 const SLOWER: u32 = 25;
 const SLACK: Duration = Duration::from_millis(100);
 
@@ -104,9 +104,10 @@ fn measure(proxy: &str, name: &str, answers: Vec<Vec<Step>>, attack: &impl Fn(So
     let backend = Backend::start();
     let subject = Subject::start(proxy, backend.address());
     let probe = || {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), stood_ready(subject.pid()));
         let served = get(subject.entry(), "app", "/probe").is_ok_and(|answer| answer.body == "probe");
-        (served, begun.elapsed())
+        let stood = stood_ready(subject.pid()).saturating_sub(before);
+        (served, begun.elapsed().saturating_sub(stood))
     };
     let mut before: Vec<Duration> = Vec::new();
     for _ in 0..BEFORE {
@@ -176,6 +177,17 @@ fn cpu(pid: u32) -> f64 {
         fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
     };
     family(pid).into_iter().map(of).sum::<f64>() / TICKS
+}
+
+/// How long the threads of the whole family stood ready without a processor so far (`schedstat`, its second number).
+fn stood_ready(pid: u32) -> Duration {
+    let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    // A thread may end between the two looks.
+    let of = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+    };
+    Duration::from_nanos(family(pid).into_iter().flat_map(threads).map(of).sum())
 }
 
 /// Opens so many connections.

@@ -4,6 +4,10 @@ use outrigger_tests::{ControlPlane, Fleet, Sidecar, TestApp, free_port, get, unt
 
 use crate::fleet;
 
+/// By turns: of two hosts that are asked one at a time the quicker one serves all, and whose first answer was late on a
+/// busy machine would not be asked again for a minute.
+const BY_TURNS: &str = "kind: Policy\nname: turns\nbalance: { by: round-robin }\n";
+
 /// The `control` of a file: `a` first, then `b`, which serves `serves`.
 fn control(a: &ControlPlane<'_>, b: &ControlPlane<'_>, serves: &str) -> String {
     format!(
@@ -57,6 +61,7 @@ fn two_control_planes_that_mirror_each_other_are_killed_in_turn_and_nobody_notic
     let consumer = consumer(&fleet, &words);
     for cluster in [&a, &b] {
         cluster.lists("hello", 2);
+        assert_eq!(cluster.put_policy("turns", BY_TURNS).status, 200);
     }
     // A first call waits a second for its list, and a busy machine may take longer.
     until("an answer comes through", || (consumer.get("hello", "/").status == 200).then_some(()));
