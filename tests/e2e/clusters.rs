@@ -4,10 +4,6 @@ use outrigger_tests::{ControlPlane, Fleet, Sidecar, TestApp, free_port, get, unt
 
 use crate::fleet;
 
-/// By turns: of two hosts that are asked one at a time the quicker one serves all, and whose first answer was late on a
-/// busy machine would not be asked again for a minute.
-const BY_TURNS: &str = "kind: Policy\nname: turns\nbalance: { by: round-robin }\n";
-
 /// The `control` of a file: `a` first, then `b`, which serves `serves`.
 fn control(a: &ControlPlane<'_>, b: &ControlPlane<'_>, serves: &str) -> String {
     format!(
@@ -31,16 +27,6 @@ fn consumer<'f>(fleet: &'f Fleet, control: &str) -> Sidecar<'f> {
     fleet.sidecar("consumer", entry, &format!("outbound: {{ listen: {entry} }}\n{control}"))
 }
 
-/// Asks until each app has answered; no answer is a bad one.
-fn all_answer(consumer: &Sidecar<'_>, apps: &[&TestApp], when: &str) {
-    let before: Vec<usize> = apps.iter().map(|app| app.began()).collect();
-    until(&format!("{when}: each app answers"), || {
-        let answer = consumer.get("hello", "/");
-        assert_eq!(answer.status, 200, "{when}: {answer:?}");
-        apps.iter().zip(&before).all(|(app, before)| app.began() > *before).then_some(())
-    });
-}
-
 /// Waits until the consumer's metrics say this of the cluster.
 fn says(consumer: &Sidecar<'_>, metric: &str, cluster: &str, value: u32) {
     let line = format!("{metric}{{cluster=\"{cluster}\"}} {value}");
@@ -61,22 +47,22 @@ fn two_control_planes_that_mirror_each_other_are_killed_in_turn_and_nobody_notic
     let consumer = consumer(&fleet, &words);
     for cluster in [&a, &b] {
         cluster.lists("hello", 2);
-        assert_eq!(cluster.put_policy("turns", BY_TURNS).status, 200);
+        cluster.has_turns_taken();
     }
     // A first call waits a second for its list, and a busy machine may take longer.
     until("an answer comes through", || (consumer.get("hello", "/").status == 200).then_some(()));
-    all_answer(&consumer, &[&one, &two], "at first");
+    consumer.reaches("hello", &[&one, &two], "at first");
 
     a.kill();
     says(&consumer, "outrigger_control_lost", "main", 1);
-    all_answer(&consumer, &[&one, &two], "the first killed");
+    consumer.reaches("hello", &[&one, &two], "the first killed");
     // What joins and leaves meanwhile is told by the other.
     let three = TestApp::named("hello-3");
     let _third = provider(&fleet, "hello-3", "hello", &three, &words);
-    all_answer(&consumer, &[&one, &two, &three], "one joined meanwhile");
+    consumer.reaches("hello", &[&one, &two, &three], "one joined meanwhile");
     first.stop();
     b.lists("hello", 2);
-    all_answer(&consumer, &[&two, &three], "one left meanwhile");
+    consumer.reaches("hello", &[&two, &three], "one left meanwhile");
 
     // The first returns with an empty disk: it takes nothing away, and hears of everybody again.
     a.lose_disk();
@@ -85,10 +71,10 @@ fn two_control_planes_that_mirror_each_other_are_killed_in_turn_and_nobody_notic
     says(&consumer, "outrigger_control_lost", "main", 0);
     b.kill();
     says(&consumer, "outrigger_control_lost", "twin", 1);
-    all_answer(&consumer, &[&two, &three], "the other killed");
+    consumer.reaches("hello", &[&two, &three], "the other killed");
     a.kill();
     says(&consumer, "outrigger_control_lost", "main", 1);
-    all_answer(&consumer, &[&two, &three], "both killed");
+    consumer.reaches("hello", &[&two, &three], "both killed");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use tempfile::TempDir;
 
+use crate::app::TestApp;
 use crate::http::{Answer, get, request};
 use crate::poll::until;
 use crate::process::Process;
@@ -178,6 +179,13 @@ impl ControlPlane<'_> {
         request(self.admin, "PUT", &path, &fields, yaml).unwrap()
     }
 
+    /// Has the hosts of each service asked by turns. Of those that are asked one at a time the quickest serves all otherwise,
+    /// and one whose first answer was late, as on a busy machine, is not asked again for a minute.
+    pub fn has_turns_taken(&self) {
+        let put = self.put_policy("turns", "kind: Policy\nname: turns\nbalance: { by: round-robin }\n");
+        assert_eq!(put.status, 200, "{put:?}");
+    }
+
     /// The instances of a service in the default namespace, as JSON.
     pub fn instances(&self, service: &str) -> Vec<serde_json::Value> {
         let path = format!("/v1/namespaces/default/services/{service}/instances");
@@ -239,6 +247,16 @@ impl Sidecar<'_> {
     pub fn get(&self, host: &str, path: &str) -> Answer {
         get(self.entry, host, path)
             .unwrap_or_else(|why| panic!("GET {path} of {host} through {}: {why}", self.name))
+    }
+
+    /// Asks until each app of the service `host` has answered; no answer is a bad one.
+    pub fn reaches(&self, host: &str, apps: &[&TestApp], when: &str) {
+        let before: Vec<usize> = apps.iter().map(|app| app.began()).collect();
+        until(&format!("{when}: each app answers"), || {
+            let answer = self.get(host, "/");
+            assert_eq!(answer.status, 200, "{when}: {answer:?}");
+            apps.iter().zip(&before).all(|(app, before)| app.began() > *before).then_some(())
+        });
     }
 }
 
