@@ -3,7 +3,8 @@
 //! A head is one shared buffer with spans into it, so that untouched field lines leave as they came, in runs,
 //! with their case and order. What we say ourselves is appended. It is never a map and never copies a value.
 //! Framing (`Content-Length`, `Transfer-Encoding`) and the connection's own fields belong to the wire, which
-//! writes them anew; [`Fields::write`] never repeats the ones that were received.
+//! writes them anew; [`Fields::write`] never repeats the ones that were received. A length that came in the very words
+//! in which the wire would say it is the one that may pass.
 
 use std::ops::Range;
 
@@ -11,6 +12,7 @@ mod authority;
 mod decimal;
 mod fields;
 mod known;
+mod length;
 mod method;
 mod names;
 mod request;
@@ -21,6 +23,7 @@ mod target;
 pub use decimal::Decimal;
 pub use fields::{Field, Fields, is_text, is_token};
 pub use known::Known;
+pub use length::BadLength;
 pub use method::Method;
 pub use request::{BadHead, RequestHead, RequestLine, path_and_query};
 pub use response::{ResponseHead, ResponseLine};

@@ -11,11 +11,11 @@ use super::spare::Lent;
 /// Where one field line lies in the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    line: u32,
-    value: u32,
-    value_end: u32,
+    pub(super) line: u32,
+    pub(super) value: u32,
+    pub(super) value_end: u32,
     /// One past the line's CRLF.
-    end: u32,
+    pub(super) end: u32,
     name_len: u16,
     known: Known,
     dropped: bool,
@@ -70,6 +70,18 @@ impl Fields {
     /// Appends what was received, as it came; returns where it lies. It is copied, so that what a connection read into
     /// is free again.
     pub fn receive(&mut self, text: &[u8]) -> Range<usize> {
+        self.lent.parts().unbroken = false;
+        self.take_in(text)
+    }
+
+    /// [`Fields::receive`] of all that comes of a head, where every line was noted: they lie one behind the other, up to its
+    /// end.
+    pub fn receive_lines(&mut self, text: &[u8]) {
+        self.take_in(text);
+        self.lent.parts().unbroken = true;
+    }
+
+    fn take_in(&mut self, text: &[u8]) -> Range<usize> {
         let own = &mut self.lent.parts().text;
         let start = own.len();
         own.extend_from_slice(text);
@@ -123,9 +135,14 @@ impl Fields {
 
     /// The values of all fields with this id, in order.
     pub fn get_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.lines(known).map(|span| self.slice(span.value, span.value_end))
+    }
+
+    /// Where the lines of all fields with this id lie, in order.
+    pub(super) fn lines(&self, known: Known) -> impl Iterator<Item = &Span> {
         let live = move |span: &&Span| span.known == known && !span.dropped;
         let spans = if self.names.has(known) { self.lent.spans() } else { &[] };
-        spans.iter().filter(live).map(|span| self.slice(span.value, span.value_end))
+        spans.iter().filter(live)
     }
 
     /// Whether a field with this id is present.
@@ -175,7 +192,7 @@ impl Fields {
         for at in 0..self.noted() {
             let span = self.lent.spans()[at];
             if !span.dropped && unwanted(self.field(&span)) {
-                self.lent.spans_mut()[at].dropped = true;
+                self.drop_at(at);
                 any = true;
             }
         }
@@ -202,14 +219,17 @@ impl Fields {
     }
 
     /// [`Fields::add`] of a line that is at hand whole, with its name and its CRLF.
+    #[inline]
     pub fn add_line(&mut self, known: Known, line: &[u8]) {
         let name_len = known.name().len();
         debug_assert!(line[..name_len] == *known.name().as_bytes() && line.ends_with(b"\r\n"), "{known:?}");
-        let Range { start, end } = self.receive(line);
+        let Range { start, end } = self.take_in(line);
+        self.forget_length(known);
         self.note_as(known, name_len, start, start + name_len + 2..end - 2, end);
     }
 
     /// [`Fields::add_line`] in the place of all fields of this name.
+    #[inline]
     pub fn put_line(&mut self, known: Known, line: &[u8]) {
         self.drop_known(known);
         self.add_line(known, line);
@@ -231,8 +251,17 @@ impl Fields {
         write(text);
         let end = text.len();
         text.extend_from_slice(b"\r\n");
+        self.forget_length(known);
         self.note_as(known, name.len(), line, start..end, end + 2);
         start..end
+    }
+
+    /// Where a line of ours says a length, none that came is passed on.
+    #[inline]
+    fn forget_length(&mut self, known: Known) {
+        if known == Known::ContentLength {
+            self.lent.parts().length = None;
+        }
     }
 
     /// Puts one field in the place of all of its name.
@@ -277,11 +306,37 @@ impl Fields {
     /// Appends the field lines to `out`, each with its CRLF: untouched neighbours in one copy, without those
     /// the wire writes itself.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_behind(0..0, out);
+        self.write_behind(0..0, None, out);
     }
 
-    /// [`Fields::write`], behind a part of what was received that ends where the first field begins.
-    pub(super) fn write_behind(&self, start: Range<u32>, out: &mut Vec<u8>) {
+    /// [`Fields::write`], behind a part of what was received that ends where the first field begins. A `length` is announced
+    /// with it: whether a line that came says it as we would, and is among what was appended.
+    pub(super) fn write_behind(&self, start: Range<u32>, length: Option<u64>, out: &mut Vec<u8>) -> bool {
+        if let Some((begin, text)) = self.as_it_is(length)
+            && (start.is_empty() || start.end == begin)
+        {
+            let begin = if start.is_empty() { begin } else { start.start };
+            out.extend_from_slice(text.get(begin as usize..).unwrap_or_default());
+            return self.names.has(Known::ContentLength);
+        }
+        self.write_in_runs(start, out);
+        false
+    }
+
+    /// Where the first line begins in the text, if all of that from there on is to be sent: nothing was dropped, and nothing
+    /// in it is the wire's to say but a `length` that it would say in the same words.
+    #[inline]
+    fn as_it_is(&self, length: Option<u64>) -> Option<(u32, &[u8])> {
+        let parts = self.lent.held().filter(|parts| parts.unbroken)?;
+        let says_it = length.is_some() && parts.length == length;
+        let owned = self.names.meets(Names::WIRE_OWNED_BUT_LENGTH)
+            || self.names.has(Known::ContentLength) && !says_it;
+        let first = parts.spans.first().filter(|_| !owned)?;
+        Some((first.line, &parts.text))
+    }
+
+    #[inline(never)]
+    fn write_in_runs(&self, start: Range<u32>, out: &mut Vec<u8>) {
         let mut run = start;
         for span in self.lent.spans().iter().filter(|span| !span.dropped && !span.known.wire_owned()) {
             if span.line != run.end {
@@ -296,6 +351,7 @@ impl Fields {
     fn drop_all(&mut self, unwanted: Names) -> bool {
         let mut any = false;
         if self.names.meets(unwanted) {
+            self.lent.parts().unbroken = false;
             for span in self.lent.spans_mut().iter_mut().filter(|span| unwanted.has(span.known)) {
                 any |= !span.dropped;
                 span.dropped = true;
@@ -311,9 +367,14 @@ impl Fields {
             let value = self.slice(connection.value, connection.value_end);
             let name = self.field(&span).name;
             if span.known != Known::Host && elements(value).any(|e| e.eq_ignore_ascii_case(name)) {
-                self.lent.spans_mut()[at].dropped = true;
+                self.drop_at(at);
             }
         }
+    }
+
+    fn drop_at(&mut self, at: usize) {
+        self.lent.parts().unbroken = false;
+        self.lent.spans_mut()[at].dropped = true;
     }
 
     fn field(&self, span: &Span) -> Field<'_> {
@@ -324,7 +385,7 @@ impl Fields {
         }
     }
 
-    fn slice(&self, start: u32, end: u32) -> &[u8] {
+    pub(super) fn slice(&self, start: u32, end: u32) -> &[u8] {
         self.text().get(start as usize..end as usize).unwrap_or_default()
     }
 }

@@ -15,6 +15,9 @@ impl Names {
         Known::ContentLength,
         Known::TransferEncoding,
     ]);
+    /// The same without what says how long a body is: a line that says so as we would may stay.
+    pub(super) const WIRE_OWNED_BUT_LENGTH: Self =
+        Self::WIRE_OWNED.without(Self::of(&[Known::ContentLength]));
     /// What speaks to the next hop only (RFC 9110 §7.6.1, §11.7).
     pub(super) const HOP_BY_HOP: Self = Self::of(&[
         Known::Connection,

@@ -234,13 +234,18 @@ impl RequestHead {
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(None, out);
+    }
+
+    /// [`RequestHead::write`] where a body of `length` is announced: whether what was appended says so already.
+    pub fn write_with(&self, length: Option<u64>, out: &mut Vec<u8>) -> bool {
         if let Some(line) = self.line_as_it_came() {
-            return self.fields.write_behind(line, out);
+            return self.fields.write_behind(line, length, out);
         }
         for part in [self.method_name(), " ", self.target(), " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
-        self.fields.write(out);
+        self.fields.write_behind(0..0, length, out)
     }
 
     /// Where the received start line lies, if it is the one to be sent.

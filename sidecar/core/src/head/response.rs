@@ -93,8 +93,13 @@ impl ResponseHead {
 
     /// Appends start line and fields to `out`, without framing and the closing blank line.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(None, out);
+    }
+
+    /// [`ResponseHead::write`] where a body of `length` is announced: whether what was appended says so already.
+    pub fn write_with(&self, length: Option<u64>, out: &mut Vec<u8>) -> bool {
         if let Some(line) = self.line_as_it_came() {
-            return self.fields.write_behind(line, out);
+            return self.fields.write_behind(line, length, out);
         }
         out.extend_from_slice(b"HTTP/1.1 ");
         let Start { status, phrase, own, .. } = self.start();
@@ -106,7 +111,7 @@ impl ResponseHead {
             false => self.fields.part(phrase),
         });
         out.extend_from_slice(b"\r\n");
-        self.fields.write(out);
+        self.fields.write_behind(0..0, length, out)
     }
 
     /// Where the received status line lies, if it is the one to be sent.

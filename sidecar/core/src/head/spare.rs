@@ -1,6 +1,6 @@
 //! What a head is kept in, lent per thread: a head in a steady state costs no allocation, and moving one moves two words.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use super::fields::Span;
 use super::{request, response};
@@ -17,8 +17,8 @@ const TEXT_MAX: usize = 4 * 1024;
 const KEPT: usize = 64;
 
 thread_local! {
-    #[expect(clippy::vec_box, reason = "parts are lent by their box; moving them would move what it keeps small")]
-    static STACK: RefCell<Vec<Box<Parts>>> = const { RefCell::new(Vec::new()) };
+    /// The one that is lent next, with the others below it.
+    static FREE: Cell<Option<Box<Parts>>> = const { Cell::new(None) };
 }
 
 /// The memory of some fields, and of the start line above them where they are a head's.
@@ -29,6 +29,13 @@ pub(super) struct Parts {
     pub(super) spans: Vec<Span>,
     pub(super) request: request::Start,
     pub(super) response: response::Start,
+    /// Whether the lines lie one behind the other up to the end of the text, and none of them was dropped.
+    pub(super) unbroken: bool,
+    /// What the one `Content-Length` that was received says, where its line is the one that we would write.
+    pub(super) length: Option<u64>,
+    /// While it is free: who lies below, and how many that are.
+    below: Option<Box<Self>>,
+    depth: usize,
 }
 
 /// Parts that are lent when something is first put into them, and given back on drop.
@@ -36,6 +43,11 @@ pub(super) struct Parts {
 pub(super) struct Lent(Option<Box<Parts>>);
 
 impl Lent {
+    /// What holds something.
+    pub(super) fn held(&self) -> Option<&Parts> {
+        self.0.as_deref()
+    }
+
     pub(super) fn text(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |parts| &parts.text)
     }
@@ -70,6 +82,7 @@ impl Clone for Lent {
             own.text.extend_from_slice(&parts.text);
             own.spans.extend_from_slice(&parts.spans);
             (own.request, own.response) = (parts.request.clone(), parts.response.clone());
+            (own.unbroken, own.length) = (parts.unbroken, parts.length);
             own
         }))
     }
@@ -86,13 +99,26 @@ impl Drop for Lent {
 /// Empty parts with room.
 #[inline(never)]
 fn take() -> Box<Parts> {
-    // While a thread ends its stack is gone already; heads dropped then only need to be valid.
-    let lent = STACK.try_with(|stack| stack.borrow_mut().pop());
-    let fresh = || {
-        let (text, spans) = (Vec::with_capacity(TEXT), Vec::with_capacity(SPANS));
-        Box::new(Parts { text, spans, request: request::START, response: response::START })
+    let free = |free: &Cell<Option<Box<Parts>>>| {
+        let mut first = free.take()?;
+        free.set(first.below.take());
+        Some(first)
     };
-    lent.ok().flatten().unwrap_or_else(fresh)
+    // While a thread ends what it kept is gone already; heads dropped then only need to be valid.
+    FREE.try_with(free).ok().flatten().unwrap_or_else(fresh)
+}
+
+fn fresh() -> Box<Parts> {
+    Box::new(Parts {
+        text: Vec::with_capacity(TEXT),
+        spans: Vec::with_capacity(SPANS),
+        request: request::START,
+        response: response::START,
+        unbroken: false,
+        length: None,
+        below: None,
+        depth: 0,
+    })
 }
 
 /// Takes parts back.
@@ -103,11 +129,15 @@ fn give_back(mut parts: Box<Parts>) {
     parts.spans.clear();
     parts.text.clear();
     parts.request.forget();
+    (parts.unbroken, parts.length) = (false, None);
     // An error says that the thread ends, and its memory with it.
-    _ = STACK.try_with(|stack| {
-        let mut stack = stack.borrow_mut();
-        if stack.len() < KEPT {
-            stack.push(parts);
+    _ = FREE.try_with(|free| {
+        let first = free.take();
+        let depth = first.as_ref().map_or(1, |first| first.depth + 1);
+        if depth > KEPT {
+            return free.set(first);
         }
+        (parts.below, parts.depth) = (first, depth);
+        free.set(Some(parts));
     });
 }

@@ -76,17 +76,17 @@ impl Asking {
             BodyKind::Chunked | BodyKind::UntilClose => (Encoder::Chunked, None),
         };
         self.out.set_encoder(encoder);
-        let connection = match (self.upgrade.is_some(), head.has(Known::Te)) {
-            (true, true) => "connection: upgrade, te\r\n",
-            (true, false) => "connection: upgrade\r\n",
-            (false, true) => "connection: te\r\n",
-            (false, false) => "",
+        let end = match (self.upgrade.is_some(), head.has(Known::Te)) {
+            (true, true) => "connection: upgrade, te\r\n\r\n",
+            (true, false) => "connection: upgrade\r\n\r\n",
+            (false, true) => "connection: te\r\n\r\n",
+            (false, false) => "\r\n",
         };
         let text = self.out.text();
-        head.write(text);
-        super::framing_lines(text, length, encoder == Encoder::Chunked);
-        text.extend_from_slice(connection.as_bytes());
-        text.extend_from_slice(b"\r\n");
+        if !head.write_with(length, text) {
+            super::framing_lines(text, length, encoder == Encoder::Chunked);
+        }
+        text.extend_from_slice(end.as_bytes());
     }
 
     /// Queues bytes of the request's body.
@@ -165,7 +165,7 @@ impl Asking {
         read && sent && self.keeps && !self.inbound.ended() && self.inbound.waiting() == 0
     }
 
-    fn judge(&mut self, head: ResponseHead) -> Result<ResponseHead, Broken> {
+    fn judge(&mut self, mut head: ResponseHead) -> Result<ResponseHead, Broken> {
         if head.interim() {
             self.interim += 1;
             let over = self.interim > MAX_INTERIM;
@@ -174,7 +174,7 @@ impl Asking {
         if head.status() == 101 && !self.asked_for(head.upgrade()) {
             return Err(Broken::Answer("a 101 that was not asked for"));
         }
-        self.body = framing::response_body(&head, self.asked)?;
+        self.body = framing::response_body(&mut head, self.asked)?;
         self.keeps &= head.keep_alive() && !matches!(self.body, BodyKind::UntilClose | BodyKind::Tunnel);
         self.at = At::Body;
         self.inbound.expect_body(self.body);

@@ -1,9 +1,11 @@
 //! Read buffers, lent per thread: a connection that waits for its peer's first byte holds none.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ops::Deref;
 
 use bytes::{Buf, Bytes};
+
+use super::shelf::Shelf;
 
 /// What a fresh buffer takes in at once: a common head with a 10 kB body in one read.
 pub(super) const SIZE: usize = 16 * 1024;
@@ -20,11 +22,11 @@ const LEAST_PART: usize = 8;
 /// A piece below this part of its buffer is copied: one that waits keeps at most twice its size.
 const COPIED_PART: usize = 2;
 
-/// Buffers kept per thread: 64 × 16 KiB = 1 MiB.
+/// Buffers kept per thread beside the last one: 64 × 16 KiB = 1 MiB.
 const KEPT: usize = 64;
 
 thread_local! {
-    static STACK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SHELF: Shelf<Vec<u8>> = const { Shelf::new() };
     static PARKED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -69,6 +71,18 @@ impl Buffer {
             self.grow();
         }
         &mut self.bytes
+    }
+
+    /// How many bytes it holds. Asked more often than what they are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Whether it holds none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Passes so many bytes.
@@ -151,17 +165,14 @@ pub(super) fn take_back(piece: Bytes) {
 }
 
 fn lend() -> Vec<u8> {
-    let lent = STACK.with_borrow_mut(Vec::pop);
-    lent.unwrap_or_else(|| Vec::with_capacity(size()))
+    SHELF.with(Shelf::lend).unwrap_or_else(|| Vec::with_capacity(size()))
 }
 
 fn keep(memory: Vec<u8>) {
-    STACK.with_borrow_mut(|stack| {
-        // One that grew for a long head is freed, not kept; so is a small one.
-        if stack.len() < KEPT && (SIZE..=2 * SIZE).contains(&memory.capacity()) {
-            stack.push(memory);
-        }
-    });
+    // One that grew for a long head is freed, not kept; so is a small one.
+    if (SIZE..=2 * SIZE).contains(&memory.capacity()) {
+        SHELF.with(|shelf| shelf.take_back(memory, KEPT));
+    }
 }
 
 #[cfg(test)]
@@ -209,20 +220,18 @@ mod tests {
 
     #[test]
     fn what_a_piece_took_along_comes_back_unless_somebody_else_has_it() {
-        let kept =
-            || STACK.with_borrow(|stack| stack.iter().map(|memory| memory.as_ptr()).collect::<Vec<_>>());
+        let kept = || SHELF.with(Shelf::lend).map(|memory| memory.as_ptr());
         for (held, taken) in [(SIZE, 0), (SIZE, 7), (SIZE - 1, 7)] {
-            STACK.take();
+            while kept().is_some() {}
             let mut buffer = holding(&vec![7; held]);
             let memory = buffer.as_ptr();
             buffer.advance(taken);
             let piece = buffer.split_to(held - taken);
             let other = piece.clone();
             take_back(piece);
-            assert!(kept().is_empty(), "{held} held");
+            assert_eq!(kept(), None, "{held} held");
             take_back(other);
-            assert_eq!(kept(), [memory], "{held} held, {taken} taken before");
-            assert_eq!(lent(), SIZE);
+            assert_eq!(kept(), Some(memory), "{held} held, {taken} taken before");
         }
     }
 

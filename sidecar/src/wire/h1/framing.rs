@@ -1,14 +1,15 @@
 //! Where a message ends (RFC 9112 §6.3), with every doubt refused instead of resolved.
 
 use api::Reason;
-use sidecar_core::head::{Fields, Known, Method, RequestHead, ResponseHead, Version};
+use sidecar_core::head::{BadLength, Fields, Known, Method, RequestHead, ResponseHead, Version};
 
 use crate::wire::{BodyKind, Broken};
 
 /// How a request's body ends.
-pub(super) fn request_body(head: &RequestHead) -> Result<BodyKind, Broken> {
+pub(super) fn request_body(head: &mut RequestHead) -> Result<BodyKind, Broken> {
     let bad = |detail| Broken::Request(Reason::BadRequest, detail);
-    let body = match announced(head, head.version()) {
+    let version = head.version();
+    let body = match announced(head, version) {
         Ok(body) => body.unwrap_or(BodyKind::Empty),
         Err(Doubt::Coding) => {
             return Err(Broken::Request(Reason::NotImplemented, "a transfer coding other than chunked"));
@@ -23,8 +24,9 @@ pub(super) fn request_body(head: &RequestHead) -> Result<BodyKind, Broken> {
 }
 
 /// How the body of a final answer (or 101) ends. `asked` is the request's method.
-pub(super) fn response_body(head: &ResponseHead, asked: Method) -> Result<BodyKind, Broken> {
-    let announced = match announced(head, head.version()) {
+pub(super) fn response_body(head: &mut ResponseHead, asked: Method) -> Result<BodyKind, Broken> {
+    let version = head.version();
+    let announced = match announced(head, version) {
         Ok(announced) => announced,
         Err(Doubt::Coding) => return Err(Broken::Answer("a transfer coding other than chunked")),
         Err(Doubt::Rule(detail)) => return Err(Broken::Answer(detail)),
@@ -40,10 +42,7 @@ pub(super) fn response_body(head: &ResponseHead, asked: Method) -> Result<BodyKi
 
 /// The one valid `Content-Length`, if there is one: what a `HEAD` or 304 answer says of the body it omits.
 pub(super) fn length(fields: &Fields) -> Option<u64> {
-    match announced(fields, Version::Http11) {
-        Ok(Some(BodyKind::Length(length))) => Some(length),
-        _ => None,
-    }
+    if fields.has(Known::TransferEncoding) { None } else { fields.length().ok().flatten() }
 }
 
 enum Doubt {
@@ -54,21 +53,18 @@ enum Doubt {
 }
 
 #[inline]
-fn announced(fields: &Fields, version: Version) -> Result<Option<BodyKind>, Doubt> {
+fn announced(fields: &mut Fields, version: Version) -> Result<Option<BodyKind>, Doubt> {
     // Most requests announce none.
     let any = fields.may_have(&[Known::ContentLength, Known::TransferEncoding]);
     if any { length_or_chunks(fields, version) } else { Ok(None) }
 }
 
 #[inline(never)]
-fn length_or_chunks(fields: &Fields, version: Version) -> Result<Option<BodyKind>, Doubt> {
-    let mut lengths = fields.get_all(Known::ContentLength);
-    let length = match (lengths.next(), lengths.next()) {
-        (None, _) => None,
-        (Some(text), None) => Some(digits(text).ok_or(Doubt::Rule("Content-Length is no number"))?),
-        // Equal ones could be folded (RFC 9110 §8.6), but who repeats it is probing.
-        (Some(_), Some(_)) => return Err(Doubt::Rule("more than one Content-Length")),
-    };
+fn length_or_chunks(fields: &mut Fields, version: Version) -> Result<Option<BodyKind>, Doubt> {
+    let length = fields.keep_length().map_err(|bad| match bad {
+        BadLength::NoNumber => Doubt::Rule("Content-Length is no number"),
+        BadLength::Several => Doubt::Rule("more than one Content-Length"),
+    })?;
     if !fields.has(Known::TransferEncoding) {
         return Ok(length.map(BodyKind::Length));
     }
@@ -100,42 +96,5 @@ fn judge_codings(list: &[u8]) -> Doubt {
         Doubt::Coding
     } else {
         Doubt::Rule("Transfer-Encoding is not exactly chunked")
-    }
-}
-
-fn digits(text: &[u8]) -> Option<u64> {
-    /// So many always fit: only where there are more does the sum have to be watched.
-    const FIT: usize = 19;
-    let digit = |b: &u8| Some(u64::from(b.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
-    match text.len() {
-        0 => None,
-        1..=FIT => text.iter().try_fold(0, |number, b| Some(number * 10 + digit(b)?)),
-        _ => text.iter().try_fold(0_u64, |number, b| number.checked_mul(10)?.checked_add(digit(b)?)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_is_digits_and_nothing_else_up_to_what_fits() {
-        for (text, wanted) in [
-            ("0", Some(0)),
-            ("007", Some(7)),
-            ("9999999999999999999", Some(9_999_999_999_999_999_999)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("000018446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", None),
-            ("99999999999999999999", None),
-            ("", None),
-            ("+1", None),
-            ("1 ", None),
-            ("1:", None),
-            ("1/", None),
-            ("0000000000000000000000a", None),
-        ] {
-            assert_eq!(digits(text.as_bytes()), wanted, "{text:?}");
-        }
     }
 }

@@ -26,9 +26,10 @@ mod parse;
 mod scan;
 mod server;
 mod serving;
+mod shelf;
 #[cfg(test)]
 mod tests;
-mod texts;
+pub(in crate::wire) mod texts;
 mod tunnel;
 
 pub use asking::Asking;
@@ -42,14 +43,20 @@ pub use serving::{Next, Serving};
 pub use tunnel::{Torn, Tunnel};
 
 /// Appends the lines that say where a message ends.
+#[inline]
 fn framing_lines(text: &mut Vec<u8>, length: Option<u64>, chunked: bool) {
-    if let Some(length) = length {
-        text.extend_from_slice(b"content-length: ");
-        text.extend_from_slice(Decimal::from(length).as_ref());
-        text.extend_from_slice(b"\r\n");
-    } else if chunked {
-        text.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    match length {
+        Some(length) => length_line(text, length),
+        None if chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        None => {}
     }
+}
+
+#[inline(never)]
+fn length_line(text: &mut Vec<u8>, length: u64) {
+    text.extend_from_slice(b"content-length: ");
+    text.extend_from_slice(Decimal::from(length).as_ref());
+    text.extend_from_slice(b"\r\n");
 }
 
 /// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer

@@ -126,7 +126,7 @@ pub(super) fn trailers(buf: &mut Buffer, seen: &mut Seen) -> Result<Option<Optio
 /// follow those that came, and all leave in one run.
 fn cut(fields: &mut Fields, buf: &mut Buffer, len: usize) {
     const BLANK: usize = b"\r\n".len();
-    fields.receive(&buf[..len.saturating_sub(BLANK)]);
+    fields.receive_lines(&buf[..len.saturating_sub(BLANK)]);
     buf.advance(len);
 }
 

@@ -145,18 +145,18 @@ impl Serving {
         // A tunnel never returns to HTTP, and a close-delimited answer ends with its connection.
         self.keeps &= encoder != Encoder::Raw;
         self.out.set_encoder(encoder);
-        let connection = match (body, self.version) {
-            (BodyKind::Tunnel, _) if head.has(Known::Upgrade) => "connection: upgrade\r\n",
-            (BodyKind::Tunnel, _) => "",
-            _ if !self.keeps => "connection: close\r\n",
-            (_, Version::Http10) => "connection: keep-alive\r\n",
-            _ => "",
+        let end = match (body, self.version) {
+            (BodyKind::Tunnel, _) if head.has(Known::Upgrade) => "connection: upgrade\r\n\r\n",
+            (BodyKind::Tunnel, _) => "\r\n",
+            _ if !self.keeps => "connection: close\r\n\r\n",
+            (_, Version::Http10) => "connection: keep-alive\r\n\r\n",
+            _ => "\r\n",
         };
         let text = self.out.text();
-        head.write(text);
-        super::framing_lines(text, length, encoder == Encoder::Chunked);
-        text.extend_from_slice(connection.as_bytes());
-        text.extend_from_slice(b"\r\n");
+        if !head.write_with(length, text) {
+            super::framing_lines(text, length, encoder == Encoder::Chunked);
+        }
+        text.extend_from_slice(end.as_bytes());
     }
 
     /// Queues bytes of the answer's body.
@@ -200,8 +200,8 @@ impl Serving {
     }
 
     fn read_head(&mut self) -> Result<Option<RequestHead>, Broken> {
-        let Some(head) = self.inbound.request()? else { return Ok(None) };
-        let body = framing::request_body(&head)?;
+        let Some(mut head) = self.inbound.request()? else { return Ok(None) };
+        let body = framing::request_body(&mut head)?;
         self.asked = head.method();
         self.version = head.version();
         self.body = body;
