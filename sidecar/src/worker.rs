@@ -18,7 +18,6 @@ use sidecar_core::exchange::RequestId;
 use sidecar_core::flight::HostCell;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
-use sidecar_core::scratch::Scratch;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::{spawn_local, yield_now};
@@ -48,8 +47,6 @@ const FAILURES_KEPT: usize = 4096;
 const SAMPLES_KEPT: usize = 1024;
 /// Idle connections that are closed before others have their turn: a tenth of a millisecond's work.
 const CLOSED_AT_ONCE: usize = 16;
-/// Scratch records kept for reuse.
-const SCRATCHES_KEPT: usize = 256;
 
 /// What is the same for every worker.
 #[derive(Clone)]
@@ -136,11 +133,6 @@ pub struct World {
     pub(crate) probed: Bucket,
     /// Whom to send some.
     pub(crate) probes: Sender<Asked>,
-    #[expect(
-        clippy::vec_box,
-        reason = "a scratch record is lent by its box; moving one would copy a kilobyte"
-    )]
-    scratches: RefCell<Vec<Box<Scratch>>>,
 }
 
 /// What a worker heard of a service.
@@ -200,7 +192,6 @@ impl World {
             asks: shared.asks,
             probed: Bucket::default(),
             probes,
-            scratches: RefCell::default(),
         })
     }
 
@@ -312,22 +303,6 @@ impl World {
         while !idle.is_empty() {
             idle.truncate(idle.len().saturating_sub(CLOSED_AT_ONCE));
             yield_now().await;
-        }
-    }
-
-    /// An empty scratch record.
-    pub(crate) fn scratch(&self) -> Box<Scratch> {
-        let mut scratch = self.scratches.borrow_mut().pop().unwrap_or_default();
-        scratch.begin();
-        scratch
-    }
-
-    /// Takes a scratch record back.
-    pub(crate) fn give_back(&self, mut scratch: Box<Scratch>) {
-        scratch.end();
-        let mut scratches = self.scratches.borrow_mut();
-        if scratches.len() < SCRATCHES_KEPT {
-            scratches.push(scratch);
         }
     }
 

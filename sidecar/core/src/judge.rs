@@ -211,13 +211,13 @@ pub(crate) fn tell(
 }
 
 /// How the body of an answer ended that was judged by its head: a cut one was no good answer after all, and
-/// gRPC's is judged only now.
+/// gRPC's is judged only now. Mostly that is known already, and nothing comes of it.
 #[inline]
-pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, dice: u64) -> Effects {
+pub fn conclude(call: &Call<'_>, attempt: &mut Attempt, end: End, now: Moment, dice: u64) -> Option<Effects> {
     match (end, attempt.later.take()) {
-        (End::Cut, _) => cut(call, attempt, now, dice),
-        (End::Whole, Some(head)) => by_trailers(call, attempt, head, now, dice),
-        (End::Whole, None) | (End::ClientGone, _) => Effects::default(),
+        (End::Cut, _) => Some(cut(call, attempt, now, dice)),
+        (End::Whole, Some(head)) => Some(by_trailers(call, attempt, head, now, dice)),
+        (End::Whole, None) | (End::ClientGone, _) => None,
     }
 }
 

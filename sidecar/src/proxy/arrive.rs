@@ -3,13 +3,14 @@
 //! What belongs to the connection and not to the message is taken off; claims that only a sidecar may make
 //! are taken off too, so that none passes that came from the network.
 
-use api::{Caller, Moment, Reason, ServiceKey};
+use api::{Caller, Moment, Reason};
 use sidecar_core::deadline::{level, patience};
 use sidecar_core::exchange::Exchange;
 use sidecar_core::head::{Known, Method, RequestHead, Version};
 use sidecar_core::level::Level;
 use sidecar_core::refusal::Refusal;
 
+use super::lines::Kept;
 use super::upload::Upload;
 use super::{Ongoing, last_hop, upgrade};
 use crate::accept::Way;
@@ -20,21 +21,22 @@ use crate::worker::World;
 /// A request that passed this often through sidecars that copied `Via` runs in a circle.
 const HOPS_MAX: usize = 16;
 
-/// Makes the exchange, refused already when the request names no service we may ask. `named` is the service that its way
-/// leads to.
+/// Makes the exchange, refused already when the request names no service we may ask.
 pub(super) fn arrive<'c, D: Downstream>(
     world: &World,
     way: &Way,
     client: &'c mut D,
     timer: &'c mut Timer,
     (mut head, arrived): (RequestHead, Moment),
-    named: Option<ServiceKey>,
+    kept: &mut Kept,
 ) -> Ongoing<'c, D> {
-    let kept = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
-    let id = kept.unwrap_or_else(|| world.new_id(arrived));
+    let brought = head.get_str(Known::RequestId).and_then(|text| text.parse().ok());
+    let id = brought.unwrap_or_else(|| world.new_id(arrived));
     let upgrade = upgrade::asked(&head);
     let service = match way {
-        Way::Service(service) | Way::Inbound(service) => Some(named.unwrap_or_else(|| service.clone())),
+        Way::Service(service) | Way::Inbound(service) => {
+            Some(kept.named.take().unwrap_or_else(|| service.clone()))
+        }
         Way::Outbound => match head.get(Known::OutriggerService) {
             Some(name) => std::str::from_utf8(name).ok().and_then(|name| world.names.named(name)),
             None => head.authority().and_then(|authority| world.service_of(authority)),
@@ -73,13 +75,15 @@ pub(super) fn arrive<'c, D: Downstream>(
     head.add_line(Known::Via, via.as_bytes());
     let id_line = id.line();
     head.put_line(Known::RequestId, &id_line);
+    let mut scratch = kept.scratch.take().unwrap_or_default();
+    scratch.begin();
     let only_once = !exchange.idempotent && !exchange.keyed;
     let no_body = upgrade.is_some() || matches!(client.request_body(), BodyKind::Empty);
     Ongoing {
         client,
         timer,
         upload: Upload::new(no_body, &world.memory),
-        scratch: world.scratch(),
+        scratch,
         head,
         exchange,
         id_line,

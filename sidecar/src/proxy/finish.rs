@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sidecar_core::outcome::End;
 use sidecar_core::record::{Finish, Glance, Kept, Record, Rings};
-use sidecar_core::scratch::Scratch;
 use smallvec::SmallVec;
 
 use super::{Ended, Found, Ongoing};
@@ -61,11 +60,11 @@ pub(super) type Held = SmallVec<[u64; 2]>;
 
 /// The request is over, and what was held for it went back, places in bulkheads among it: before somebody who waits for
 /// that is woken.
-pub(super) fn leave(world: &World, route: &Option<Found>, held: &Held, scratch: Box<Scratch>) {
-    if let Some(found) = route {
-        found.served.room.left(&scratch.tried, held);
+pub(super) fn leave<D>(ongoing: &mut Ongoing<'_, D>, held: &Held) {
+    if let Some(found) = &ongoing.route {
+        found.served.room.left(&ongoing.scratch.tried, held);
     }
-    world.give_back(scratch);
+    ongoing.scratch.end();
 }
 
 /// Of a hundred ordinary requests about two come here.

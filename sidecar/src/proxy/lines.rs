@@ -8,15 +8,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use api::Moment;
+use api::{Moment, ServiceKey};
 use sidecar_core::head::RequestHead;
+use sidecar_core::scratch::Scratch;
 
 use super::serve::{After, Guest, handle};
 use crate::accept::Way;
 use crate::wire::Downstream;
 use crate::worker::World;
 
-/// Lines kept for the next requests: as many as a busy worker has under way, 256 × about 2.5 KiB.
+/// Lines kept for the next requests: as many as a busy worker has under way, 256 × about 3.5 KiB with what each keeps.
 const KEPT: usize = 256;
 
 /// One request, and whose it is.
@@ -29,15 +30,24 @@ pub(super) struct Job<D> {
 
 /// Where a line finds its next request and leaves what became of it.
 pub(crate) struct Desk<D> {
-    job: RefCell<Option<Job<D>>>,
+    job: Cell<Option<Job<D>>>,
     done: Cell<Option<(Box<Guest<D>>, After)>>,
 }
 
 impl<D> Desk<D> {
     /// The request that lies there.
     pub(super) fn take_up(&self) -> Option<Job<D>> {
-        self.job.borrow_mut().take()
+        self.job.take()
     }
+}
+
+/// What a line keeps from request to request.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Where its way leads to one service, the name of that: each request would count references to it else.
+    pub(super) named: Option<ServiceKey>,
+    /// Where the next one takes its notes.
+    pub(super) scratch: Option<Box<Scratch>>,
 }
 
 /// What runs one request after the other, each from its desk. Only a name for futures that have none.
@@ -86,11 +96,12 @@ pub(crate) fn lines<D: Downstream + 'static>(
 }
 
 async fn work<D: Downstream>(world: Rc<World>, way: Rc<Way>, desk: Rc<Desk<D>>) {
-    // Where a way leads to one service its name goes from request to request: each would count references to it else.
-    let mut named = None;
+    let mut kept = Kept::default();
     loop {
-        poll_fn(|_| if desk.job.borrow().is_some() { Poll::Ready(()) } else { Poll::Pending }).await;
-        desk.done.set(handle(&world, &way, &desk, &mut named).await);
+        desk.done.set(handle(&world, &way, &desk, &mut kept).await);
+        // It is polled again once another one lies there.
+        let mut rests = true;
+        poll_fn(|_| if std::mem::take(&mut rests) { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 }
 
@@ -99,10 +110,10 @@ impl<D, W: Work<D>> Lines<D, W> {
     pub(super) fn run(&self, job: Job<D>) -> Running<'_, D, W> {
         let free = self.free.borrow_mut().pop();
         let line = free.unwrap_or_else(|| {
-            let desk = Rc::new(Desk { job: RefCell::default(), done: Cell::default() });
+            let desk = Rc::new(Desk { job: Cell::default(), done: Cell::default() });
             Line { line: Box::pin(self.work.begin(Rc::clone(&desk))), desk }
         });
-        *line.desk.job.borrow_mut() = Some(job);
+        line.desk.job.set(Some(job));
         Running { lines: self, line: Some(line) }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         client: &mut client,
         timer: &mut timer,
         upload: Upload::new(true, &world.memory),
-        scratch: world.scratch(),
+        scratch: Box::default(),
         head,
         id_line: exchange.id.line(),
         exchange,
@@ -66,7 +66,7 @@ pub(crate) async fn carry<S: Socket>(world: Rc<World>, way: Rc<Way>, io: S, open
         Err(refusal) => {
             ongoing.client.abort();
             finish(&world, &ongoing, &ended(None, Some(refusal.reason), 0));
-            leave(&world, &ongoing.route, &Held::new(), ongoing.scratch);
+            leave(&mut ongoing, &Held::new());
         }
     }
     drop(open);
@@ -147,7 +147,7 @@ async fn between<S: Socket>(world: &World, mut ongoing: Ongoing<'_, Raw<S>>, rea
     // What is held goes back before somebody who waits for it is woken.
     drop((attempt, admission, room));
     finish(world, &ongoing, &ended(Some(connected), reason, back));
-    leave(world, &ongoing.route, &Held::new(), ongoing.scratch);
+    leave(&mut ongoing, &Held::new());
 }
 
 fn ended(head: Option<Moment>, reason: Option<Reason>, bytes_out: u64) -> Ended {

@@ -79,7 +79,9 @@ pub(super) async fn answer<D: Downstream>(
     }
     let call = Call { exchange: &ongoing.exchange, admission: answered.admission, list: &answered.view.list };
     let (now, dice) = (world.clock.now(), world.dice.draw());
-    ongoing.scratch.effects.add(&conclude(&call, answered.attempt, end, now, dice));
+    if let Some(effects) = conclude(&call, answered.attempt, end, now, dice) {
+        ongoing.scratch.effects.add(&effects);
+    }
     let grpc = download.grpc.or(grpc);
     Ended { head: Some(passed), status, grpc, reason, bytes_out: download.bytes, end }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use api::{Reason, ServiceKey};
+use api::Reason;
 use sidecar_core::exchange::RequestId;
 use sidecar_core::outcome::End;
 use sidecar_core::refusal::Refusal;
@@ -14,7 +14,7 @@ use sidecar_core::refusal::Refusal;
 use super::apart::apart;
 use super::arrive::arrive;
 use super::finish::{Held, finish, leave};
-use super::lines::{Desk, Job, Lines, Running, Work};
+use super::lines::{Desk, Job, Kept, Lines, Running, Work};
 use super::say::say;
 use super::{Ended, Reached, last_hop, line, own_load, reply, tunnel};
 use crate::accept::Way;
@@ -162,12 +162,12 @@ fn goodbye<D: Downstream>(world: &World, guest: &mut Guest<D>) -> impl Future<Ou
     })
 }
 
-/// The ten steps of the request on `desk`, and whose it is; `named` is the service of its way, where the request before left it.
+/// The ten steps of the request on `desk`, and whose it is.
 pub(super) async fn handle<D: Downstream>(
     world: &World,
     way: &Way,
     desk: &Desk<D>,
-    named: &mut Option<ServiceKey>,
+    kept: &mut Kept,
 ) -> Option<(Box<Guest<D>>, After)> {
     // It is taken up here: what is handed to who waits is kept twice.
     let Job { mut guest, head, arrived } = desk.take_up()?;
@@ -183,7 +183,7 @@ pub(super) async fn handle<D: Downstream>(
         let after = if client.persistent() { After::Next } else { After::Close };
         return Some((guest, after));
     }
-    let mut ongoing = arrive(world, way, client, timer, (head, arrived), named.take());
+    let mut ongoing = arrive(world, way, client, timer, (head, arrived), kept);
     world.meters.arrived();
     let mut held = Held::new();
     let taken = match ongoing.refused.take() {
@@ -203,9 +203,10 @@ pub(super) async fn handle<D: Downstream>(
         }
     };
     finish(world, &ongoing, &ended);
-    leave(world, &ongoing.route, &held, ongoing.scratch);
+    leave(&mut ongoing, &held);
+    kept.scratch = Some(ongoing.scratch);
     if way.service().is_some() {
-        *named = Some(ongoing.exchange.service);
+        kept.named = Some(ongoing.exchange.service);
     }
     Some((guest, after))
 }

@@ -345,7 +345,10 @@ fn a_cut_body_takes_the_good_word_back() {
         bench.after(5);
         bench.classify(&exchange, &admission, &mut attempt, &answer(200), Body::Whole);
         let end = if attempt.endpoint().id == 0 { End::Cut } else { End::Whole };
-        ejected += usize::from(judge::conclude(&call, &mut attempt, end, bench.now, 0).ejected.is_some());
+        ejected += usize::from(
+            judge::conclude(&call, &mut attempt, end, bench.now, 0)
+                .is_some_and(|came| came.ejected.is_some()),
+        );
     }
     assert_eq!(ejected, 1);
     assert!(bench.cell(0).health.ask().is_out());
@@ -370,8 +373,10 @@ fn a_grpc_answer_is_judged_by_its_trailers() {
             bench.classify(&exchange, &admission, &mut attempt, &head, Body::Whole);
             let said = if attempt.endpoint().id == 0 { status } else { Some(0) };
             said.into_iter().for_each(|status| attempt.said(status));
-            ejected +=
-                usize::from(judge::conclude(&call, &mut attempt, End::Whole, bench.now, 0).ejected.is_some());
+            ejected += usize::from(
+                judge::conclude(&call, &mut attempt, End::Whole, bench.now, 0)
+                    .is_some_and(|came| came.ejected.is_some()),
+            );
         }
         assert_eq!(ejected > 0, ejects, "grpc-status {status:?}");
         assert_eq!(bench.cell(0).health.ask().is_out(), ejects, "grpc-status {status:?}");
