@@ -19,6 +19,10 @@ pub trait Half {
     /// # Errors
     /// When the stream takes nothing more.
     fn say(&mut self, data: Bytes, last: bool) -> Result<(), Broken>;
+    /// Says all of a body with its end, where there is room for it now; whether it was said.
+    fn say_whole(&mut self, _body: &[u8]) -> bool {
+        false
+    }
     /// Says what stands behind the body.
     ///
     /// # Errors
@@ -123,6 +127,17 @@ impl<H: Half> Sending<H> {
         }
         self.queued += data.len();
         self.parts.push_back(data);
+    }
+
+    /// Says what is left of a body with its end, by copying it; `false`, with nothing done, where that does not leave at once.
+    pub(super) fn send_whole(&mut self, body: &[u8]) -> bool {
+        let fits =
+            matches!(self.end, End::Open) && self.parts.is_empty() && self.left == Some(body.len() as u64);
+        let said = fits && self.stream.as_mut().is_some_and(|stream| stream.say_whole(body));
+        if said {
+            self.end = End::Said;
+        }
+        said
     }
 
     pub(super) fn end(&mut self, trailers: Option<Trailers>) {

@@ -14,20 +14,19 @@ use super::settings;
 use super::stream::{Failed, Stream};
 use super::window::{Inflow, Outflow};
 use crate::quick::QuickMap;
+use crate::wire::h1::texts;
 
 /// Streams that we reset and whose frames may still be on their way: more than a connection has at a time.
 const REMEMBERED: usize = 256;
 /// The ping whose answer says that the client has read our first GOAWAY (RFC 9113 §6.8).
 pub(super) const LEAVING: [u8; 8] = *b"leaving\n";
-/// What a connection without streams keeps to write into: some ordinary answers.
-const OUT_KEPT: usize = 2 * 1024;
 /// Above all streams.
 const STREAM_MAX: u32 = 0x7fff_ffff;
 
 /// One connection, as bytes that came and bytes that leave.
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// What leaves next, from `sent` on.
+    /// What leaves next, from `sent` on; it is lent while there is anything.
     pub(super) out: Vec<u8>,
     pub(super) sent: usize,
     pub(super) decoder: Decoder,
@@ -129,9 +128,7 @@ impl Engine {
         if self.waiting() == 0 {
             self.out.clear();
             self.sent = 0;
-            if self.streams.is_empty() && self.out.capacity() > OUT_KEPT {
-                self.out = Vec::new();
-            }
+            texts::give_back(&mut self.out);
         }
         self.call_next();
     }

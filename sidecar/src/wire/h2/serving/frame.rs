@@ -1,5 +1,7 @@
 //! Frames as bytes (RFC 9113 §4.1, §6).
 
+use crate::wire::h1::texts;
+
 /// The length of a frame's own head.
 pub(super) const HEAD: usize = 9;
 /// The longest payload either side sends: what everybody takes (RFC 9113 §4.2).
@@ -71,6 +73,7 @@ pub(super) fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: 
 fn put_head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
     let [_, a, b, c] = (length as u32).to_be_bytes();
     let [d, e, f, g] = stream.to_be_bytes();
+    texts::make_room(out);
     out.extend_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
 }
 

@@ -36,6 +36,10 @@ impl Half for Outlet {
         self.calls.engine().say(self.stream, &data, last)
     }
 
+    fn say_whole(&mut self, body: &[u8]) -> bool {
+        self.calls.engine().say_whole(self.stream, body)
+    }
+
     fn say_trailers(&mut self, trailers: &Fields) -> Result<(), Broken> {
         self.calls.engine().say_block(self.stream, true, |out| heads::pack(out, trailers, None))
     }

@@ -81,6 +81,7 @@ impl Engine {
         wanted: usize,
         cx: &Context<'_>,
     ) -> Poll<Result<usize, Broken>> {
+        let open = self.room();
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(Broken::Reset)) };
         if let Some(broken) = stream.broken() {
             return Poll::Ready(Err(broken));
@@ -91,8 +92,7 @@ impl Engine {
             self.leave_line(id);
             return Poll::Pending;
         }
-        let room =
-            wanted.min(self.outflow.room()).min(SEND_BUFFER.saturating_sub(self.out.len() - self.sent));
+        let room = wanted.min(open);
         let first = self.queue.front().is_none_or(|first| *first == id);
         if room > 0 && first {
             return Poll::Ready(Ok(room));
@@ -101,6 +101,17 @@ impl Engine {
             self.queue.push_back(id);
         }
         Poll::Pending
+    }
+
+    /// How many bytes the connection takes now, whosever they are.
+    fn room(&self) -> usize {
+        self.outflow.room().min(SEND_BUFFER.saturating_sub(self.waiting()))
+    }
+
+    /// Says all of an answer's body, where there is room for it and nobody stands in line; whether it was said.
+    pub(super) fn say_whole(&mut self, id: u32, body: &[u8]) -> bool {
+        let room = self.streams.get(&id).map_or(0, |stream| stream.outflow.room()).min(self.room());
+        body.len() <= room.min(PAYLOAD_MAX) && self.queue.is_empty() && self.say(id, body, true).is_ok()
     }
 
     /// Says bytes of the answer's body, for which there is room.

@@ -162,6 +162,10 @@ impl Downstream for ServerStream {
         self.out.send(data);
     }
 
+    fn send_whole(&mut self, body: &[u8]) -> bool {
+        self.failed.is_none() && self.out.send_whole(body)
+    }
+
     fn end(&mut self, trailers: Option<Trailers>) {
         self.out.end(trailers);
     }

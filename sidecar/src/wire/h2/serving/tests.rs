@@ -175,6 +175,17 @@ fn who_stands_in_line_for_the_connection_says_a_frame_in_turn() {
 }
 
 #[test]
+fn a_short_body_is_said_whole_or_not_at_all() {
+    let narrow = (SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 3][..]);
+    let mut engine = told(&[narrow, (HEADERS, END_HEADERS | END_STREAM, 1, GET)]);
+    said(&mut engine);
+    assert!(!engine.say_whole(1, b"body"), "its window is three bytes");
+    assert!(!engine.say_whole(3, b""), "nobody asked there");
+    assert_eq!((said(&mut engine), engine.say_whole(1, b"bod")), (vec![], true));
+    assert_eq!(said(&mut engine), [(DATA, END_STREAM, 1, b"bod".to_vec())]);
+}
+
+#[test]
 fn a_request_that_comes_again_means_what_its_table_says_now() {
     // `GET http://app/` of which nothing is remembered; behind it a field that is, or the newest that was, by its index.
     let get = |more: &[u8]| [&[0x82, 0x86, 0x84, 0x01, 3, b'a', b'p', b'p'], more].concat();
