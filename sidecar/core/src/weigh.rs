@@ -142,13 +142,14 @@ impl View<'_> {
     fn ordinary(&self, at: usize, endpoint: &Endpoint) -> Scored {
         let own = endpoint.cell.in_flight();
         let both = Load { own, known: own as f32 + (self.others + self.away_from(endpoint)) };
+        let cost = self.price(endpoint, both, (1.0, 1.0));
         Scored {
             at,
             id: endpoint.id,
             address: endpoint.instance.address,
             rank: USABLE,
             why: Why::NotDrawn,
-            cost: self.price(endpoint, both, (1.0, 1.0)),
+            cost,
             weight: 1.0,
             ramp: 1.0,
             load: own,

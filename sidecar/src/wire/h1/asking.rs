@@ -76,17 +76,17 @@ impl Asking {
             BodyKind::Chunked | BodyKind::UntilClose => (Encoder::Chunked, None),
         };
         self.out.set_encoder(encoder);
-        let end = match (self.upgrade.is_some(), head.has(Known::Te)) {
-            (true, true) => "connection: upgrade, te\r\n\r\n",
-            (true, false) => "connection: upgrade\r\n\r\n",
-            (false, true) => "connection: te\r\n\r\n",
-            (false, false) => "\r\n",
+        let connection = match (self.upgrade.is_some(), head.has(Known::Te)) {
+            (true, true) => "connection: upgrade, te\r\n",
+            (true, false) => "connection: upgrade\r\n",
+            (false, true) => "connection: te\r\n",
+            (false, false) => "",
         };
         let text = self.out.text();
         if !head.write_with(length, text) {
             super::framing_lines(text, length, encoder == Encoder::Chunked);
         }
-        text.extend_from_slice(end.as_bytes());
+        super::end_head(text, connection);
     }
 
     /// Queues bytes of the request's body.

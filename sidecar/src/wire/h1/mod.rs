@@ -59,6 +59,15 @@ fn length_line(text: &mut Vec<u8>, length: u64) {
     text.extend_from_slice(b"\r\n");
 }
 
+/// Appends what a head says of its connection, mostly nothing, and the blank line.
+#[inline]
+fn end_head(text: &mut Vec<u8>, connection: &str) {
+    if !connection.is_empty() {
+        text.extend_from_slice(connection.as_bytes());
+    }
+    text.extend_from_slice(b"\r\n");
+}
+
 /// Reads once into `inbound`; ready when bytes came or the peer ended. While nothing comes, an empty buffer
 /// goes back to the thread's stack.
 fn poll_fill<S: Socket>(io: &mut S, inbound: &mut Inbound, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {

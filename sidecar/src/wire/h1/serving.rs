@@ -145,18 +145,18 @@ impl Serving {
         // A tunnel never returns to HTTP, and a close-delimited answer ends with its connection.
         self.keeps &= encoder != Encoder::Raw;
         self.out.set_encoder(encoder);
-        let end = match (body, self.version) {
-            (BodyKind::Tunnel, _) if head.has(Known::Upgrade) => "connection: upgrade\r\n\r\n",
-            (BodyKind::Tunnel, _) => "\r\n",
-            _ if !self.keeps => "connection: close\r\n\r\n",
-            (_, Version::Http10) => "connection: keep-alive\r\n\r\n",
-            _ => "\r\n",
+        let connection = match (body, self.version) {
+            (BodyKind::Tunnel, _) if head.has(Known::Upgrade) => "connection: upgrade\r\n",
+            (BodyKind::Tunnel, _) => "",
+            _ if !self.keeps => "connection: close\r\n",
+            (_, Version::Http10) => "connection: keep-alive\r\n",
+            _ => "",
         };
         let text = self.out.text();
         if !head.write_with(length, text) {
             super::framing_lines(text, length, encoder == Encoder::Chunked);
         }
-        text.extend_from_slice(end.as_bytes());
+        super::end_head(text, connection);
     }
 
     /// Queues bytes of the answer's body.
