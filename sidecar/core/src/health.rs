@@ -26,6 +26,10 @@ use crate::window::Counts;
 /// How long trial requests stay frequent, and how long a return is remembered.
 const FIRST_MINUTE: Duration = Duration::from_secs(60);
 
+/// While others wait for room whoever refused a connection is tried again after so long: soon beside how long they wait, and seldom
+/// enough that what is refused is one of many.
+const HURRIES: Duration = Duration::from_secs(1);
+
 /// An endpoint's condition. Times are whole milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
@@ -231,6 +235,19 @@ impl Health {
             }
             _ => None,
         })
+    }
+
+    /// Others wait for room, and who refused a connection costs a request nothing but the way to another endpoint: it is tried
+    /// [soon](HURRIES). When, if that is sooner than it was to be.
+    pub(crate) fn hurry(&self, now: Moment) -> Option<Moment> {
+        let at = now + HURRIES;
+        let sooner = self.change(|condition| match condition {
+            Condition::Ejected { until, times, hard: true } if until > at => {
+                Some(Condition::Ejected { until: at, times, hard: true })
+            }
+            _ => None,
+        });
+        sooner.then_some(at)
     }
 
     /// Nothing is known any more.

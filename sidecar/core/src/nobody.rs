@@ -23,6 +23,9 @@ pub(crate) fn nobody(call: &Call<'_>, scratch: &mut Scratch, now: Moment, dice: 
             let full = scratch.pool.iter().filter(|scored| scored.why == Why::Full);
             let one = full.cycle().nth(dice as usize % scratch.pool.len());
             one.iter().for_each(|scored| call.list.endpoints[scored.at].cell.knee.tell_met());
+            let out = scratch.pool.iter().filter(|scored| scored.why == Why::Ejected);
+            let due = out.filter_map(|scored| call.list.endpoints[scored.at].cell.health.hurry(now));
+            due.for_each(|at| call.admission.route().cell().tell_trial(at));
         }
         return full(call, scratch, now);
     }

@@ -107,6 +107,27 @@ fn a_trial_is_never_a_post_while_something_safer_may_come() {
 }
 
 #[test]
+fn while_others_wait_for_room_whoever_refused_a_connection_is_tried_soon() {
+    let tried = |hard, crowd, after| {
+        let mut bench = Bench::new(2, "concurrency: { per_endpoint: 1 }");
+        let health = bench.plan.routes[0].everyone.settings.health.clone();
+        bench.cell(0).health.eject(bench.now, hard, &health, 0);
+        bench.plan.cell.tell_trial(bench.cell(0).health.ask().trial_at().unwrap());
+        let _held = pick(&mut bench);
+        let exchange = bench.exchange(true);
+        let admission = bench.admission(&exchange);
+        if crowd {
+            assert!(matches!(bench.choose(&exchange, &admission), Verdict::Wait { .. }));
+        }
+        bench.after(after);
+        matches!(bench.choose(&exchange, &admission), Verdict::Now(attempt) if attempt.how() == How::Trial)
+    };
+    assert_eq!([999, 1_000].map(|after| tried(true, true, after)), [false, true]);
+    assert_eq!([1_000, 4_000].map(|after| tried(true, false, after)), [false, true]);
+    assert_eq!([1_000, 4_000].map(|after| tried(false, true, after)), [false, true]);
+}
+
+#[test]
 fn the_unready_and_the_draining_serve_when_nobody_else_is_left() {
     let mut instances = weighted(&[100, 100, 100]);
     instances[0].readiness = Readiness::Draining;
