@@ -12,7 +12,9 @@
 //!   stable latency, and a limit that believes it grows for ever: Netflix/concurrency-limits#137). When many are, in
 //!   flight goes back to what was usual. Whoever was overtaken waited for no turn and is none of them.
 //! - *After a cut* two rounds are compared. Where latency fell as in flight did, there was a queue. Where it did not,
-//!   the work itself became slower: then that is the unqueued latency, and the cut is taken back; the first one wholly.
+//!   the work itself became slower: then that is the unqueued latency, and the cut is taken back; the first one wholly. Where
+//!   far less was answered after a first cut than before, too little was left: what that took is the unqueued latency.
+//! - *New*: what its first answers took tells when all take far longer, long before a round does (`knee/fresh.rs`).
 //!
 //! The unqueued latency is learned where little is in flight and does not rise while the cap is met, except by that
 //! comparison: it cannot drift up with the queue that it is to bound (the fault of gradients), and nothing is
@@ -24,9 +26,11 @@ use std::time::Duration;
 
 use api::Moment;
 
+mod fresh;
 mod rule;
 mod sums;
 
+use fresh::{Fresh, JUDGED};
 use rule::{Found, places};
 use sums::Sums;
 
@@ -50,7 +54,7 @@ const ROUNDS_UP: f32 = 0.75;
 const TARDY: f32 = 3.0;
 /// How fast the latency of the last few answers follows: over about so many.
 const LATELY: f32 = 4.0;
-/// Of so many answers it is known what is usual: of fewer, a host that is met first by a burst would be late for good.
+/// Of so many answers it is known what is usual.
 const KNOWN: u32 = 24;
 /// And so many microseconds longer: a queue that costs less than a request may wait here is no reason for a cap.
 const WORTH: f32 = 20e3;
@@ -94,6 +98,7 @@ pub struct Knee {
     told: AtomicU32,
     /// When the last cut was made, in nanoseconds.
     cut_at: AtomicU64,
+    fresh: Fresh,
     round: Sums,
     turn: AtomicBool,
 }
@@ -118,9 +123,10 @@ impl Knee {
     /// The same, where a crowd waits for room at its service's endpoints: whoever is new is not sent all of it at once.
     pub(crate) fn cap_beside(&self, crowd: bool) -> Option<u32> {
         let (least, times) = MEANWHILE;
-        let meanwhile = || least.max(times * get(&self.usual)).round() as u32;
-        let is_new = || crowd && self.told.load(Relaxed) < USUAL;
-        self.found_cap().or_else(|| (is_new() || self.is_late()).then(meanwhile))
+        let is_new = self.told.load(Relaxed) < USUAL;
+        let known = || if is_new { self.fresh.sure().max(get(&self.usual)) } else { get(&self.usual) };
+        let meanwhile = || least.max(times * known()).round() as u32;
+        self.found_cap().or_else(|| (crowd && is_new || self.is_late()).then(meanwhile))
     }
 
     /// Whether there is no reason for a cap.
@@ -161,8 +167,8 @@ impl Knee {
     /// Whether the last few answers took far longer than one takes where nobody waits.
     fn is_late(&self) -> bool {
         let tardy = get(&self.tardy);
-        // Before the first round nobody knows how long an answer takes where nobody waits.
-        get(&self.lately) > tardy && tardy > 0.0 && self.told.load(Relaxed) >= KNOWN
+        // Before enough were answered nobody knows how long an answer takes where nobody waits.
+        get(&self.lately) > tardy && tardy > 0.0
     }
 
     /// How long an answer takes where nobody waits, as found; `None` before there was one.
@@ -182,6 +188,8 @@ impl Knee {
     /// How many requests a second the endpoint is believed to finish.
     pub fn drains(&self) -> f32 {
         let (unqueued, cap) = (get(&self.unqueued), get(&self.cap));
+        // Before the first round the first few answers are all that is known.
+        let unqueued = if unqueued > 0.0 { unqueued } else { self.fresh.took() };
         let places = if cap > 0.0 { places(cap) } else { get(&self.usual).max(1.0) };
         let drains = if unqueued > 0.0 { places / unqueued } else { 0.0 };
         let before = (get(&self.before.0), get(&self.before.1));
@@ -204,6 +212,12 @@ impl Knee {
         let (usual, lately) = (get(&self.usual), get(&self.lately));
         let told = (self.told.load(Relaxed) + 1).min(USUAL);
         self.told.store(told, Relaxed);
+        if told < USUAL {
+            self.fresh.tell(told, sample.beside, micros);
+        }
+        if told == JUDGED {
+            set(&self.tardy, self.fresh.tardy(0.0));
+        }
         // What is in flight while answers are late is not what is usual.
         let usual = if self.is_late() { usual } else { usual + (beside - usual) / told as f32 };
         set(&self.usual, usual);
@@ -217,7 +231,9 @@ impl Knee {
         }
         let (cap, few) = (get(&self.cap), usual * FEW);
         let few = if cap > 0.0 { few.min(places(cap) * FEW_PLACES) } else { few };
-        let ended = self.round.tell_good(sample, sample.beside <= 1 || beside <= few);
+        let few = if told < USUAL { few.min(self.fresh.sure() * FEW_PLACES) } else { few };
+        let few = sample.beside <= 1 || Fresh::is_first(told) || beside <= few;
+        let ended = self.round.tell_good(sample, few);
         let wanted = match get(&self.before.0) > 0.0 {
             true => (cap as u32).clamp(TRIED, ROUND.1),
             false => ((2.0 * usual) as u32).clamp(ROUND.0, ROUND.1),
@@ -292,7 +308,9 @@ impl Knee {
     fn store(&self, found: Found) {
         set(&self.cap, found.cap);
         set(&self.unqueued, found.unqueued);
-        set(&self.tardy, tardy(found.unqueued));
+        let is_fresh = self.told.load(Relaxed) < USUAL;
+        let unqueued = found.unqueued;
+        set(&self.tardy, if is_fresh { self.fresh.tardy(unqueued) } else { tardy(unqueued, TARDY) });
         set(&self.known, found.known);
         set(&self.before.0, found.before.0);
         set(&self.before.1, found.before.1);
@@ -302,9 +320,9 @@ impl Knee {
     }
 }
 
-/// What answers are late above where one takes `unqueued` while nobody waits.
-fn tardy(unqueued: f32) -> f32 {
-    if unqueued > 0.0 { (unqueued * TARDY).max(unqueued + WORTH) } else { 0.0 }
+/// What answers are late above where one takes `unqueued` while nobody waits: so many `times` that.
+fn tardy(unqueued: f32, times: f32) -> f32 {
+    if unqueued > 0.0 { (unqueued * times).max(unqueued + WORTH) } else { 0.0 }
 }
 
 /// The places of a cap.

@@ -79,6 +79,23 @@ fn overloaded(seed: u64) -> (Value, f64) {
     (words, can)
 }
 
+/// From its first request on many times what its hosts do, by callers that leave after some time; and that. So many answers come of each host
+/// before who comes waits longer than callers do: of fewer nobody could tell in time.
+fn overloaded_from_the_first(seed: u64) -> (Value, f64) {
+    let mut throws = Throws(seed);
+    loop {
+        let works = [20.0, 50.0, 200.0, 400.0];
+        let (hosts, can) = hosts(&mut throws, &works, &[(0.0, 1.0), (0.0, 1.0), (0.05, 10.0)], MOST / 2.0);
+        let (times, patience) = (throws.within(1.5, 4.0), throws.one_of(&[2, 5, 15]));
+        let of_each = can / hosts.as_array().unwrap().len() as f64;
+        let words = json!({ "seed": seed, "millis": 10_000, "patience_ms": patience * 1_000, "hosts": hosts,
+            "callers": [{ "port": 1, "rate": can * times }] });
+        if of_each * f64::from(patience) / (times - 1.0) >= 24.0 {
+            return (words, can);
+        }
+    }
+}
+
 fn told(words: &Value, policy: &str) -> Story {
     let scenario = serde_json::from_value(words.clone()).unwrap();
     run(&Scenario { policy: policy.to_owned(), ..scenario }).unwrap()
@@ -88,18 +105,19 @@ fn lost(words: &Value, policy: &str) -> usize {
     told(words, policy).requests.iter().filter(|request| request.2 != 200).count()
 }
 
-/// Asks `fault` of each service; what is wrong is told with the way to see it again.
-fn check(fault: impl Fn(u64) -> Option<String>) {
+/// Asks `fault` of each service, of which so many may have one; what is wrong is told with the way to see it again.
+fn check(most: usize, fault: impl Fn(u64) -> Option<String>) {
     let asked = std::env::var("OUTRIGGER_SERVICE").ok().map(|text| text.parse::<u64>().unwrap());
     let seeds = asked.map_or(1..SERVICES + 1, |one| one..one + 1);
     let faults: Vec<_> =
         seeds.filter_map(|seed| fault(seed).map(|why| format!("OUTRIGGER_SERVICE={seed}: {why}"))).collect();
-    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    let most = if asked.is_some() { 0 } else { most };
+    assert!(faults.len() <= most, "{} faults\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]
 fn what_has_room_for_all_loses_nothing_by_a_found_cap() {
-    check(|seed| {
+    check(0, |seed| {
         let words = with_room(seed);
         let off = "name: off\nmatch: { service: app }\nconcurrency: { per_endpoint: off }\n";
         let (with, without) = (lost(&words, ""), lost(&words, off));
@@ -109,7 +127,7 @@ fn what_has_room_for_all_loses_nothing_by_a_found_cap() {
 
 #[test]
 fn what_is_asked_for_too_much_goes_on_doing_what_it_can() {
-    check(|seed| {
+    check(0, |seed| {
         let (words, can) = overloaded(seed);
         let story = told(&words, "");
         let within = |at: u64| (5_000_000..14_000_000).contains(&at);
@@ -118,5 +136,18 @@ fn what_is_asked_for_too_much_goes_on_doing_what_it_can() {
         let longest = story.requests.iter().map(|request| request.1 as f64 / 1e6).fold(0.0, f64::max);
         let holds = good >= 0.8 && longest <= PATIENCE as f64 * 0.8;
         (!holds).then(|| format!("{good:.2} of what it can, waits of {longest:.1} s: {words}"))
+    });
+}
+
+#[test]
+fn what_is_asked_for_too_much_from_its_first_request_on_soon_does_what_it_can() {
+    // Work as chance has it looks shorter than it is in a few answers, and the first cap is too low then: one of ten.
+    check(SERVICES as usize / 10, |seed| {
+        let (words, can) = overloaded_from_the_first(seed);
+        let story = told(&words, "");
+        let within = |at: u64| (3_000_000..10_000_000).contains(&at);
+        let good =
+            story.requests.iter().filter(|r| r.2 == 200 && within(r.0 + r.1)).count() as f64 / 7.0 / can;
+        (good < 0.6).then(|| format!("{good:.2} of what it can: {words}"))
     });
 }

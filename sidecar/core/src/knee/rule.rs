@@ -11,7 +11,7 @@ const STANDS: f32 = 1.5;
 /// And in flight has grown by so much since the round's requests were sent: it is no slower work that settled.
 const GROWN: f32 = 1.25;
 /// So many times more where the unqueued latency is known from one answer, half of that where from two.
-const UNSURE: f32 = 2.0;
+const UNSURE: f32 = 1.0;
 /// Of a round's requests so many may be lost.
 const LOST: f32 = 0.2;
 /// What is left in flight where more are.
@@ -20,6 +20,8 @@ const HALF: f32 = 0.5;
 const CUT: f32 = 0.75;
 /// Latency that follows what is in flight by less than this power does not come from a queue.
 const FOLLOWS: f32 = 0.5;
+/// Where so much less is answered than before a cut fewer are there than are worked on (Little's law), and who is there waits for nobody.
+const FELL: f32 = 0.75;
 /// How much more may be in flight after each round in which the cap was not met or did not bind.
 const LIFT: f32 = 1.25;
 /// Latency up to this many times the unqueued one is no queue.
@@ -157,10 +159,13 @@ impl Found {
         let (in_flight, latency) = self.before;
         self.before = (0.0, 0.0);
         let power = (latency / round.latency).ln() / (in_flight / round.in_flight).ln();
-        if round.few.is_none() && power < FOLLOWS {
+        let fell = round.in_flight / round.latency < in_flight / latency * FELL;
+        let alone = self.first && fell && round.lost == 0.0 && round.in_flight < in_flight * HALF;
+        let alone = alone && round.latency > self.unqueued;
+        if alone || round.few.is_none() && power < FOLLOWS {
             (self.unqueued, self.known) = (round.latency, round.answers.min(AVERAGED));
         }
-        let knee = match round.few.is_some() || power < FOLLOWS {
+        let knee = match alone || round.few.is_some() || power < FOLLOWS {
             true => in_flight * (self.unqueued / latency).min(1.0),
             false => round.in_flight * (self.unqueued / round.latency).min(1.0),
         };

@@ -1,7 +1,7 @@
 //! The knee before a host with so many places: what is in flight settles near them, whatever the rest says.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -229,6 +229,62 @@ fn whoever_is_new_is_not_sent_a_whole_crowd() {
 }
 
 #[test]
+fn what_is_new_and_has_room_is_hardly_ever_bounded_by_its_first_answers() {
+    for seed in 1..=40 {
+        let mut bounded = 0;
+        let (knee, mut dice, mut flying) = (Knee::default(), seed, BTreeMap::new());
+        // As chance has it 400 ms in the mean, and forty at a time.
+        for now in 1_000..6_000_u64 {
+            if now % 10 == 0 {
+                let took = -400.0 * (1.0 - crate::dice::unit(crate::dice::next(&mut dice))).ln();
+                flying.insert((now + took as u64, now), flying.len() as u32 + 1);
+            }
+            while let Some(((done, sent), beside)) = flying.pop_first() {
+                if done > now {
+                    flying.insert((done, sent), beside);
+                    break;
+                }
+                let (at, took) = (Moment::from_millis(sent), Duration::from_millis(done - sent));
+                knee.tell_good(
+                    Moment::from_millis(now),
+                    Sample { sent: at, beside, took },
+                    flying.len() as u32,
+                );
+            }
+            bounded += u32::from(knee.cap().is_some_and(|cap| (cap as usize) < flying.len()));
+        }
+        assert!(bounded <= 100, "seed {seed}: somebody waits for {bounded} of 5,000 ms");
+    }
+}
+
+#[test]
+fn a_host_that_is_met_first_by_too_much_is_sent_few_times_what_it_works_on() {
+    for (places, work, often) in [(1, 40, 8), (2, 40, 8), (8, 400, 4), (4, 1_000, 2), (32, 200, 3)] {
+        let knee = Knee::default();
+        let rate = places as u64 * 1_000 * often / work;
+        let (mut busy, mut flying, mut most) = (vec![Moment::ZERO; places], VecDeque::new(), 0);
+        for now in (1_000..13_000).map(Moment::from_millis) {
+            while let Some((sent, beside, _)) = flying.pop_front_if(|(_, _, done): &mut Sent| *done <= now) {
+                knee.tell_good(now, Sample { sent, beside, took: now.since(sent) }, flying.len() as u32);
+            }
+            let due = |millis: u64| (millis - 1_000) * rate / 1_000;
+            for _ in due(now.as_millis())..due(now.as_millis() + 1) {
+                if knee.cap().is_none_or(|cap| flying.len() < cap as usize) {
+                    let free = busy.iter_mut().min().unwrap();
+                    *free = now.max(*free) + Duration::from_millis(work);
+                    flying.push_back((now, flying.len() as u32 + 1, *free));
+                } else {
+                    knee.tell_met();
+                }
+            }
+            most = most.max(flying.len());
+        }
+        let found = format!("{places} places, {work} ms, {often} times: {most} in flight at most");
+        assert!(most as u64 <= often * (places as u64 * 3 + 10) && flying.len() >= places, "{found}");
+    }
+}
+
+#[test]
 fn what_is_never_answered_does_not_keep_its_places_for_ever() {
     let (knee, at) = (Knee::default(), Moment::from_millis);
     let sample = |took| Sample { sent: at(1_000), beside: 1, took: Duration::from_millis(took) };
@@ -292,6 +348,10 @@ fn the_rule_reads_a_round() {
     let less = Round { in_flight: 5.0, now: 5.0, ..round };
     check(cut, Round { latency: 50e3, ..less }, 5.0);
     check(cut, Round { latency: 100e3, ..less }, 12.5);
+    let first = Found { first: true, before: (20.0, 800e3), ..cut };
+    let fell = first.after(Round { latency: 350e3, ..less });
+    assert_eq!((fell.cap, fell.unqueued), (10.9375, 350e3), "fewer were answered: that is what it takes");
+    assert_eq!(first.after(Round { latency: 200e3, ..less }).unqueued, 40e3, "as many were");
 }
 
 proptest! {
