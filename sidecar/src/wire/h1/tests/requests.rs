@@ -311,9 +311,18 @@ fn limits() {
     }
     assert!(pieces(&request(&target(16 * 1024), "")).ends_with("a; more"));
     assert!(pieces(&request("/", &"x: y\r\n".repeat(99))).ends_with("a; more"));
+    assert_eq!(whole(&format!("GET {}", target(16 * 1024))), "more");
+    let head = |len: usize| {
+        let rest = request("/", "x: \r\n").len();
+        request("/", &format!("x: {}\r\n", "y".repeat(len - rest)))
+    };
+    assert_eq!([whole(&head(64 * 1024)), whole(&head(64 * 1024 + 1))], ["GET / a; more", "431"]);
     let extension = format!("1;{}\r\nx\r\n", "e".repeat(900));
     let post = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(pieces(&format!("{post}{}", extension.repeat(20))), "POST / a; 400");
     assert_eq!(pieces(&format!("{post}1;{}", "e".repeat(2000))), "POST / a; 400");
     assert_eq!(pieces(&format!("{post}0\r\nx: {}", "y".repeat(17 * 1024))), "POST / a; 400");
+    let trailers = |len: usize| format!("{post}0\r\nx: {}\r\n\r\n", "y".repeat(len - "x: \r\n\r\n".len()));
+    assert!(whole(&trailers(16 * 1024)).ends_with("y; more"));
+    assert_eq!(whole(&trailers(16 * 1024 + 1)), "POST / a; 400");
 }
