@@ -203,6 +203,7 @@ pub(crate) fn tell(
             }
             if *outcome == Outcome::Cancelled && sample.is_some_and(|sample| cell.tell_abandoned(now, sample))
             {
+                cell.knee.tell_left(now, now.since(call.exchange.arrived));
                 tell_guard(call, attempt, Fact::Lost, now);
             }
             Effects::default()

@@ -27,10 +27,12 @@ use std::time::Duration;
 use api::Moment;
 
 mod fresh;
+mod leaves;
 mod rule;
 mod sums;
 
 use fresh::{Fresh, JUDGED};
+use leaves::Leaves;
 use rule::{Found, places};
 use sums::Sums;
 
@@ -66,6 +68,9 @@ const AS_BEFORE: f32 = 1.5;
 /// While answers are late and no cap is found yet, so many may be in flight, or so many times what usually is: a host
 /// that slows down is not sent everything meanwhile.
 const MEANWHILE: (f32, f32) = (5.0, 2.5);
+/// Who waits for room leaves itself so many times what the last few answers took: it may be sent behind others, and of answers that take as long
+/// as chance has it one in twelve takes longer.
+const LEFT_TO_ANSWER: f32 = 2.5;
 
 /// The knee of one endpoint, shared by all workers.
 #[derive(Debug, Default)]
@@ -99,6 +104,8 @@ pub struct Knee {
     /// When the last cut was made, in nanoseconds.
     cut_at: AtomicU64,
     fresh: Fresh,
+    /// How long callers wait for its answers.
+    leaves: Leaves,
     round: Sums,
     turn: AtomicBool,
 }
@@ -183,6 +190,18 @@ impl Knee {
         let quicker = get(&self.quicker);
         let now = self.unqueued().filter(|_| self.told.load(Relaxed) >= KNOWN)?;
         Some(if quicker > 0.0 { now.min(Duration::from_micros(quicker as u64)) } else { now })
+    }
+
+    /// How long a request may wait for room here, from when it came, if its answer is to come before its caller leaves; `None` where
+    /// nobody left in vain of late.
+    pub(crate) fn waits(&self, now: Moment) -> Option<Duration> {
+        let left = self.leaves.ask(now)? - LEFT_TO_ANSWER * get(&self.lately);
+        Some(Duration::from_micros(left as u64))
+    }
+
+    /// A caller left in vain, `age` after its request came.
+    pub(crate) fn tell_left(&self, now: Moment, age: Duration) {
+        self.leaves.tell(now, age);
     }
 
     /// How many requests a second the endpoint is believed to finish.

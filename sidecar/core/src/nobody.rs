@@ -69,7 +69,8 @@ fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt>
     let patience = deadline.map_or(patient(), |at| at.since(now));
     let begin = || Queued::begin(call.admission.route().cell(), now, patience);
     scratch.queued.get_or_insert_with(begin);
-    let longest = if bears(call, scratch, now) { patient() } else { queue::longest(settings) };
+    let longest = queue::longest(settings);
+    let longest = if bears(call, scratch, now) { in_time(call, scratch, now).max(longest) } else { longest };
     let verdict = scratch.patience.ask(now, longest, deadline, WaitOn::Endpoint);
     if let Verdict::Refuse(refusal) = &verdict {
         let soon = refusal.reason == Reason::QueueTimeout && scratch.patience.waited(now) <= queue::STANDS;
@@ -84,6 +85,15 @@ fn full(call: &Call<'_>, scratch: &mut Scratch, now: Moment) -> Verdict<Attempt>
 /// As long as a host's own queue would have it wait: to its deadline, and where it has none, to what is the default of one.
 fn patient() -> Duration {
     Timeout::default().total.duration()
+}
+
+/// The same, but no longer than leaves time for the answer before callers leave, as far as that is known: a place that is taken then is work
+/// for nobody.
+fn in_time(call: &Call<'_>, scratch: &Scratch, now: Moment) -> Duration {
+    let full = scratch.pool.iter().filter(|scored| scored.why == Why::Full);
+    let waits = full.filter_map(|scored| call.list.endpoints[scored.at].cell.knee.waits(now)).max();
+    let before = now.since(call.exchange.arrived).saturating_sub(scratch.patience.waited(now));
+    waits.map_or(patient(), |waits| waits.saturating_sub(before).min(patient()))
 }
 
 /// Whether it may wait as long as it would before the host itself: the cap was found, nothing was lost, and nobody knows yet
@@ -110,8 +120,8 @@ mod tests {
     use crate::knee::Sample;
 
     /// What a request is told that finds every place taken at a host whose answers became late; `lost` of them were waited
-    /// for in vain.
-    fn told(policy: &str, lost: u32) -> Verdict<Attempt> {
+    /// for in vain, and callers leave after so many milliseconds.
+    fn told(policy: &str, lost: u32, leave: Option<u64>) -> Verdict<Attempt> {
         let mut bench = Bench::new(1, policy);
         bench.after(9_000);
         let knee = &bench.cell(0).knee;
@@ -119,6 +129,7 @@ mod tests {
         (0..60).for_each(|_| knee.tell_good(bench.now, sample(20), 3));
         (0..8).for_each(|_| knee.tell_good(bench.now, sample(900), 3));
         (0..lost).for_each(|_| knee.tell_lost(bench.now, Sample { beside: 40, ..sample(900) }, 40));
+        leave.into_iter().for_each(|millis| knee.tell_left(bench.now, Duration::from_millis(millis)));
         let mut held = Vec::new();
         loop {
             let exchange = bench.exchange(true);
@@ -133,7 +144,7 @@ mod tests {
     #[test]
     fn who_meets_a_cap_that_may_be_wrong_waits_as_at_the_host_itself() {
         let check = |policy, lost, wanted: Option<u64>| {
-            let found = match told(policy, lost) {
+            let found = match told(policy, lost, None) {
                 Verdict::Wait { until, on: WaitOn::Endpoint } => Some(until.as_millis() - 10_000),
                 _ => None,
             };
@@ -144,5 +155,15 @@ mod tests {
         check("concurrency: { per_endpoint: auto }", 8, Some(20));
         check("concurrency: { per_endpoint: auto, longest_wait: 0s }", 0, None);
         check("concurrency: { per_endpoint: 4 }", 0, Some(20));
+    }
+    #[test]
+    fn nobody_waits_until_its_caller_leaves_before_the_answer() {
+        // The last few answers took 0.8 s.
+        let waits = |leave| match told("concurrency: { per_endpoint: auto }", 0, Some(leave)) {
+            Verdict::Wait { until, .. } => until.as_millis() - 10_000,
+            other => panic!("{other:?}"),
+        };
+        assert!((900..1_100).contains(&waits(3_000)), "{}", waits(3_000));
+        assert_eq!((waits(1_000), waits(60_000)), (20, 15_000));
     }
 }

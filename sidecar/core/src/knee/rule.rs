@@ -22,6 +22,8 @@ const CUT: f32 = 0.75;
 const FOLLOWS: f32 = 0.5;
 /// Where so much less is answered than before a cut fewer are there than are worked on (Little's law), and who is there waits for nobody.
 const FELL: f32 = 0.75;
+/// A host works on one request at least: so few places that would follow are none, and what takes long takes long itself.
+const NO_PLACE: f32 = 0.6;
 /// How much more may be in flight after each round in which the cap was not met or did not bind.
 const LIFT: f32 = 1.25;
 /// Latency up to this many times the unqueued one is no queue.
@@ -40,6 +42,10 @@ const MANY: f32 = 16.0;
 const FASTER: f32 = 0.6;
 /// A latency with few in flight that is so many times the unqueued one is no chance either.
 const SLOWER: f32 = 2.0;
+/// Of so many with few in flight it is told whether they took longer than chance makes them,
+const SOME: f32 = 4.0;
+/// which their mean does by so many standard deviations, where work that takes as long as chance has it deviates by its mean.
+const BEYOND: f32 = 3.0;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -91,10 +97,16 @@ pub(super) fn places(cap: f32) -> f32 {
 impl Found {
     /// Whether a few answers are enough to say that more may be in flight.
     pub(super) fn shows_more(self, round: Round) -> bool {
-        let slower = |(answers, latency)| answers >= 2.0 && latency > self.unqueued * SLOWER;
-        let slower = self.before.0 > 0.0 && round.few.is_some_and(slower);
+        let sure =
+            |(answers, latency)| self.before.0 > 0.0 && answers >= 2.0 && latency > self.unqueued * SLOWER;
+        let slower = round.few.is_some_and(|few| sure(few) || self.is_slower(few));
         let alone = round.answers >= 4.0 && round.latency < self.unqueued * ALONE;
         self.cap > 0.0 && round.lost == 0.0 && (slower || alone)
+    }
+
+    /// Whether these answers with few in flight, and how long they took, are slower than chance makes them.
+    fn is_slower(self, (answers, latency): (f32, f32)) -> bool {
+        answers >= SOME && latency > self.unqueued * (1.0 + BEYOND / answers.sqrt())
     }
 
     /// What is found after `round`.
@@ -162,10 +174,13 @@ impl Found {
         let fell = round.in_flight / round.latency < in_flight / latency * FELL;
         let alone = self.first && fell && round.lost == 0.0 && round.in_flight < in_flight * HALF;
         let alone = alone && round.latency > self.unqueued;
-        if alone || round.few.is_none() && power < FOLLOWS {
+        let no_place = round.in_flight * self.unqueued < round.latency * NO_PLACE
+            && round.latency > self.unqueued * SLOWER;
+        let slower = power < FOLLOWS || no_place;
+        if alone || round.few.is_none() && slower {
             (self.unqueued, self.known) = (round.latency, round.answers.min(AVERAGED));
         }
-        let knee = match alone || round.few.is_some() || power < FOLLOWS {
+        let knee = match alone || round.few.is_some() || slower {
             true => in_flight * (self.unqueued / latency).min(1.0),
             false => round.in_flight * (self.unqueued / round.latency).min(1.0),
         };
@@ -188,8 +203,7 @@ impl Found {
         if let Some((answers, latency)) = round.few {
             let sure = self.before.0 > 0.0 && latency > self.unqueued * SLOWER;
             // With hardly anybody beside them nothing else can have made them wait.
-            let many = self.cap > 0.0 && answers >= MANY && latency * FASTER > self.unqueued;
-            let slower = sure || many;
+            let slower = sure || self.cap > 0.0 && self.is_slower((answers, latency));
             self.known = if slower { answers } else { (self.known + answers).min(AVERAGED) };
             self.unqueued += (latency - self.unqueued) * (answers / self.known).min(1.0);
         }

@@ -343,7 +343,8 @@ fn the_rule_reads_a_round() {
     let alone = |answers| Round { few: Some((answers, 90e3)), in_flight: 1.0, latency: 90e3, ..round };
     let learned = |found: Found, answers| found.after(alone(answers)).unqueued;
     assert_eq!(learned(found, 20.0), 90e3, "at the cap, alone, and twice as long: that is what it takes");
-    assert!(learned(found, 8.0) < 50e3 && learned(Found { cap: 0.0, ..found }, 20.0) < 60e3);
+    assert_eq!(learned(found, 8.0), 90e3, "which chance does not make of eight");
+    assert!(learned(found, 5.0) < 50e3 && learned(Found { cap: 0.0, ..found }, 20.0) < 60e3);
     let cut = Found { cap: 5.0, before: (10.0, 100e3), ..found };
     let less = Round { in_flight: 5.0, now: 5.0, ..round };
     check(cut, Round { latency: 50e3, ..less }, 5.0);
@@ -352,6 +353,12 @@ fn the_rule_reads_a_round() {
     let fell = first.after(Round { latency: 350e3, ..less });
     assert_eq!((fell.cap, fell.unqueued), (10.9375, 350e3), "fewer were answered: that is what it takes");
     assert_eq!(first.after(Round { latency: 200e3, ..less }).unqueued, 40e3, "as many were");
+    // Half of a place would follow: the work is four times slower, and two of them were busy before the cut.
+    let cut = Found { cap: 2.5, before: (5.0, 400e3), ..found };
+    let fewer = Round { in_flight: 2.0, latency: 160e3, now: 2.0, ..round };
+    check(cut, fewer, 2.5);
+    assert_eq!(cut.after(fewer).unqueued, 160e3);
+    check(cut, Round { latency: 100e3, ..fewer }, 1.0);
 }
 
 proptest! {
