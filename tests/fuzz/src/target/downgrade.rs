@@ -45,10 +45,19 @@ pub(super) fn run(input: &[u8], dice: &mut Dice) -> u64 {
 /// Reads one request as the line does and hands it on; says what became of it.
 fn exchange(stream: &mut ServerStream, said: &Said, dice: &mut Dice, mut turn: impl FnMut()) -> String {
     let mut cx = Context::from_waker(Waker::noop());
-    let head = match stream.poll_next_head(&mut cx) {
-        Poll::Ready(Ok(Some(head))) => head,
-        Poll::Ready(Err(broken)) => return format!("{broken:?}"),
-        other => panic!("{other:?} of a stream that was accepted"),
+    let mut turns = 0..POLLS;
+    let head = loop {
+        match stream.poll_next_head(&mut cx) {
+            Poll::Ready(Ok(Some(head))) => break head,
+            Poll::Ready(Err(broken)) => return format!("{broken:?}"),
+            // A length of nothing is not believed before the stream ends with it.
+            Poll::Pending if turns.next().is_some() => turn(),
+            Poll::Pending => {
+                assert!(!said.ends, "the stream ended and its head did not come");
+                return "no end".into();
+            }
+            other => panic!("{other:?} of a stream that was accepted"),
+        }
     };
     assert!(!said.speaks_of_connection(), "a message that speaks of its connection is taken");
     let kind = stream.request_body();
