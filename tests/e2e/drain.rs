@@ -18,7 +18,7 @@ fn requests_in_flight_are_answered_before_it_ends() {
     let mut provider = fleet.provider("provider", "app", app.address, &control);
     let consumer = fleet.consumer("consumer", &control);
     control.lists("app", 1);
-    until("an answer comes through", || (consumer.get("app", "/").status == 200).then_some(()));
+    consumer.serves("app");
 
     let (before, entry) = (app.began(), consumer.entry);
     let slow: Vec<_> = (0..4).map(|_| thread::spawn(move || get(entry, "app", "/slow").unwrap())).collect();

@@ -25,8 +25,7 @@ fn without_a_control_plane_restarted_sidecars_serve_from_their_snapshot() {
     let mut consumer = fleet.consumer("consumer", &control);
     control.lists("hello", 3);
     control.has_turns_taken();
-    // A first call waits a second for its list, and a busy machine may take longer.
-    until("an answer comes through", || (consumer.get("hello", "/").status == 200).then_some(()));
+    consumer.serves("hello");
     consumer.reaches("hello", &apps.each_ref(), "at first");
 
     control.stop();
@@ -88,7 +87,7 @@ fn a_killed_app_costs_no_get_and_returns_by_itself() {
     let consumer = fleet.consumer("consumer", &control);
     control.lists("hello", 2);
     control.has_turns_taken();
-    until("an answer comes through", || (consumer.get("hello", "/").status == 200).then_some(()));
+    consumer.serves("hello");
     all_good(&consumer, "before the kill");
     first.process().kill();
     all_good(&consumer, "a provider's sidecar killed");

@@ -16,7 +16,7 @@ fn slow_app() -> TestApp {
 
 fn ready<'f>(consumer: &Sidecar<'f>, control: &ControlPlane<'f>) {
     control.lists("app", 1);
-    until("an answer comes through", || (consumer.get("app", "/").status == 200).then_some(()));
+    consumer.serves("app");
 }
 
 /// Whether the time-out struck. Either sidecar may be first to say so, and both say it in `Proxy-Status`.

@@ -22,7 +22,7 @@ fn two_hosts_share_one_limit_and_keep_their_parts_when_the_control_plane_is_gone
     control.lists("app", 1);
     let consumers = [fleet.consumer("consumer-0", &control), fleet.consumer("consumer-1", &control)];
     for consumer in &consumers {
-        until("an answer comes through", || (consumer.get("app", "/").status == 200).then_some(()));
+        consumer.serves("app");
     }
     assert_eq!(control.put_policy("all", POLICY).status, 200);
     let (stop, admitted) = (AtomicBool::new(false), [AtomicU64::new(0), AtomicU64::new(0)]);

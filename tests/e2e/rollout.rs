@@ -51,7 +51,7 @@ fn a_bad_change_hurts_its_first_step_alone_and_is_withdrawn_and_a_good_one_is_ke
     let consumers: Vec<Sidecar<'_>> =
         (0..4).map(|n| fleet.consumer(&format!("consumer-{n}"), &control)).collect();
     for consumer in &consumers {
-        until("an answer comes through", || (consumer.get("app", "/").status == 200).then_some(()));
+        consumer.serves("app");
     }
     until("all say which policies they run", || {
         let answer = get(control.listen, "localhost", "/v1/namespaces/default/verdicts").unwrap();

@@ -96,7 +96,7 @@ fn upgrades_refuse_nothing_and_leave_what_is_in_flight_where_it_is() {
     let mut consumer = fleet.consumer("consumer", &control);
     control.lists("app", 1);
     let entry = consumer.entry;
-    until("an answer comes through", || (consumer.get("app", "/").status == 200).then_some(()));
+    consumer.serves("app");
 
     let over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -249,6 +249,11 @@ impl Sidecar<'_> {
             .unwrap_or_else(|why| panic!("GET {path} of {host} through {}: {why}", self.name))
     }
 
+    /// Asks until the service `host` answers well: a first call waits a second for its list, and a busy machine may take longer.
+    pub fn serves(&self, host: &str) {
+        until("an answer comes through", || (self.get(host, "/").status == 200).then_some(()));
+    }
+
     /// Asks until each app of the service `host` has answered; no answer is a bad one.
     pub fn reaches(&self, host: &str, apps: &[&TestApp], when: &str) {
         let before: Vec<usize> = apps.iter().map(|app| app.began()).collect();
