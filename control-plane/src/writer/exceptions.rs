@@ -87,8 +87,8 @@ impl Writer {
         let writer = self.clone();
         self.in_turn(async move {
             let about = name.clone();
-            let none = move |core: &ControlCore, now| in_force::<T>(core, &about, now).is_none();
-            if writer.desk.ask(move |desk, now| none(&desk.core, now)).await? {
+            let said = writer.desk.ask(move |desk, now| in_force::<T>(&desk.core, &about, now)).await?;
+            if said.is_none() {
                 return Err(Refusal::NoSuchException.into());
             }
             writer.write(key::<T>(&name), None, None, Deed::Delete, by).await?;
