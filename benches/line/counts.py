@@ -11,6 +11,7 @@ from bench import cpu, request, resident, switches
 from loads import ROWS, load
 
 IDLE = 10_000
+IDLE_SECONDS = 5
 # Names and endpoints that are there for their weight: none is called, nothing listens.
 FIFTY = {f"service-{n}": [f"127.1.{n}.{host}:80" for host in range(1, 11)] for n in range(1, 51)}
 THOUSAND = {f"service-{n}": [f"127.{1 + n // 250}.{n % 250}.{host}:80" for host in range(1, 101)] for n in range(1, 1001)}
@@ -121,18 +122,25 @@ def memory(bench, names):
         print(f"| {name} | {at_start(bench, name):.1f} | {idle(bench, name, 'plain'):.2f} | {tls} |", flush=True)
 
 
-def wakeups(bench, names):
+def wakeups(bench, names, rounds, seconds):
+    """How often whoever stands there is woken: in rounds that load every arm once, the next in the opposite order, and
+    then once none is loaded."""
+    arms = [bench.arm(name) for name in names]
+    near_idle = {arm: [] for arm in arms}
+    for turn in range(rounds):
+        for arm in arms[:: 1 if turn % 2 == 0 else -1]:
+            load("o", arm, 1)
+            before = switches(arm.pids)
+            done = load("o", arm, seconds)["requests"]
+            near_idle[arm].append((switches(arm.pids) - before) / done)
+    time.sleep(1)
+    start = {arm: switches(arm.pids) for arm in arms}
+    time.sleep(IDLE_SECONDS)
     print("| arm | context switches per request, open loop | per second without requests |\n|---|---|---|")
-    for name in names:
-        arm = bench.arm(name)
-        load("o", arm, 1)
-        before = switches(arm.pids)
-        done = load("o", arm, 5)["requests"]
-        near_idle = (switches(arm.pids) - before) / done
-        time.sleep(1)
-        before = switches(arm.pids)
-        time.sleep(5)
-        print(f"| {name} | {near_idle:.3f} | {(switches(arm.pids) - before) / 5:.1f} |", flush=True)
+    for arm in arms:
+        found = near_idle[arm]
+        idle = (switches(arm.pids) - start[arm]) / IDLE_SECONDS
+        print(f"| {arm.name} | {statistics.median(found):.3f} ({min(found):.3f}–{max(found):.3f}) | {idle:.1f} |", flush=True)
         arm.stop()
 
 

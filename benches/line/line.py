@@ -110,7 +110,7 @@ def main():
         elif said.rss:
             counts.memory(bench, said.only)
         elif said.wakeups:
-            counts.wakeups(bench, said.only)
+            counts.wakeups(bench, said.only, said.rounds, said.seconds)
         elif said.growth:
             counts.growth(bench, said.rounds, said.seconds)
         elif said.changes:
