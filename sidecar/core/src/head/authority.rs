@@ -111,6 +111,7 @@ mod tests {
             ("a:", "a", None),
             ("a.b-c_d:80", "a.b-c_d", Some(80)),
             ("127.0.0.1:65535", "127.0.0.1", Some(65535)),
+            ("b:9090", "b", Some(9090)),
             ("[::1]", "[::1]", None),
             ("[::1]:8080", "[::1]", Some(8080)),
             ("a%20b", "a%20b", None),
@@ -121,10 +122,13 @@ mod tests {
                 assert_eq!(split(text.as_bytes()), Some((host.as_bytes(), *port)), "{text}");
             }
         }
-        let bad =
-            "| |a b|a,b|a/b|u@a|a:b|a:80:80|a:65536|a:+1|[::1|[::1]x|[zz]|::1|a%2|a%zz|a?b|a#b|:80|a\\b|é";
+        let bad = "| |a b|a,b|a/b|u@a|a:b|a:80:80|a:1:|a:65536|a:+1|[::1|[::1]x|[zz]|::1|a%2|a%zz|a%2g|a%g2|a?b|a#b|:80|a\\b|é";
         for text in bad.split('|') {
             assert_eq!(split(text.as_bytes()), None, "{text:?}");
+        }
+        // Nothing of the last one is left in the next: these two, said together, are a third.
+        for (text, host) in [("a", "a"), ("b:1", "b"), ("ab:1", "ab")] {
+            assert_eq!(split(text.as_bytes()).map(|(host, _)| host), Some(host.as_bytes()), "{text}");
         }
     }
 }

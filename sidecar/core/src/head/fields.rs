@@ -438,6 +438,7 @@ mod tests {
         check("a: 1\r\nb: 2\r\nc: 3\r\n", |f| _ = f.drop_named("B"), "a: 1\r\nc: 3\r\n");
         check("a: 1\r\nb: 2\r\n", |f| f.set("A", "9"), "b: 2\r\nA: 9\r\n");
         check("a: 1\r\n", |f| f.append("b", "x\r\ny: z"), "a: 1\r\nb: x  y: z\r\n");
+        check("a: 1\r\n", |f| f.append("b", "\t\0\x7f\u{e9}"), "a: 1\r\nb: \t  \u{e9}\r\n");
         check("a: 1\r\n", |f| (f.set("b", "1"), f.set("b", "2")).1, "a: 1\r\nb: 2\r\n");
     }
 
@@ -447,6 +448,7 @@ mod tests {
         check("Connection: close, x-a\r\nX-A: 1\r\nX-B: 2\r\n", strip, "X-B: 2\r\n");
         check("x-a: 1\r\nconnection: X-A\r\nconnection: x-b\r\nx-b: 1\r\nk: 1\r\n", strip, "k: 1\r\n");
         check("host: a\r\nconnection: host\r\n", strip, "host: a\r\n");
+        check("a: k\r\nconnection: b\r\nb: 1\r\nk: 1\r\n", strip, "a: k\r\nk: 1\r\n");
         check("te: gzip, Trailers\r\nk: 1\r\n", strip, "k: 1\r\nte: trailers\r\n");
         check("te: gzip\r\nupgrade: h2c\r\nkeep-alive: timeout=5\r\n", strip, "");
         check("proxy-authorization: x\r\nproxy-connection: close\r\n", strip, "");
@@ -465,5 +467,41 @@ mod tests {
         assert!(f.drop_known(Known::Via));
         assert!(!f.drop_known(Known::Via));
         assert_eq!((f.get(Known::Via), f.len()), (None, 2));
+    }
+
+    #[test]
+    fn what_was_dropped_one_by_one_is_gone_and_whoever_drops_hears_whether_it_was_there() {
+        let mut f = fields("Via: 1.1 a\r\nvia: 1.1 b\r\nX-Y: z\r\n");
+        assert!(
+            f.drop_where(|field| field.value == b"1.1 b") && !f.drop_where(|field| field.value == b"1.1 b")
+        );
+        assert!(f.has(Known::Via) && f.drop_known(Known::Via), "the first is left");
+        let mut f = fields("Via: 1.1 a\r\nX-Y: z\r\n");
+        assert!(f.drop_where(|field| field.known == Known::Via));
+        assert!(!f.has(Known::Via) && !f.drop_known(Known::Via) && f.has(Known::Other) && !f.is_empty());
+        assert!(f.drop_named("x-y") && !f.drop_named("x-y") && f.is_empty());
+    }
+
+    #[test]
+    fn a_claim_is_told_from_another_and_none_of_them_passes() {
+        let lines = "x-outrigger-a: 1\r\nX-Outrigger-B: 2\r\nx-outrigger-call: 3\r\nk: 4\r\n";
+        assert_eq!(fields(lines).find("x-outrigger-b"), Some(&b"2"[..]));
+        let others = "x-outrigger-a: 1\r\nx-outrigger-call: 3\r\nk: 4\r\n";
+        check(lines, |f| _ = f.drop_named("x-outrigger-b"), others);
+        check(lines, Fields::strip_claims, "k: 4\r\n");
+    }
+
+    #[test]
+    fn a_line_of_ours_stands_behind_or_in_the_place_of_those_of_its_name() {
+        let via = |f: &mut Fields| f.add_line(Known::Via, b"via: 1.1 b\r\n");
+        check("Via: 1.1 a\r\nk: 1\r\n", via, "Via: 1.1 a\r\nk: 1\r\nvia: 1.1 b\r\n");
+        let id = |f: &mut Fields| f.put_line(Known::RequestId, b"x-request-id: 7\r\n");
+        check("X-Request-Id: 1\r\nk: 1\r\n", id, "k: 1\r\nx-request-id: 7\r\n");
+        let put = |f: &mut Fields| f.put(Known::RequestId, |text| text.extend_from_slice(b"8"));
+        check("X-Request-Id: 1\r\nk: 1\r\n", put, "k: 1\r\nx-request-id: 8\r\n");
+        let mut f = fields("k: 1\r\n");
+        id(&mut f);
+        let field = Field { name: b"x-request-id", value: b"7", known: Known::RequestId };
+        assert_eq!((f.get_str(Known::RequestId), f.iter().last()), (Some("7"), Some(field)));
     }
 }

@@ -360,6 +360,8 @@ mod tests {
         check(Method::Connect, "x:443", "x", "x:443 x:443");
         check(Method::Get, "http://x/", "y", "HostDisagrees");
         check(Method::Get, "http://x:81/", "x", "HostDisagrees");
+        check(Method::Get, "https://x/", "x:443", "x /");
+        check(Method::Get, "https://x/", "x:80", "HostDisagrees");
         check(Method::Connect, "x:443", "x:80", "HostDisagrees");
         check(Method::Get, "/", "a,b", "Host");
         check(Method::Get, "/", "", "Host");
@@ -368,14 +370,17 @@ mod tests {
 
     #[test]
     fn a_rewritten_target_is_written() {
-        let mut head = RequestHead::build(Method::Get, "http://x/a?b=c", "x").unwrap();
+        let head = RequestHead::build(Method::Get, "http://x/a?b=c", "x").unwrap();
         assert_eq!((head.path(), head.query()), ("/a", Some("b=c")));
-        head.rewrite_target("/z?y").unwrap();
-        assert_eq!(head.rewrite_target("http://evil/"), Err(BadHead::Target));
-        assert_eq!(head.rewrite_target("/a b"), Err(BadHead::Target));
-        let mut out = Vec::new();
-        head.write(&mut out);
-        assert_eq!(&out[..], b"GET /z?y HTTP/1.1\r\nhost: x\r\n");
+        for target in ["http://x/a?b=c", "/a"] {
+            let mut head = RequestHead::build(Method::Get, target, "x").unwrap();
+            head.rewrite_target("/z?y").unwrap();
+            assert_eq!(head.rewrite_target("http://evil/"), Err(BadHead::Target));
+            assert_eq!(head.rewrite_target("/a b"), Err(BadHead::Target));
+            let mut out = Vec::new();
+            head.write(&mut out);
+            assert_eq!(&out[..], b"GET /z?y HTTP/1.1\r\nhost: x\r\n", "for {target}");
+        }
     }
 
     #[test]
@@ -392,5 +397,28 @@ mod tests {
         assert!(!head.expects_nothing_unknown());
         head.append("connection", "CLOSE");
         assert!(!head.keep_alive());
+    }
+
+    #[test]
+    fn who_is_of_an_old_version_or_says_half_neither_switches_nor_waits() {
+        use Version::{Http10, Http11};
+        let check = |version, lines: &[(&str, &str)], upgrade, waits| {
+            let mut fields = Fields::new();
+            fields.receive(b"GET /");
+            lines.iter().for_each(|(name, value)| fields.append(name, value));
+            fields.append("host", "x");
+            let head = RequestHead::new(RequestLine { method: 0..3, target: 4..5, version }, fields).unwrap();
+            assert_eq!((head.upgrade(), head.expects_continue()), (upgrade, waits), "{version:?} {lines:?}");
+            assert!(head.expects_nothing_unknown(), "{version:?} {lines:?}");
+        };
+        let (wish, names_it, waits) =
+            (("upgrade", "websocket"), ("connection", "upgrade"), ("expect", "100-continue"));
+        check(Http11, &[], None, false);
+        check(Http11, &[wish, names_it, waits], Some("websocket"), true);
+        check(Http10, &[wish, names_it, waits], None, false);
+        check(Http10, &[("expect", "x")], None, false);
+        check(Http11, &[wish], None, false);
+        check(Http11, &[wish, ("connection", "close")], None, false);
+        check(Http11, &[wish, ("upgrade", "h2c"), names_it], None, false);
     }
 }

@@ -181,5 +181,32 @@ mod tests {
         assert_eq!(&out[..], b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n");
         assert!(ResponseHead::build(103).interim());
         assert!(!ResponseHead::build(101).interim());
+        for status in 100..600 {
+            let mut out = Vec::new();
+            ResponseHead::build(status).write(&mut out);
+            assert!(out.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_status_line_passes_as_it_came_unless_it_is_of_another_version_lacks_its_blank_or_was_changed() {
+        let check = |line: &str, version, change: Option<u16>, wanted: &str| {
+            let mut fields = Fields::new();
+            fields.receive_lines(format!("{line}\r\n").as_bytes());
+            let phrase = line.len().min("HTTP/1.1 200 ".len())..line.len();
+            let mut head = ResponseHead::new(ResponseLine { status: 200, phrase, version }, fields);
+            if let Some(status) = change {
+                head.set_status(status);
+            }
+            head.append("a", "b");
+            let mut out = Vec::new();
+            head.write(&mut out);
+            assert_eq!(String::from_utf8_lossy(&out), format!("{wanted}\r\na: b\r\n"), "{line:?} {change:?}");
+        };
+        check("HTTP/1.1 200 Odd one", Version::Http11, None, "HTTP/1.1 200 Odd one");
+        check("HTTP/1.0 200 Odd one", Version::Http10, None, "HTTP/1.1 200 Odd one");
+        check("HTTP/1.1 200 ", Version::Http11, None, "HTTP/1.1 200 ");
+        check("HTTP/1.1 200", Version::Http11, None, "HTTP/1.1 200 ");
+        check("HTTP/1.1 200 Odd one", Version::Http11, Some(502), "HTTP/1.1 502 Bad Gateway");
     }
 }
