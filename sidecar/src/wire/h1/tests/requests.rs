@@ -131,6 +131,7 @@ fn request_lines() {
     check("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "400");
     check("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "400");
     check("GET /\r\n\r\n", "400");
+    check("GET / x\r\n\r\n", "400");
     check("GET / HTTP/1.1\nHost: a\r\n\r\n", "400");
     check("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400");
     check("\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n", "400");
@@ -142,6 +143,8 @@ fn versions() {
     check("GET / HTTP/1.2\r\nHost: a\r\n\r\n", "505");
     check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505");
     check("GET / HTTP/11\r\nHost: a\r\n\r\n", "400");
+    check("GET / HTTP/x.1\r\nHost: a\r\n\r\n", "400");
+    check("GET / HTTP/1.x\r\nHost: a\r\n\r\n", "400");
     check("GET / http/1.1\r\nHost: a\r\n\r\n", "400");
     check("GET / HTTP/1.0\r\nHost: a\r\n\r\n", "GET / a; over");
     check("GET / HTTP/1.0\r\n\r\n", "GET / -; over");
@@ -155,7 +158,9 @@ fn field_lines() {
     check_lines("X: 1\r\n", "POST / a; more");
     check_lines("X:\r\n", "POST / a; more");
     check_lines("X: \t 1 \t\r\n", "POST / a; more");
-    check_lines("X: \u{e9}\u{ff}\r\n", "POST / a; more");
+    // Whatever a value may hold, wherever it is cut.
+    let text = ('\t'..='\t').chain(' '..='~').chain('\u{80}'..='\u{ff}');
+    check_lines(&format!("X: {}\r\n", text.collect::<String>()), "POST / a; more");
     check_lines("X : 1\r\n", "400");
     check_lines("X\r\n", "400");
     check_lines(": 1\r\n", "400");
@@ -170,6 +175,10 @@ fn field_lines() {
     check_lines("X: \x7f\r\n", "400");
     check_lines("X: \x0b\r\n", "400");
     check_lines("\u{e9}: 1\r\n", "400");
+    // What no head may hold is not waited for.
+    for odd in ["\0", "\x1f", "\x7f", "\rx"] {
+        check(&format!("GET / HTTP/1.1\r\nX: a{odd}"), "400");
+    }
     check("GET / HTTP/1.1\r\nHost: a\r\n\n", "400");
     check("GET / HTTP/1.1\r\nHost: a\n\n", "400");
     check("GET / HTTP/1.1\r\n Host: a\r\n\r\n", "400");
@@ -204,7 +213,8 @@ fn lengths() {
     check_lines("Content-Length: 2\r\nContent-Length: 2\r\n", "400");
     check_lines("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "400");
     check_lines("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "400");
-    check("TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok", "400");
+    check("TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\no", "400");
+    check("TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "TRACE / a Length(0) \"\"; more");
     check("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 2\r\n\r\nok", "400");
 }
 
@@ -217,7 +227,7 @@ fn codings() {
     for value in ["gzip, chunked", "deflate,chunked"] {
         check_lines(&format!("Transfer-Encoding: {value}\r\n"), "501");
     }
-    let doubts = "|identity|gzip|chunked, gzip|chunked, chunked|chunked;a=b|xchunked|chunked,|\"chunked\"|chunked\u{b}";
+    let doubts = "|identity|gzip|gzip, x, chunked|chunked, gzip|chunked, chunked|chunked;a=b|xchunked|chunked,|\"chunked\"|chunked\u{b}";
     for value in doubts.split('|') {
         check_lines(&format!("Transfer-Encoding: {value}\r\n"), "400");
     }
@@ -233,8 +243,12 @@ fn chunks() {
     check_chunks("2\r\nok\r\n0\r\n\r\n", " Chunked \"ok\"; more");
     check_chunks("1\r\no\r\n1\r\nk\r\n000\r\n\r\n", " Chunked \"ok\"; more");
     check_chunks("A\r\n0123456789\r\n0\r\n\r\n", " Chunked \"0123456789\"; more");
+    check_chunks("f\r\n0123456789abcde\r\n0\r\n\r\n", " Chunked \"0123456789abcde\"; more");
+    let long = "x".repeat(0x12);
+    check_chunks(&format!("12\r\n{long}\r\n0\r\n\r\n"), &format!(" Chunked {long:?}; more"));
     check_chunks("2;a=b; c=\"d;e\"\r\nok\r\n0;x\r\n\r\n", " Chunked \"ok\"; more");
     check_chunks("2 ; a\r\nok\r\n0\r\n\r\n", " Chunked \"ok\"; more");
+    check_chunks("2\t;\ta=\"\u{80}\t~\"\r\nok\r\n0\r\n\r\n", " Chunked \"ok\"; more");
     check_chunks("0\r\nA: 1\r\nb:2\r\n\r\n", " Chunked \"\" A=1 b=2; more");
     check_chunks(
         "0\r\nContent-Length: 9\r\nHost: b\r\nGrpc-Status: 0\r\n\r\n",
@@ -257,6 +271,7 @@ fn chunks() {
         "10000000000000000\r\n",
         "2;\r\nok\r\n",
         "2;a\x01\r\nok\r\n",
+        "2;a\x7f\r\nok\r\n",
         "2 a\r\nok\r\n",
         "2;a\rb\r\nok\r\n",
         "0\r\nA : 1\r\n\r\n",
@@ -310,19 +325,53 @@ fn limits() {
         );
     }
     assert!(pieces(&request(&target(16 * 1024), "")).ends_with("a; more"));
-    assert!(pieces(&request("/", &"x: y\r\n".repeat(99))).ends_with("a; more"));
-    assert_eq!(whole(&format!("GET {}", target(16 * 1024))), "more");
+    check(&request("/", &"x: y\r\n".repeat(99)), "GET / a; more");
+    check(&request("/", &"x: y\r\n".repeat(100)), "431");
+    // Of a first line that does not end, as much is waited for as a permitted target may need.
+    assert_eq!(["more", "414"], [0, 1].map(|more| whole(&format!("GET {}", target(16 * 1024 + 252 + more)))));
     let head = |len: usize| {
         let rest = request("/", "x: \r\n").len();
         request("/", &format!("x: {}\r\n", "y".repeat(len - rest)))
     };
-    assert_eq!([whole(&head(64 * 1024)), whole(&head(64 * 1024 + 1))], ["GET / a; more", "431"]);
-    let extension = format!("1;{}\r\nx\r\n", "e".repeat(900));
-    let post = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(pieces(&format!("{post}{}", extension.repeat(20))), "POST / a; 400");
-    assert_eq!(pieces(&format!("{post}1;{}", "e".repeat(2000))), "POST / a; 400");
-    assert_eq!(pieces(&format!("{post}0\r\nx: {}", "y".repeat(17 * 1024))), "POST / a; 400");
-    let trailers = |len: usize| format!("{post}0\r\nx: {}\r\n\r\n", "y".repeat(len - "x: \r\n\r\n".len()));
+    let long = [20 * 1024, 64 * 1024, 64 * 1024 + 1].map(head);
+    assert_eq!(long.each_ref().map(|head| whole(head)), ["GET / a; more", "GET / a; more", "431"]);
+    // The same where nothing but the blank line is wanting.
+    let unended = |len: usize| head(len + 2)[..len].to_owned();
+    assert_eq!(
+        [20 * 1024, 64 * 1024, 64 * 1024 + 1].map(|len| whole(&unended(len))),
+        ["more", "more", "431"]
+    );
+}
+
+#[test]
+fn limits_of_chunks() {
+    let whole = |body: &str| {
+        let raw = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        let story = [raw.len(), 1000].map(|len| story(raw.as_bytes().chunks(len), false));
+        assert_eq!(story[0], story[1]);
+        story[0].clone()
+    };
+    let (more, refused) = ("POST / a; more", "POST / a; 400");
+    let taken = |text: &str| format!("POST / a Chunked {text:?}; more");
+    // A line of so many bytes, its end among them.
+    let line = |len: usize| format!("1;{}\r\n", "e".repeat(len - "1;\r\n".len()));
+    let chunk = |len: usize| format!("{}x\r\n", line(len));
+    let last = "0\r\n\r\n";
+    assert_eq!(whole(&format!("{}{last}", chunk(1024))), taken("x"));
+    assert_eq!(whole(&format!("{}{last}", chunk(1025))), refused);
+    assert_eq!([1023, 1024].map(|len| whole(&line(len + 2)[..len])), [more, refused]);
+    // All extensions of one body, each from its semicolon on.
+    let extensions = |len: usize| format!("{}{}{last}", chunk(1003).repeat(16), chunk(3 + len - 16 * 1000));
+    assert_eq!(whole(&extensions(16 * 1024)), taken(&"x".repeat(17)));
+    assert_eq!(whole(&extensions(16 * 1024 + 1)), refused);
+    assert_eq!(whole("FFFFFFFFFFFFFFFF\r\n"), more);
+    assert_eq!(whole("00000000000000001\r\n"), refused);
+    let trailers = |len: usize| format!("0\r\nx: {}\r\n\r\n", "y".repeat(len - "x: \r\n\r\n".len()));
     assert!(whole(&trailers(16 * 1024)).ends_with("y; more"));
-    assert_eq!(whole(&trailers(16 * 1024 + 1)), "POST / a; 400");
+    assert_eq!(whole(&trailers(16 * 1024 + 1)), refused);
+    let unended = |len: usize| trailers(len + 2)[.."0\r\n".len() + len].to_owned();
+    assert_eq!([16 * 1024, 16 * 1024 + 1].map(|len| whole(&unended(len))), [more, refused]);
+    let fields = |count: usize| format!("0\r\n{}\r\n", "x: y\r\n".repeat(count));
+    assert!(whole(&fields(100)).ends_with(" x=y x=y; more"));
+    assert_eq!(whole(&fields(101)), refused);
 }

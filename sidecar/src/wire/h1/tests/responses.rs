@@ -6,7 +6,7 @@ use bytes::BufMut as _;
 use sidecar_core::head::{Method, RequestHead};
 
 use crate::wire::h1::Asking;
-use crate::wire::{BodyKind, Piece};
+use crate::wire::{BodyKind, Piece, Sent};
 
 /// Asks once and plays the answer: heads, body, and whether the connection may be used again.
 fn story<'a>(asked: &RequestHead, parts: impl Iterator<Item = &'a [u8]>, then_eof: bool) -> String {
@@ -104,6 +104,7 @@ fn status_lines() {
     check(&format!("HTTP/1.1 200\r\n{empty}"), "200 Length(0) \"\" kept");
     check(&format!("HTTP/1.1 200 \r\n{empty}"), "200 Length(0) \"\" kept");
     check(&format!("HTTP/1.1 200 \u{e9} t\r\n{empty}"), "200 Length(0) \"\" kept");
+    check(&format!("HTTP/1.1 599 ~\r\n{empty}"), "599 Length(0) \"\" kept");
     check(&format!("HTTP/1.0 200 OK\r\n{empty}"), "200 Length(0) \"\" spent");
     check(&format!("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n{empty}"), "200 Length(0) \"\" kept");
     for line in [
@@ -125,6 +126,7 @@ fn status_lines() {
         " HTTP/1.1 200 OK",
         "220 mail.example ESMTP",
         "SSH-2.0-OpenSSH",
+        "X",
     ] {
         check(&format!("{line}\r\n{empty}"), "Answer");
     }
@@ -137,6 +139,20 @@ fn field_lines() {
         check(&format!("{OK}Content-Length: 0\r\n{lines}\r\n"), "Answer");
     }
     check(&format!("{OK}{}Content-Length: 0\r\n\r\n", "x: y\r\n".repeat(100)), "Answer");
+    check(&format!("{OK}{}Content-Length: 0\r\n\r\n", "x: y\r\n".repeat(99)), "200 Length(0) \"\" kept");
+}
+
+#[test]
+fn the_longest_head_is_64_kib() {
+    let whole = |raw: &str| story(&asked(Method::Get), std::iter::once(raw.as_bytes()), false);
+    let head = |len: usize| {
+        let lines = format!("{OK}Content-Length: 0\r\nx: ");
+        format!("{lines}{}\r\n\r\n", "y".repeat(len - lines.len() - 4))
+    };
+    let around = [64 * 1024, 64 * 1024 + 1];
+    assert_eq!(around.map(|len| whole(&head(len))), ["200 Length(0) \"\" kept", "Answer"]);
+    // The same where nothing but the blank line is wanting.
+    assert_eq!(around.map(|len| whole(&head(len + 2)[..len])), ["more", "Answer"]);
 }
 
 #[test]
@@ -146,6 +162,7 @@ fn framing() {
         &format!("{OK}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: 1\r\n\r\n"),
         "200 Chunked \"ok\" T kept",
     );
+    check(&format!("{OK}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), "200 Chunked \"ok\" kept");
     check_end(&format!("{OK}\r\nok"), "200 UntilClose \"ok\" spent");
     check_end("HTTP/1.0 200 OK\r\n\r\n", "200 UntilClose \"\" spent");
     check(&format!("{OK}Connection: close\r\nContent-Length: 0\r\n\r\n"), "200 Length(0) \"\" spent");
@@ -220,11 +237,7 @@ fn surplus_and_cut_answers() {
 fn what_is_left_of_a_short_body_is_handed_over_once_it_is_at_hand_and_a_no_leaves_it() {
     let check = |answer: &str, wanted: Option<&str>| {
         let mut machine = Asking::default();
-        machine.send_head(&RequestHead::build(Method::Get, "/", "a").unwrap(), BodyKind::Empty);
-        machine.end(None);
-        _ = machine.out.take();
-        machine.inbound.room().put_slice(answer.as_bytes());
-        machine.inbound.filled(answer.len());
+        exchange(&mut machine, &asked(Method::Get), answer);
         assert!(matches!(machine.next_head(), Ok(Some(_))), "{answer:?}");
         assert!(!machine.take_whole(|_| false) && !machine.reusable(), "{answer:?}");
         let mut seen = None;
@@ -236,9 +249,110 @@ fn what_is_left_of_a_short_body_is_handed_over_once_it_is_at_hand_and_a_no_leave
     let ok = "HTTP/1.1 200 OK\r\n";
     check(&format!("{ok}Content-Length: 2\r\n\r\nok"), Some("ok"));
     check(&format!("{ok}Content-Length: 3\r\n\r\nok"), None);
+    check(&format!("{ok}Content-Length: 3\r\n\r\n"), None);
     check(&format!("{ok}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), None);
     check(&format!("{ok}Connection: close\r\n\r\nok"), None);
     let long = "x".repeat(2048);
     check(&format!("{ok}Content-Length: 2048\r\n\r\n{long}"), Some(&long));
     check(&format!("{ok}Content-Length: 2049\r\n\r\n{long}x"), None);
+}
+
+/// Asks, and is told this.
+fn exchange(machine: &mut Asking, asked: &RequestHead, answer: &str) {
+    machine.send_head(asked, BodyKind::Empty);
+    machine.end(None);
+    _ = machine.out.take();
+    hear(machine, answer);
+}
+
+fn hear(machine: &mut Asking, answer: &str) {
+    machine.inbound.room().put_slice(answer.as_bytes());
+    machine.inbound.filled(answer.len());
+}
+
+#[test]
+fn an_answer_without_a_body_is_over_with_its_head_and_its_end_is_said_once() {
+    for whole in [false, true] {
+        let mut machine = Asking::default();
+        exchange(&mut machine, &asked(Method::Get), &format!("{OK}Content-Length: 0\r\n\r\n"));
+        assert!(matches!(machine.next_head(), Ok(Some(_))));
+        assert!(machine.reusable() && !machine.awaits_little());
+        match whole {
+            true => assert!(machine.take_whole(<[u8]>::is_empty)),
+            false => assert!(matches!(machine.piece(), Ok(Some(Piece::End(None))))),
+        }
+        assert!(machine.reusable() && !machine.awaits_little() && !machine.take_whole(|_| true));
+        assert!(matches!(machine.piece(), Ok(None)), "taken whole: {whole}");
+    }
+}
+
+#[test]
+fn nothing_of_an_exchange_is_left_for_the_next_one() {
+    let last = format!("{OK}Content-Length: 0\r\n\r\n");
+    let mut machine = Asking::default();
+    let mut websocket = asked(Method::Get);
+    websocket.set("upgrade", "websocket");
+    let hints = "HTTP/1.1 103 Hints\r\n\r\n".repeat(16);
+    for _ in 0..2 {
+        exchange(&mut machine, &websocket, &format!("{hints}{last}"));
+        while machine.next_head().unwrap().unwrap().interim() {}
+        assert!(matches!(machine.piece(), Ok(Some(Piece::End(None)))) && machine.reusable());
+    }
+    machine.send_head(&asked(Method::Get), BodyKind::Empty);
+    assert_eq!((machine.sent(), machine.any_byte_received()), (Sent::None, false));
+    machine.end(None);
+    let said = String::from_utf8(machine.out.take()).unwrap();
+    assert!(!said.contains("upgrade"), "{said:?}");
+    hear(&mut machine, "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert!(machine.next_head().is_err(), "nobody asked for it this time");
+}
+
+#[test]
+fn one_byte_is_enough_for_an_answer_to_have_begun_and_an_end_takes_nothing_back() {
+    let mut machine = Asking::default();
+    exchange(&mut machine, &asked(Method::Get), "");
+    assert!(!machine.any_byte_received());
+    hear(&mut machine, "H");
+    assert!(machine.any_byte_received());
+    machine.inbound.filled(0);
+    assert!(machine.any_byte_received());
+}
+
+#[test]
+fn whoever_was_told_half_a_request_is_not_asked_again() {
+    let answered = |end: bool, take: bool| {
+        let mut machine = Asking::default();
+        machine.send_head(&asked(Method::Post), BodyKind::Length(2));
+        machine.send("ok"[..if end { 2 } else { 1 }].into());
+        if end {
+            machine.end(None);
+        }
+        if take {
+            _ = machine.out.take();
+        }
+        hear(&mut machine, &format!("{OK}Content-Length: 0\r\n\r\n"));
+        assert!(matches!(machine.next_head(), Ok(Some(_))));
+        machine.reusable()
+    };
+    let told =
+        [(true, true), (true, false), (false, true), (false, false)].map(|(end, take)| answered(end, take));
+    assert_eq!(told, [true, false, false, false]);
+}
+
+#[test]
+fn what_is_wanting_of_a_body_of_up_to_8_kib_is_little() {
+    let check = |lines: &str, body: usize, wanted: bool| {
+        let mut machine = Asking::default();
+        let answer = format!("{OK}{lines}\r\n{}", "x".repeat(body));
+        exchange(&mut machine, &asked(Method::Get), &answer);
+        assert!(matches!(machine.next_head(), Ok(Some(_))));
+        assert_eq!(machine.awaits_little(), wanted, "{lines:?} and {body}");
+    };
+    check("Content-Length: 8192\r\n", 0, true);
+    check("Content-Length: 8192\r\n", 8191, true);
+    check("Content-Length: 8192\r\n", 8192, false);
+    check("Content-Length: 8193\r\n", 0, false);
+    check("Content-Length: 0\r\n", 0, false);
+    check("Transfer-Encoding: chunked\r\n", 0, false);
+    check("", 0, false);
 }

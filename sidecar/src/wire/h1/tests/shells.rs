@@ -397,3 +397,83 @@ async fn fields_of_an_answer_pass_unchanged() {
     assert_eq!(&out[..], b"HTTP/1.1 203 Odd one\r\nsEt-Cookie: a\r\nSet-Cookie:b\r\n");
     assert_eq!(Fields::find(&head, "SET-COOKIE").unwrap(), b"a");
 }
+
+#[tokio::test]
+async fn a_short_body_is_waited_for_until_it_is_whole_or_cut() {
+    let mut asleep = Context::from_waker(Waker::noop());
+    for cut in [false, true] {
+        let (mut client, mut far) = client();
+        ask(&mut client, &mut far, Method::Get).await;
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await.unwrap();
+        poll_fn(|cx| client.poll_head(cx)).await.unwrap();
+        assert!(client.poll_whole(&mut asleep).is_pending());
+        assert!(!client.take_whole(|_| true), "a byte is wanting");
+        if cut {
+            drop(far);
+            assert_eq!(poll_fn(|cx| client.poll_whole(cx)).await, Err(Broken::Cut));
+        } else {
+            far.write_all(b"k").await.unwrap();
+            assert_eq!(poll_fn(|cx| client.poll_whole(cx)).await, Ok(()));
+            assert!(client.take_whole(|body| body == b"ok") && client.reusable());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_queued_is_counted_and_an_abort_takes_it_away() {
+    let (mut client, mut far) = client();
+    client.send_head(&RequestHead::build(Method::Post, "/", "a").unwrap(), BodyKind::Length(3000));
+    let head = client.queued();
+    client.send(Bytes::from_static(&[b'x'; 3000]));
+    assert!(head > "POST / HTTP/1.1".len() && client.queued() == head + 3000);
+    client.abort();
+    assert_eq!(client.queued(), 0);
+    drop(client);
+    assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0, "not a byte of it left");
+    let (mut server, mut far) = server();
+    far.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    next(&mut server).await.unwrap();
+    server.send_head(&ResponseHead::build(200), BodyKind::Length(3000));
+    server.send(Bytes::from_static(&[b'x'; 3000]));
+    assert!(server.queued() > 3000);
+    server.abort();
+    assert!(server.queued() == 0 && !server.persistent());
+    drop(server);
+    assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0, "not a byte of it left");
+}
+
+#[tokio::test]
+async fn of_what_follows_a_request_16_kib_are_read_ahead() {
+    let (mut server, mut far) = server();
+    far.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    next(&mut server).await.unwrap();
+    let (more, mut asleep) = (vec![b'x'; ROOM], Context::from_waker(Waker::noop()));
+    far.write_all(&more).await.unwrap();
+    for _ in 0..8 {
+        assert!(server.poll_gone(&mut asleep).is_pending());
+    }
+    let read = far.write(&more).await.unwrap();
+    assert!((16 * 1024..48 * 1024).contains(&read), "{read}");
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_behind_the_last_answer_is_heard_for_256_kib() {
+    let (mut server, mut far) = server();
+    far.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    next(&mut server).await.unwrap();
+    server.close_after();
+    answer(&mut server, 200, "").await;
+    let closing = async {
+        poll_fn(|cx| server.poll_close(cx)).await;
+        drop(server);
+    };
+    let sending = async {
+        let mut sent = 0;
+        while far.write_all(&[b'x'; 1024]).await.is_ok() {
+            sent += 1024;
+        }
+        sent
+    };
+    let ((), sent) = tokio::join!(closing, sending);
+    assert!((256 * 1024..256 * 1024 + 3 * ROOM).contains(&sent), "{sent}");
+}

@@ -8,12 +8,23 @@ use crate::wire::{BodyKind, Broken, Sent};
 
 fn serving(raw: &str) -> (Serving, RequestHead) {
     let mut machine = Serving::default();
-    machine.inbound.room().put_slice(raw.as_bytes());
-    machine.inbound.filled(raw.len());
+    hear(&mut machine, raw);
     match machine.next_head() {
         Ok(Next::Head(head)) => (machine, head),
         other => panic!("{raw:?} gave {other:?}"),
     }
+}
+
+fn hear(machine: &mut Serving, raw: &str) {
+    machine.inbound.room().put_slice(raw.as_bytes());
+    machine.inbound.filled(raw.len());
+}
+
+fn answer(machine: &mut Serving, status: u16, body: &str) -> String {
+    machine.send_head(&ResponseHead::build(status), BodyKind::Length(body.len() as u64));
+    machine.send(Bytes::copy_from_slice(body.as_bytes()));
+    machine.end(None);
+    String::from_utf8(machine.out.take()).unwrap()
 }
 
 #[track_caller]
@@ -64,8 +75,148 @@ fn answers_are_framed_for_their_reader() {
         &format!("{ok}content-length: 0\r\nconnection: close\r\n\r\n"),
         false,
     );
-    let huge = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n";
-    check_answer(huge, 200, Empty, "", &format!("{ok}content-length: 0\r\nconnection: close\r\n\r\n"), false);
+    // A body of up to 256 KiB that nobody reads is waited for, and a longer one is not.
+    let unread = |length: usize| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let empty = format!("{ok}content-length: 0\r\n");
+    check_answer(&unread(256 * 1024), 200, Empty, "", &format!("{empty}\r\n"), true);
+    check_answer(
+        &unread(256 * 1024 + 1),
+        200,
+        Empty,
+        "",
+        &format!("{empty}connection: close\r\n\r\n"),
+        false,
+    );
+}
+
+#[test]
+fn of_a_body_that_nobody_read_256_kib_are_thrown_away_for_the_next_request() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let next = |machine: &mut Serving, length: usize| {
+        _ = answer(machine, 200, "");
+        assert!(machine.persistent(), "nobody knows how long it is");
+        let body = format!("{length:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(length));
+        for part in format!("{body}{post}").as_bytes().chunks(1000) {
+            machine.inbound.room().put_slice(part);
+            machine.inbound.filled(part.len());
+            match machine.next_head() {
+                Ok(Next::More) => {}
+                Ok(Next::Head(_)) => return "another",
+                Ok(Next::Over) => return "over",
+                Err(_) => return "broken",
+            }
+        }
+        "more"
+    };
+    let (mut machine, _) = serving(post);
+    // Each body has as much of its own.
+    assert_eq!([1, 0].map(|less| next(&mut machine, 256 * 1024 - less)), ["another", "another"]);
+    assert_eq!(next(&mut machine, 256 * 1024 + 1), "over");
+    assert!(!machine.persistent());
+}
+
+#[test]
+fn what_is_said_before_the_next_head_is_whole_answers_no_request() {
+    let closing = "content-length: 2\r\nconnection: close\r\n\r\nno";
+    for first in ["HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"] {
+        for (then, status, line) in
+            [("BAD\r\n\r\n", 400, "400 Bad Request"), ("GET", 408, "408 Request Timeout")]
+        {
+            let (mut machine, _) = serving(first);
+            _ = answer(&mut machine, 200, "dropped");
+            hear(&mut machine, then);
+            assert!(!matches!(machine.next_head(), Ok(Next::Head(_) | Next::Over)), "{then:?}");
+            assert_eq!(machine.request_body(), BodyKind::Empty);
+            machine.close_after();
+            assert_eq!(
+                answer(&mut machine, status, "no"),
+                format!("HTTP/1.1 {line}\r\n{closing}"),
+                "{first:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_head_has_begun_once_a_byte_of_it_is_there_that_is_no_body() {
+    let mut machine = Serving::default();
+    assert!(!machine.head_begun());
+    hear(&mut machine, "P");
+    assert!(machine.head_begun());
+    let (mut machine, _) = serving("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\no");
+    assert!(!machine.head_begun());
+    assert!(matches!(machine.piece(), Ok(Some(_))));
+    assert!(!machine.head_begun(), "the rest of the body is due");
+}
+
+#[test]
+fn who_expects_to_go_on_waits_until_it_is_told_or_sends() {
+    let check = |version: &str, lines: &str, waits: bool| {
+        let (machine, _) = serving(&format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n"));
+        assert_eq!(machine.expects_continue(), waits, "{version} {lines:?}");
+    };
+    let (length, expects) = ("Content-Length: 1\r\n", "Expect: 100-continue\r\n");
+    check("1.1", &format!("{length}{expects}"), true);
+    check("1.1", &format!("Transfer-Encoding: chunked\r\n{expects}"), true);
+    check("1.1", length, false);
+    // RFC 9110 section 10.1.1: nothing follows, or HTTP/1.0 asks.
+    check("1.1", expects, false);
+    check("1.1", &format!("Content-Length: 0\r\n{expects}"), false);
+    check("1.0", &format!("{length}{expects}"), false);
+    let waiting = || serving(&format!("POST / HTTP/1.1\r\nHost: a\r\n{length}{expects}\r\n")).0;
+    for (status, still) in [(100, false), (102, true), (103, true)] {
+        let mut machine = waiting();
+        machine.send_head(&ResponseHead::build(status), BodyKind::Empty);
+        assert_eq!(machine.expects_continue(), still, "after {status}");
+        machine.send_head(&ResponseHead::build(103), BodyKind::Empty);
+        assert_eq!(machine.expects_continue(), still, "after {status} and 103");
+    }
+    let mut machine = waiting();
+    hear(&mut machine, "x");
+    assert!(!machine.expects_continue());
+}
+
+#[test]
+fn the_last_is_said_with_the_whole_answer_to_whoever_wants_no_other() {
+    let get = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    let close = "Connection: close\r\n";
+    let check = |request: &str, last: bool| {
+        for whole in [false, true] {
+            // The one before it was answered, and is not the last.
+            let (mut machine, _) = serving(&get(""));
+            _ = answer(&mut machine, 200, "no");
+            assert!(!machine.says_the_last());
+            hear(&mut machine, request);
+            assert!(matches!(machine.next_head(), Ok(Next::Head(_))), "{request:?}");
+            assert!(!machine.says_the_last(), "{request:?} has no answer");
+            machine.send_head(&ResponseHead::build(200), BodyKind::Length(2));
+            assert!(!machine.says_the_last(), "{request:?} has half of one");
+            if whole {
+                assert!(machine.send_whole(b"ok"));
+            } else {
+                machine.send(Bytes::from_static(b"ok"));
+                machine.end(None);
+            }
+            assert_eq!(machine.says_the_last(), last, "{request:?} {whole}");
+            assert_eq!((machine.asked_to_end(), machine.persistent()), (last, !request.contains(close)));
+        }
+    };
+    check(&get(close), true);
+    check(&get(&format!("{close}Content-Length: 0\r\n")), true);
+    check(&get(&format!("{close}Content-Length: 1\r\n")), false);
+    check(&get(""), false);
+    check(&format!("{}x", get(close)), false);
+}
+
+#[test]
+fn who_ended_behind_another_request_wants_its_answer() {
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut machine, _) = serving(&get.repeat(2));
+    machine.inbound.filled(0);
+    _ = answer(&mut machine, 200, "");
+    assert!(machine.persistent());
+    assert!(matches!(machine.next_head(), Ok(Next::Head(_))));
+    assert!(!machine.persistent());
 }
 
 #[test]
@@ -76,6 +227,19 @@ fn an_answer_to_head_keeps_the_length_it_speaks_of() {
     machine.send_head(&head, BodyKind::Empty);
     machine.end(None);
     assert_eq!(machine.out.take(), b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n");
+}
+
+#[test]
+fn a_tunnel_says_of_its_connection_what_it_became() {
+    let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    check_answer(connect, 200, BodyKind::Tunnel, "", "HTTP/1.1 200 OK\r\n\r\n", false);
+    let (mut machine, _) =
+        serving("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    let mut head = ResponseHead::build(101);
+    head.append("upgrade", "websocket");
+    machine.send_head(&head, BodyKind::Tunnel);
+    let wanted = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    assert_eq!(String::from_utf8(machine.out.take()).unwrap(), wanted);
 }
 
 #[test]
@@ -91,8 +255,7 @@ fn interim_heads_go_only_to_those_who_know_them() {
 #[test]
 fn a_refused_head_is_answered_and_ends_the_connection() {
     let mut machine = Serving::default();
-    machine.inbound.room().put_slice(b"BAD\r\n\r\n");
-    machine.inbound.filled(7);
+    hear(&mut machine, "BAD\r\n\r\n");
     assert!(matches!(machine.next_head(), Err(Broken::Request(..))));
     machine.send_head(&ResponseHead::build(400), BodyKind::Empty);
     machine.end(None);
@@ -117,6 +280,21 @@ fn a_request_passes_with_its_lines_untouched_and_its_framing_new() {
     machine.send(Bytes::from_static(b"ok"));
     machine.end(None);
     assert_eq!((machine.out.take(), machine.sent()), (b"ok".to_vec(), Sent::All));
+}
+
+#[test]
+fn a_head_that_says_all_as_we_would_leaves_byte_by_byte_as_it_came() {
+    let pass = |raw: &str, body| {
+        let (_, mut head) = serving(raw);
+        head.strip_hop_by_hop();
+        let mut machine = Asking::default();
+        machine.send_head(&head, body);
+        String::from_utf8(machine.out.take()).unwrap()
+    };
+    let raw = "POST /x?y HTTP/1.1\r\nhOSt: a\r\nContent-LENGTH: 2\r\nX-Two:2 \r\n\r\n";
+    assert_eq!(pass(raw, BodyKind::Length(2)), raw);
+    let old = "GET / HTTP/1.0\r\nHost: a\r\nX:  HTTP/1.1\r\n\r\n";
+    assert_eq!(pass(old, BodyKind::Empty), old.replacen("HTTP/1.0", "HTTP/1.1", 1), "we speak HTTP/1.1");
 }
 
 #[test]
