@@ -145,3 +145,121 @@ pub(super) fn pack(out: &mut Vec<u8>, fields: &Fields, length: Option<u64>) {
         hpack::field(out, Known::ContentLength, b"content-length", Decimal::from(length).as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// What an endpoint's HEADERS are written as in HTTP/1.1; `None` where they are refused.
+    fn written(status: u16, fields: &[(&str, &str)]) -> Option<String> {
+        let mut answer = http::Response::builder().status(status);
+        for (name, value) in fields {
+            answer = answer.header(*name, *value);
+        }
+        let head = response(&answer.body(()).unwrap().into_parts().0).ok()?;
+        let mut out = Vec::new();
+        head.write(&mut out);
+        Some(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn an_answer_becomes_lines_or_is_refused() {
+        let ok = |lines: &str| Some(format!("HTTP/1.1 200 OK\r\n{lines}"));
+        assert_eq!(written(200, &[("a", "b"), ("a", " c\t")]), ok("a: b\r\na: c\r\n"));
+        assert_eq!(
+            written(200, &[("trailer", "a"), ("keep-alivex", "b")]),
+            ok("trailer: a\r\nkeep-alivex: b\r\n")
+        );
+        assert_eq!(written(200, &[("a", "b"); MAX_FIELDS]), ok(&"a: b\r\n".repeat(MAX_FIELDS)));
+        assert_eq!(written(200, &[("a", "b"); MAX_FIELDS + 1]), None);
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+            assert_eq!(written(200, &[(name, "x")]), None, "{name}");
+        }
+        for (status, taken) in
+            [(100, true), (101, false), (102, true), (599, true), (600, false), (999, false)]
+        {
+            assert_eq!(written(status, &[]).is_some(), taken, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_one_number_and_says_how_the_body_ends() {
+        let check = |lengths: &[&str], wanted: Option<(Option<u64>, BodyKind, BodyKind)>| {
+            let mut fields = Fields::new();
+            lengths.iter().for_each(|length| fields.append("content-length", length));
+            let told = length(&fields).ok().zip(body(&fields, true).ok()).zip(body(&fields, false).ok());
+            assert_eq!(told.map(|((length, ended), more)| (length, ended, more)), wanted, "{lengths:?}");
+        };
+        use BodyKind::{Chunked, Empty, Length};
+        check(&[], Some((None, Empty, Chunked)));
+        check(&["0"], Some((Some(0), Length(0), Length(0))));
+        check(&["10"], Some((Some(10), Empty, Length(10))));
+        check(&["18446744073709551615"], Some((Some(u64::MAX), Empty, Length(u64::MAX))));
+        for odd in ["", "18446744073709551616", "+1", "-1", "1, 1", "1 1", "1x"] {
+            check(&[odd], None);
+        }
+        check(&["1", "1"], None);
+    }
+
+    #[test]
+    fn what_speaks_of_a_wire_stays_on_it() {
+        let stay =
+            ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "host", "upgrade", "te"];
+        let mut fields = Fields::new();
+        for name in stay.into_iter().chain(["content-length", "a"]) {
+            fields.append(name, "1");
+        }
+        let said = |length| {
+            let map = to_map(&fields, length);
+            map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(said(None), ["a: 1"]);
+        assert_eq!(said(Some(7)), ["a: 1", "content-length: 7"]);
+        let packed = |length| {
+            let (mut block, mut lines) = (Vec::new(), Vec::new());
+            pack(&mut block, &fields, length);
+            let mut decoder = hpack::Decoder::default();
+            let mut note = |name: &[u8], value: &[u8]| lines.push([name, b": ", value].concat());
+            decoder.decode(&block, &mut note).unwrap();
+            lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((packed(None), packed(Some(7))), (said(None), said(Some(7))));
+        let passed = trailers(&to_map(&fields, Some(7))).unwrap();
+        assert_eq!(passed.iter().map(|field| field.name).collect::<Vec<_>>(), [b"a"]);
+        let forbidden = [("host", "x"), ("te", "trailers")];
+        let forbidden = forbidden.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        assert!(trailers(&HeaderMap::from_iter(forbidden)).is_none());
+    }
+    #[test]
+    fn a_request_is_said_with_its_wish_to_switch_as_an_extended_connect() {
+        use sidecar_core::head::Method;
+        let said = |fields: &[(&str, &str)]| {
+            let mut head = RequestHead::build(Method::Post, "/a?b", "x").unwrap();
+            fields.iter().for_each(|(name, value)| head.append(name, value));
+            let request = to_request(&head, Some(7)).unwrap();
+            let switch = request
+                .extensions()
+                .get::<Switch>()
+                .map(|switch| (switch.protocol.clone(), switch.key.clone()));
+            let protocol =
+                request.extensions().get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
+            assert_eq!(protocol, switch.as_ref().map(|(protocol, _)| protocol.clone()));
+            let line = format!("{} {}", request.method(), request.uri());
+            let lines =
+                request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+            (line, lines.collect::<Vec<_>>().join(", "), switch.map(|(_, key)| key))
+        };
+        let check = |fields: &[(&str, &str)], method: &str, lines: &str, switch: Option<Option<&[u8]>>| {
+            let wanted =
+                (format!("{method} http://x/a?b"), lines.into(), switch.map(|key| key.map(<[u8]>::to_vec)));
+            assert_eq!(said(fields), wanted, "{fields:?}");
+        };
+        check(&[("a", "1"), ("te", "gzip")], "POST", "a: 1, content-length: 7", None);
+        check(&[("te", "gzip, Trailers")], "POST", "content-length: 7, te: trailers", None);
+        let (wish, key) = (("upgrade", "websocket"), (websocket::KEY, "k"));
+        check(&[wish], "CONNECT", "content-length: 7", Some(None));
+        check(&[wish, key], "CONNECT", "content-length: 7", Some(Some(b"k")));
+        check(&[key], "POST", "sec-websocket-key: k, content-length: 7", None);
+    }
+}

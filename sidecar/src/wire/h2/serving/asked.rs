@@ -122,10 +122,12 @@ impl Asked {
             }
             _ => _ = self.lines.line(name, value),
         }
-        if self.lines.count() > MAX_FIELDS {
-            return Err(Broken::Request(Reason::HeadTooLarge, "more than 100 fields"));
-        }
-        Ok(())
+        self.judge_count()
+    }
+
+    fn judge_count(&self) -> Result<(), Broken> {
+        let over = self.lines.count() > MAX_FIELDS;
+        if over { Err(Broken::Request(Reason::HeadTooLarge, "more than 100 fields")) } else { Ok(()) }
     }
 
     /// The request that was asked.
@@ -143,6 +145,8 @@ impl Asked {
         if !cookie.is_empty() {
             self.lines.line(b"cookie", &cookie);
         }
+        // Two of them became lines only now.
+        self.judge_count()?;
         let method = self.settle_protocol(method)?;
         let line = RequestLine { method, target, version: Version::Http2 };
         let fields = self.lines.into_fields();
@@ -291,9 +295,28 @@ mod tests {
         named(&[(":path", "/")], Err("a pseudo-field twice"));
         named(&[(":status", "200")], Err("a pseudo-field that nobody knows"));
         named(&[(":protocol", "websocket")], Err(":protocol goes with CONNECT only"));
-        let long = "x".repeat(MAX_HEAD);
-        let all = [&start[..], &[(":authority", "a"), ("x", &long)]].concat();
-        assert_eq!(judged(&all), Err("the head is over 64 KiB"));
+    }
+
+    #[test]
+    fn a_head_is_held_to_its_limits_to_the_byte_and_to_the_field() {
+        let start = [(":method", "GET"), (":scheme", "http"), (":authority", "a")];
+        let judged = |fields: &[(&str, &str)]| judged(&[&start[..], fields].concat()).map(|_| ());
+        let size = |fields: &[(&str, &str)]| -> usize {
+            fields.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD).sum()
+        };
+        let head = |len: usize| {
+            let value = "x".repeat(len - size(&start) - size(&[(":path", "/"), ("x", "")]));
+            judged(&[(":path", "/"), ("x", &value)])
+        };
+        assert_eq!([MAX_HEAD, MAX_HEAD + 1].map(head), [Ok(()), Err("the head is over 64 KiB")]);
+        let target = |len: usize| judged(&[(":path", &format!("/{}", "x".repeat(len - 1)))]);
+        assert_eq!([MAX_TARGET, MAX_TARGET + 1].map(target), [Ok(()), Err("the target is over 16 KiB")]);
+        // `Host` is one of them, and so are all parts of a cookie together.
+        for (others, more) in [(99, &[][..]), (98, &[("cookie", "a=1"), ("cookie", "b=2"), ("host", "a")])] {
+            let most = [&[(":path", "/")], &vec![("x", "y"); others][..], more].concat();
+            assert_eq!(judged(&most), Ok(()), "{more:?}");
+            assert_eq!(judged(&[&most[..], &[("x", "y")]].concat()), Err("more than 100 fields"), "{more:?}");
+        }
     }
 
     #[test]
@@ -326,5 +349,9 @@ mod tests {
         assert_eq!(told(&[("grpc-status", "0"), ("host", "x"), ("x", "y")]), Ok(2));
         assert_eq!(told(&[]), Ok(0));
         assert!(told(&[(":path", "/")]).is_err() && told(&[("connection", "close")]).is_err());
+        let long = Err("the trailer section is too long");
+        assert_eq!([MAX_FIELDS, MAX_FIELDS + 1].map(|count| told(&vec![("x", "y"); count])), [Ok(100), long]);
+        let section = |len: usize| told(&[("x", &"y".repeat(len - "x".len() - OVERHEAD))]);
+        assert_eq!([MAX_TRAILERS, MAX_TRAILERS + 1].map(section), [Ok(1), long]);
     }
 }
