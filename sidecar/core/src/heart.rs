@@ -10,6 +10,10 @@ use crate::dice;
 const EARLY: f64 = 0.1;
 /// A beat that failed is sent again within this share of the interval: two more fit before the lease ends.
 const AGAIN: f64 = 0.25;
+/// A beat that asks whether the session is still known comes within this share of the interval: a second of thirty. Whoever
+/// asks was let in again before, at the pace that a control plane takes; this spreads those whom it lets in at once, and
+/// further where it lengthened the interval because it has much to do.
+const SOON: f64 = 1.0 / 30.0;
 /// The first and the longest wait before a control plane is knocked at again: full jitter (AWS Architecture
 /// Blog, 2015), so that a fleet does not return in step.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -61,6 +65,11 @@ impl Heart {
     /// The beat was not heard.
     pub fn tell_missed(&mut self, now: Moment, dice: u64) {
         self.next = now + self.every.mul_f64(AGAIN * (0.5 + dice::unit(dice) / 2.0));
+    }
+
+    /// The control plane may not know this session any more, as one that restarted: the next beat asks, soon.
+    pub fn tell_doubted(&mut self, now: Moment, dice: u64) {
+        self.next = self.next.min(now + self.every.mul_f64(SOON * dice::unit(dice)));
     }
 
     /// How long ago the control plane was heard; `None` when never.
@@ -133,6 +142,23 @@ mod tests {
         assert!(!heart.ask(at(29_999)) && heart.ask(at(30_000)));
         heart.tell_missed(at(30_000), 0);
         assert!(heart.wake_at() < at(38_000));
+    }
+
+    #[test]
+    fn who_doubts_its_session_asks_soon_and_never_later_than_it_would() {
+        let at = Moment::from_millis;
+        let mut heart = Heart::new(Moment::ZERO, LEASE);
+        heart.tell_heard(at(0), LEASE / 3, 0);
+        heart.tell_doubted(at(10_000), u64::MAX);
+        assert!((10_999..=11_000).contains(&heart.wake_at().as_millis()));
+        heart.tell_doubted(at(10_500), u64::MAX);
+        assert!((10_999..=11_000).contains(&heart.wake_at().as_millis()), "doubts in a row put nothing off");
+        heart.tell_doubted(at(10_600), 0);
+        assert!(heart.ask(at(10_600)));
+        // Under load a control plane wants fewer beats, and these too are further apart.
+        heart.tell_heard(at(20_000), LEASE, 0);
+        heart.tell_doubted(at(20_000), u64::MAX);
+        assert!((22_999..=23_000).contains(&heart.wake_at().as_millis()));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
     heard: Cell<Moment>,
     /// There is something to say about this host's instances.
     pub(crate) say: Notify,
+    /// Who answers may not know the session: the control plane came back, or is of another store.
+    pub(crate) doubted: Notify,
     /// Something that was said was confirmed.
     pub(crate) confirmed: watch::Sender<()>,
     /// The watch must be opened anew: its set changed, or what is held is not what there is.
@@ -39,6 +41,7 @@ impl Cluster {
             control: RefCell::new(control),
             heard: Cell::new(now),
             say: Notify::new(),
+            doubted: Notify::new(),
             confirmed: watch::Sender::new(()),
             rewatch: Notify::new(),
         }
@@ -68,6 +71,15 @@ impl Cluster {
             }
         }
         lost
+    }
+
+    /// News came of `store`; of another one than the session is, they doubt it.
+    pub(crate) fn tell_store(&self, store: &str) {
+        let mut control = self.control.borrow_mut();
+        if !control.store.is_empty() && control.store != store {
+            self.doubted.notify_one();
+        }
+        store.clone_into(&mut control.store);
     }
 
     /// What the status page says of it.

@@ -122,7 +122,7 @@ impl Hub {
         match news {
             News::Ping => return,
             News::List(delta) => {
-                cluster.control.borrow_mut().store.clone_from(&delta.store);
+                cluster.tell_store(&delta.store);
                 let told = self.state.borrow_mut().tell_list(cluster.teller, delta, now);
                 match told {
                     Ok(updates) => self.publish(&updates),
@@ -134,6 +134,7 @@ impl Hub {
             // Another cluster's policies count there.
             News::Policies(news) if self.state.borrow().lead(&news.namespace) != cluster.teller => {}
             News::Policies(news) => {
+                cluster.tell_store(&news.store);
                 let (verdict, updates) = self.state.borrow_mut().tell_policies(news, now);
                 self.obey();
                 self.publish(&updates);
@@ -218,6 +219,10 @@ impl Hub {
             cluster.tell_heard(self.clock.now(), self.wall());
         }
         let mut control = cluster.control.borrow_mut();
+        // Who comes back may have lost its memory, and says so to who asks. It let this watch in, at the pace that it takes.
+        if connected && !control.connected && control.since != 0 {
+            cluster.doubted.notify_one();
+        }
         if control.connected != connected || control.since == 0 {
             control.since = self.wall();
             let cluster = &cluster.name;

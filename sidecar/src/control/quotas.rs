@@ -43,6 +43,8 @@ pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
         let path = format!("/v1/sessions/{session}/quotas");
         match cluster.client.call::<Vec<QuotaGrant>>(Method::PUT, &path, &reports).await {
             Ok(grants) => spend(&limits, &grants),
+            // A beat tells the same, and is what opens a new session.
+            Err(trouble) if trouble.is_status(404) => cluster.doubted.notify_one(),
             Err(trouble) => tracing::debug!(%trouble, "parts of fleet-wide limits stay as they are"),
         }
     }

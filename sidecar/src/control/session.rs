@@ -1,7 +1,7 @@
 //! The session: who this sidecar is, that it lives, and which instances it stands beside.
 //!
 //! Every new session hears of every instance again. A control plane that does not answer changes nothing
-//! here but the time of the next try.
+//! here but the time of the next try; one that comes back is asked soon whether it still knows the session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -123,7 +123,9 @@ async fn live(hub: &Hub, cluster: &Cluster, opened: SessionOpened, reconnect: &m
             Err(Over::Trouble(trouble)) => {
                 missed(hub, cluster, &trouble);
                 heart.tell_missed(hub.clock.now(), hub.dice.draw());
-                hub.sleep_until(client.failed(reconnect, &trouble)).await;
+                if rest(hub, cluster, client.failed(reconnect, &trouble)).await {
+                    heart.tell_doubted(hub.clock.now(), hub.dice.draw());
+                }
             }
         }
     }
@@ -179,7 +181,13 @@ async fn step(
     match deed {
         Some(deed) => say(hub, cluster, session, said, &deed).await,
         None => {
-            wait(hub, cluster, report_at.map_or(heart.wake_at(), |at| at.min(heart.wake_at()))).await;
+            let until = report_at.map_or(heart.wake_at(), |at| at.min(heart.wake_at()));
+            tokio::select! {
+                () = cluster.say.notified() => {}
+                doubted = rest(hub, cluster, until) => if doubted {
+                    heart.tell_doubted(hub.clock.now(), hub.dice.draw());
+                }
+            }
             Ok(())
         }
     }
@@ -249,10 +257,11 @@ fn beat(hub: &Hub, cluster: &Cluster) -> Beat {
     Beat { policies, rejected, commands, checks, ..Beat::default() }
 }
 
-async fn wait(hub: &Hub, cluster: &Cluster, until: Moment) {
+/// Sleeps until `until`; returns early, and true, where the session is doubted.
+async fn rest(hub: &Hub, cluster: &Cluster, until: Moment) -> bool {
     tokio::select! {
-        () = cluster.say.notified() => {}
-        () = hub.sleep_until(until) => {}
+        () = cluster.doubted.notified() => true,
+        () = hub.sleep_until(until) => false,
     }
 }
 

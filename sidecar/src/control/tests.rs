@@ -302,6 +302,28 @@ async fn an_app_is_registered_once_its_port_is_open_and_again_on_every_new_sessi
 }
 
 #[tokio::test]
+async fn a_control_plane_that_returns_empty_hears_of_instances_long_before_the_next_beat() {
+    for no_streams in [false, true] {
+        let start = |address, store| async move {
+            let fake = Fake::at(address, store).await;
+            // Longer than the test's patience, also after a beat that failed.
+            (fake.world().beat_every, fake.world().no_streams) = (Some(Span::secs(240)), no_streams);
+            fake
+        };
+        let (state, fake) = (folder(), start("127.0.0.1:0".parse().unwrap(), "a").await);
+        let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sidecar = Sidecar::start(&state, Some(fake.address), &app(open.local_addr().unwrap()));
+        sidecar.status(|status| status.instances[0].registered).await;
+        sidecar.status(|status| status.control.as_ref().unwrap().connected).await;
+        let address = fake.address;
+        drop(fake);
+        let fake = start(address, "b").await;
+        let opened = until(|| fake.heard("POST /v1/sessions").pop()).await;
+        assert_eq!(opened["instances"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn with_several_control_planes_the_next_one_is_spoken_to() {
     let (state, second) = (folder(), Fake::start("a").await);
     second.list("checkout", &[1]);

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use api::message::{News, WatchMode};
+use api::Span;
+use api::message::{News, Watch, WatchMode};
 use sidecar_core::heart::Reconnect;
 
 use super::cluster::Cluster;
@@ -20,6 +21,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 const GATHER: Duration = Duration::from_millis(100);
 /// Polls that bring nothing new are this far apart at least.
 const POLL_REST: Duration = Duration::from_millis(500);
+
+/// A poll that asks whether somebody is there again is held for this, a control plane's least: the session waits to hear.
+const BACK: Span = Span::secs(1);
 
 /// Watches for as long as the process lives.
 pub(crate) async fn run(hub: &Hub, cluster: &Cluster) {
@@ -99,9 +103,11 @@ fn heard(hub: &Hub, cluster: &Cluster, news: Result<News, String>) {
 /// One long poll.
 async fn poll(hub: &Hub, cluster: &Cluster, reconnect: &mut Reconnect) -> Result<(), Trouble> {
     let watch = hub.watch(cluster, WatchMode::Poll);
+    let hold = if cluster.control.borrow().connected { watch.hold } else { BACK };
+    let asked = Watch { hold, ..watch.clone() };
     let news = tokio::select! {
         () = cluster.rewatch.notified() => return Ok(()),
-        news = cluster.client.poll(&watch) => news?,
+        news = cluster.client.poll(&asked) => news?,
     };
     reconnect.tell_opened();
     hub.connected(cluster, true, word(WatchMode::Poll), "");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use api::message::{DigestCheck, Digests, News, OpenSession, PolicyNews, Watch, WatchMode};
-use api::{Delta, Digest, Instance, List, Namespace, ServiceKey};
+use api::{Delta, Digest, Instance, List, Namespace, ServiceKey, Span};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) callers: BTreeMap<ServiceKey, BTreeMap<String, u64>>,
     /// Held streams are refused, as a gateway in between might.
     pub(super) no_streams: bool,
+    /// How often it wants beats; three times that is the expiry. Every 60 ms where nothing is said.
+    pub(super) beat_every: Option<Span>,
     /// Everything heard: method and path, then the body.
     pub(super) heard: Vec<(String, Value)>,
     sessions: BTreeSet<String>,
@@ -204,6 +206,7 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
     let mut world = world.lock().unwrap();
     world.heard.push((format!("{} {}", head.method, head.uri.path()), value));
     let path: Vec<&str> = head.uri.path().trim_start_matches("/v1/").split('/').collect();
+    let beat_every = world.beat_every.unwrap_or(Span::millis(60));
     let known = path.get(1).is_some_and(|session| world.sessions.contains(*session));
     Ok(match (&head.method, &path[..]) {
         (&Method::POST, ["sessions"]) => {
@@ -211,13 +214,13 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
             world.opened += 1;
             let session = format!("s{}", world.opened);
             world.sessions.insert(session.clone());
-            json(json!({ "session": session, "beat_every": "60ms", "store": world.store }))
+            json(json!({ "session": session, "beat_every": beat_every, "store": world.store }))
         }
         (_, ["sessions", ..]) if !known => status(StatusCode::NOT_FOUND),
-        (&Method::PUT, ["sessions", _]) => json(json!({ "beat_every": "60ms", "instances": 100 })),
-        (&Method::PUT, ["sessions", _, "instances"]) => {
-            json(json!({ "expires_after": "180ms", "beat_every": "60ms" }))
-        }
+        (&Method::PUT, ["sessions", _]) => json(json!({ "beat_every": beat_every, "instances": 100 })),
+        (&Method::PUT, ["sessions", _, "instances"]) => json(
+            json!({ "expires_after": Span::millis(3 * beat_every.as_millis()), "beat_every": beat_every }),
+        ),
         (&Method::DELETE, ["sessions", ..]) => status(StatusCode::NO_CONTENT),
         (&Method::POST, ["digests"]) => json(json!(world.digests(&serde_json::from_slice(&body).unwrap()))),
         (&Method::POST, ["watch"]) => watch(&mut world, &serde_json::from_slice(&body).unwrap()),
