@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -115,14 +116,15 @@ pub fn start(parts: AdminParts) -> io::Result<Conversations> {
     let talks = conversations.clone();
     thread::Builder::new().name("admin".into()).spawn(move || {
         let parts = Shown { meters, workers, ready, status, config, drain, upgrade };
-        let admin = Rc::new(Admin { parts, conversations: talks, full });
+        let admin = Rc::new(Admin { parts, conversations: talks.clone(), full });
         LocalSet::new().block_on(&runtime, async move {
             let tcp = listen.map(|door| spawn_local(accept_tcp(Rc::clone(&admin), door)));
             let unix = unix.map(|door| spawn_local(accept_unix(Rc::clone(&admin), door)));
             let doors: Vec<_> = tcp.into_iter().chain(unix).collect();
             gate.handed_over().await;
-            // Whoever connects from here on talks to the other process; who is connected is answered.
+            // Whoever connects from here on talks to the other process; who is connected is answered, once.
             doors.iter().for_each(JoinHandle::abort);
+            talks.end();
             std::future::pending::<()>().await;
         });
     })?;
@@ -173,7 +175,7 @@ async fn rest(error: &io::Error) {
 
 /// Serves one connection in a task of its own; past [`CONNECTIONS_MAX`] it is closed at once.
 fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(admin: &Rc<Admin>, door: Door, stream: S) {
-    let Some(place) = admin.conversations.begin() else {
+    let Some(mut place) = admin.conversations.begin() else {
         admin.full.fetch_add(1, Relaxed);
         return;
     };
@@ -185,8 +187,14 @@ fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(admin: &Rc<Admin>, door
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        let mut talk = pin!(http.serve_connection(TokioIo::new(stream), service));
         // A client that breaks off is its own business.
-        _ = http.serve_connection(TokioIo::new(stream), service).await;
-        drop(place);
+        tokio::select! {
+            _ = talk.as_mut() => {}
+            () = place.ending() => {
+                talk.as_mut().graceful_shutdown();
+                _ = talk.await;
+            }
+        }
     });
 }

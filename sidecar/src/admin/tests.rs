@@ -61,6 +61,7 @@ struct Face {
     unix: std::path::PathBuf,
     drained: Arc<AtomicBool>,
     informed: Arc<AtomicBool>,
+    conversations: Conversations,
     _folder: tempfile::TempDir,
 }
 
@@ -85,8 +86,8 @@ fn face() -> Face {
         drain: Arc::new(move || drain.store(true, Relaxed)),
         upgrade: unbounded_channel().0,
     };
-    start(parts).unwrap();
-    Face { tcp: address, unix, drained, informed, _folder: folder }
+    let conversations = start(parts).unwrap();
+    Face { tcp: address, unix, drained, informed, conversations, _folder: folder }
 }
 
 fn say(mut stream: impl Read + Write, head: &str) -> String {
@@ -154,6 +155,23 @@ fn orders_are_taken_by_the_socket_alone() {
     assert!(face.drained.load(Relaxed));
     let mode = std::fs::metadata(&face.unix).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, SOCKET_MODE);
+}
+
+#[test]
+fn who_stays_connected_with_nothing_to_hear_is_let_go_at_once_when_the_process_ends() {
+    let face = face();
+    let connect = || TcpStream::connect(face.tcp).unwrap();
+    let (mut scraper, mut silent) = (connect(), connect());
+    write!(scraper, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 4 * 1024];
+    assert!(scraper.read(&mut answer).unwrap() > 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(face.conversations.over());
+    for stream in [&mut scraper, &mut silent] {
+        // Less than it is kept for anyway.
+        stream.set_read_timeout(Some(HEAD / 2)).unwrap();
+        assert_eq!(stream.read(&mut answer).unwrap(), 0);
+    }
 }
 
 #[test]
