@@ -23,8 +23,12 @@ const REPLACES: &str = "OUTRIGGER_REPLACES";
 const MARK: u8 = b'=';
 /// The longest name: a service and a namespace, each a DNS label, and a few words.
 const NAME_MAX: usize = 256;
-/// How long a new process may take until it is ready: a snapshot of thousands of services takes a tenth of a second,
-/// a control plane that is away may need to be waited for. Less than whoever asks for an upgrade waits.
+/// How long a new process may take to be informed: a snapshot of thousands of services takes a tenth of a second, a control plane
+/// that is away may need to be waited for. It gives up before the old one does, so that its reason is heard.
+pub(crate) const INFORMED_WITHIN: Duration = Duration::from_secs(5);
+/// How long it may take until it is ready, its start and what it is handed among it. Less than whoever asks for an upgrade waits,
+/// 15 s, so that they hear what came of it. The file has no word for it: with a snapshot it is a matter of milliseconds, and a host
+/// that has none and hears of no control plane is served better by the old process, however long one waits.
 pub(crate) const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The new process, as the old one sees it.
@@ -32,6 +36,7 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Successor {
     child: Child,
     talk: OwnedFd,
+    within: Duration,
 }
 
 impl Successor {
@@ -42,21 +47,21 @@ impl Successor {
     pub(crate) fn start<'s>(sockets: impl Iterator<Item = (String, BorrowedFd<'s>)>) -> io::Result<Self> {
         let mut words = std::env::args_os();
         let program = words.next().ok_or(io::ErrorKind::NotFound)?;
-        Self::start_program(program, words, sockets)
+        Self::start_program((program, words), sockets, READY_WITHIN)
     }
 
     fn start_program<'s>(
-        program: OsString,
-        words: impl Iterator<Item = OsString>,
+        (program, words): (OsString, impl Iterator<Item = OsString>),
         mut sockets: impl Iterator<Item = (String, BorrowedFd<'s>)>,
+        within: Duration,
     ) -> io::Result<Self> {
         let (talk, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&talk, Timeout::Recv, Some(READY_WITHIN))?;
-        set_socket_timeout(&talk, Timeout::Send, Some(READY_WITHIN))?;
+        set_socket_timeout(&talk, Timeout::Recv, Some(within))?;
+        set_socket_timeout(&talk, Timeout::Send, Some(within))?;
         let child =
             Command::new(program).args(words).env(REPLACES, "1").stdin(Stdio::from(theirs)).spawn()?;
-        let successor = Self { child, talk };
+        let successor = Self { child, talk, within };
         // One that ended already is told of by its status, when it is waited for.
         let given = sockets.try_for_each(|(name, socket)| send(&successor.talk, &name, Some(socket)));
         match given.and_then(|()| send(&successor.talk, "", None)) {
@@ -73,7 +78,7 @@ impl Successor {
     /// Waits until it is ready; one that is not in time is ended.
     ///
     /// # Errors
-    /// When it ended, or took longer than [`READY_WITHIN`].
+    /// When it ended, or took longer than it may: [`READY_WITHIN`].
     pub(crate) fn wait_until_ready(mut self) -> io::Result<()> {
         match receive(&self.talk) {
             Ok(Some(_)) => Ok(()),
@@ -83,15 +88,23 @@ impl Successor {
             Err(why) => {
                 self.child.kill()?;
                 self.child.wait()?;
-                Err(io::Error::other(format!("the new process was not ready within {READY_WITHIN:?}: {why}")))
+                Err(late(self.within, &why))
             }
         }
     }
 }
 
 fn ended(child: &mut Child) -> io::Result<io::Error> {
-    Ok(io::Error::other(format!("the new process ended: {}", child.wait()?)))
+    let status = child.wait()?;
+    Ok(io::Error::other(format!("the new process ended: {status}; {DO}")))
 }
+
+fn late(within: Duration, why: &io::Error) -> io::Error {
+    io::Error::other(format!("the new process was not ready within {within:?} and was ended ({why}); {DO}"))
+}
+
+/// What to do where it did not take over.
+const DO: &str = "its log says why: mend that and ask again, this one goes on meanwhile";
 
 /// The old process, as the new one sees it.
 #[derive(Debug)]
@@ -172,15 +185,27 @@ mod tests {
         assert!(receive(&near).unwrap().is_none(), "the other end is gone");
     }
 
+    /// What is told of a program that was given nothing.
+    fn told(program: &str, words: &[&str], within: Duration) -> io::Error {
+        let none = std::iter::empty::<(String, BorrowedFd<'_>)>();
+        let words = words.iter().map(Into::into);
+        let successor = Successor::start_program((program.into(), words), none, within);
+        successor.and_then(Successor::wait_until_ready).unwrap_err()
+    }
+
     #[test]
     fn a_program_that_ends_at_once_is_told_with_its_status() {
-        let none = std::iter::empty::<(String, BorrowedFd<'_>)>();
-        let successor = Successor::start_program("false".into(), std::iter::empty(), none);
+        let told = told("false", &[], READY_WITHIN);
         // It may be gone before it was given anything.
-        let told = successor.and_then(Successor::wait_until_ready).unwrap_err();
         assert!(
             told.to_string().contains("exit status: 1") || told.kind() == io::ErrorKind::BrokenPipe,
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_program_that_is_not_ready_in_time_is_ended_and_told_with_what_to_do() {
+        let told = told("sleep", &["600"], Duration::from_millis(50)).to_string();
+        assert!(told.contains("not ready within 50ms and was ended") && told.contains(DO), "{told}");
     }
 }

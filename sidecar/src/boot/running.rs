@@ -14,7 +14,7 @@ use crate::admin::{Condition, Conversations};
 use crate::control::{self, Drain, Ended};
 use crate::gate::Gate;
 use crate::notify;
-use crate::successor::{Predecessor, READY_WITHIN, Successor};
+use crate::successor::{INFORMED_WITHIN, Predecessor, Successor};
 
 /// How often a new process looks whether it knows enough to take over.
 const LOOK: Duration = Duration::from_millis(20);
@@ -59,8 +59,7 @@ impl Running {
                     tokio::time::sleep(LOOK).await;
                 }
             };
-            // Half of what the other one waits: it should hear our reason, not its own patience.
-            if tokio::time::timeout(READY_WITHIN / 2, informed).await.is_err() {
+            if tokio::time::timeout(INFORMED_WITHIN, informed).await.is_err() {
                 let missing = (self.ready)().into_iter().filter(|condition| !condition.ok);
                 let missing: Vec<_> = missing.map(|condition| condition.detail).collect();
                 return Err(io::Error::other(missing.join("; ")));
