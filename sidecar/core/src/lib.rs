@@ -16,7 +16,8 @@
 //!
 //! **What they stand on.** [`exchange`] is the request; [`plan`] the compiled policies; [`endpoint`] the list
 //! and the cells; [`scratch`] what one request notes on its way, and [`record`] what is kept of it; [`outcome`]
-//! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message.
+//! what the acting half saw; [`refusal`] our "no"; [`deadline`] the time there is; [`head`] the head of a message; [`shelf`] the
+//! memory that is lent to it, and to what is read and written.
 //!
 //! **How one is chosen.** [`parts`] says whom a request may meet, `weigh` who of them is looked at and what speaks
 //! against each, `pick` who is taken, [`hash`] where a key leads, [`cost`] what one more request would cost, [`aperture`] whom a caller prefers that cannot see others.
@@ -93,6 +94,7 @@ pub mod service;
 pub mod shadow;
 pub mod share;
 pub mod shed;
+pub mod shelf;
 pub mod side;
 pub mod speed;
 mod stay;

@@ -11,6 +11,7 @@ mod link;
 pub mod raw;
 mod seam;
 mod socket;
+mod texts;
 mod upstream;
 
 pub use flight::Flight;

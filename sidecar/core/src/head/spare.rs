@@ -1,9 +1,8 @@
 //! What a head is kept in, lent per thread: a head in a steady state costs no allocation, and moving one moves two words.
 
-use std::cell::Cell;
-
 use super::fields::Span;
 use super::{request, response};
+use crate::shelf::Shelf;
 
 /// Lent out with this room, so that nine in ten heads never ask for more.
 const SPANS: usize = 32;
@@ -13,12 +12,11 @@ const TEXT: usize = 1024;
 const SPANS_MAX: usize = 128;
 const TEXT_MAX: usize = 4 * 1024;
 
-/// Kept per thread: 64 × about 1.7 KiB.
+/// Kept per thread beside the last ones: 64 × about 1.7 KiB.
 const KEPT: usize = 64;
 
 thread_local! {
-    /// The one that is lent next, with the others below it.
-    static FREE: Cell<Option<Box<Parts>>> = const { Cell::new(None) };
+    static SHELF: Shelf<Box<Parts>> = const { Shelf::new() };
 }
 
 /// The memory of some fields, and of the start line above them where they are a head's.
@@ -33,9 +31,6 @@ pub(super) struct Parts {
     pub(super) unbroken: bool,
     /// What the one `Content-Length` that was received says, where its line is the one that we would write.
     pub(super) length: Option<u64>,
-    /// While it is free: who lies below, and how many that are.
-    below: Option<Box<Self>>,
-    depth: usize,
 }
 
 /// Parts that are lent when something is first put into them, and given back on drop.
@@ -99,13 +94,8 @@ impl Drop for Lent {
 /// Empty parts with room.
 #[inline(never)]
 fn take() -> Box<Parts> {
-    let free = |free: &Cell<Option<Box<Parts>>>| {
-        let mut first = free.take()?;
-        free.set(first.below.take());
-        Some(first)
-    };
     // While a thread ends what it kept is gone already; heads dropped then only need to be valid.
-    FREE.try_with(free).ok().flatten().unwrap_or_else(fresh)
+    SHELF.try_with(Shelf::lend).ok().flatten().unwrap_or_else(fresh)
 }
 
 fn fresh() -> Box<Parts> {
@@ -116,8 +106,6 @@ fn fresh() -> Box<Parts> {
         response: response::START,
         unbroken: false,
         length: None,
-        below: None,
-        depth: 0,
     })
 }
 
@@ -131,13 +119,5 @@ fn give_back(mut parts: Box<Parts>) {
     parts.request.forget();
     (parts.unbroken, parts.length) = (false, None);
     // An error says that the thread ends, and its memory with it.
-    _ = FREE.try_with(|free| {
-        let first = free.take();
-        let depth = first.as_ref().map_or(1, |first| first.depth + 1);
-        if depth > KEPT {
-            return free.set(first);
-        }
-        (parts.below, parts.depth) = (first, depth);
-        free.set(Some(parts));
-    });
+    _ = SHELF.try_with(|shelf| shelf.take_back(parts, KEPT));
 }

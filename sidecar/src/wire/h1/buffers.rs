@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::ops::Deref;
 
 use bytes::{Buf, Bytes};
-
-use super::shelf::Shelf;
+use sidecar_core::shelf::Shelf;
 
 /// What a fresh buffer takes in at once: a common head with a 10 kB body in one read.
 pub(super) const SIZE: usize = 16 * 1024;

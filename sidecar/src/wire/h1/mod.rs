@@ -26,10 +26,8 @@ mod parse;
 mod scan;
 mod server;
 mod serving;
-mod shelf;
 #[cfg(test)]
 mod tests;
-pub(in crate::wire) mod texts;
 mod tunnel;
 
 pub use asking::Asking;

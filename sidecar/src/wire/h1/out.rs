@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::{buffers, texts};
-use crate::wire::{Broken, Socket, Trailers};
+use super::buffers;
+use crate::wire::{Broken, Socket, Trailers, texts};
 
 /// Parts in one vectored write; more wait for the next.
 const SLICES: usize = 16;

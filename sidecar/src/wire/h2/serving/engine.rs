@@ -14,7 +14,7 @@ use super::settings;
 use super::stream::{Failed, Stream};
 use super::window::{Inflow, Outflow};
 use crate::quick::QuickMap;
-use crate::wire::h1::texts;
+use crate::wire::texts;
 
 /// Streams that we reset and whose frames may still be on their way: more than a connection has at a time.
 const REMEMBERED: usize = 256;

@@ -1,6 +1,6 @@
 //! Frames as bytes (RFC 9113 §4.1, §6).
 
-use crate::wire::h1::texts;
+use crate::wire::texts;
 
 /// The length of a frame's own head.
 pub(super) const HEAD: usize = 9;

@@ -1,6 +1,6 @@
 //! Where heads and frames are written, lent per thread: a connection with nothing to say holds none.
 
-use super::shelf::Shelf;
+use sidecar_core::shelf::Shelf;
 
 /// Lent out with this room: a head, and a small body behind it.
 const SIZE: usize = 4 * 1024;
@@ -17,7 +17,7 @@ thread_local! {
 
 /// Gives `text` room: a lent one when it has no memory.
 #[inline]
-pub(in crate::wire) fn make_room(text: &mut Vec<u8>) {
+pub(super) fn make_room(text: &mut Vec<u8>) {
     if text.capacity() == 0 {
         *text = SHELF.with(Shelf::lend).unwrap_or_else(|| Vec::with_capacity(SIZE));
     }
@@ -25,7 +25,7 @@ pub(in crate::wire) fn make_room(text: &mut Vec<u8>) {
 
 /// Hands the memory of an empty text back.
 #[inline]
-pub(in crate::wire) fn give_back(text: &mut Vec<u8>) {
+pub(super) fn give_back(text: &mut Vec<u8>) {
     let text = std::mem::take(text);
     if (1..=SIZE_MAX).contains(&text.capacity()) {
         SHELF.with(|shelf| shelf.take_back(text, KEPT));

@@ -1,29 +1,29 @@
-//! Memory that a thread lends again and again.
+//! Memory that a thread lends again and again: of heads, of what is written, of what is read.
 
 use std::cell::{Cell, RefCell};
 
 /// What came back and is lent next. Mostly one thing is lent and comes back before another is: it lies apart from the
 /// others, where nobody has to look for it.
-pub(super) struct Shelf<T> {
+pub struct Shelf<T> {
     last: Cell<Option<T>>,
     others: RefCell<Vec<T>>,
 }
 
 impl<T> Shelf<T> {
     /// Nothing came back yet.
-    pub(super) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self { last: Cell::new(None), others: RefCell::new(Vec::new()) }
     }
 
     /// Lends one; `None` where there is none.
     #[inline]
-    pub(super) fn lend(&self) -> Option<T> {
+    pub fn lend(&self) -> Option<T> {
         self.last.take().or_else(|| self.others.borrow_mut().pop())
     }
 
     /// Takes one back; of those that nobody wants it keeps `most` and the last.
     #[inline]
-    pub(super) fn take_back(&self, one: T, most: usize) {
+    pub fn take_back(&self, one: T, most: usize) {
         if let Some(before) = self.last.replace(Some(one)) {
             self.keep(before, most);
         }
@@ -35,6 +35,12 @@ impl<T> Shelf<T> {
         if others.len() < most {
             others.push(one);
         }
+    }
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
