@@ -24,6 +24,7 @@ mod serving;
 #[cfg(test)]
 mod tests;
 mod text;
+mod through;
 mod websocket;
 
 pub use ahead::Ahead;
