@@ -73,21 +73,25 @@ def syscalls(arm, letter, seconds=4):
 
 def at_load(arm, letter, seconds):
     load(letter, arm, 1)
-    pids = ",".join(map(str, arm.pids))
-    count = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", pids]
-    if not shutil.which("perf") or subprocess.run([*count, "--", "true"], capture_output=True).returncode:
-        count = ["strace", "-f", "-c", "-q", "-U", "calls,name", "-p", pids.replace(",", " -p ")]
-        counted = subprocess.Popen(["timeout", "-s", "INT", str(seconds + 2), *" ".join(count).split()], stderr=subprocess.PIPE, text=True)
-        time.sleep(0.5)
-        pattern = r"^\s*(\d+)\s+total"
-    else:
-        counted = subprocess.Popen([*count, "--", "sleep", str(seconds + 1)], stderr=subprocess.PIPE, text=True)
-        pattern = r"^(\d+),"
+    counter, pattern = counting(arm.pids, seconds)
     done = load(letter, arm, seconds)["requests"]
-    found = re.search(pattern, counted.communicate()[1], re.M)
+    found = re.search(pattern, counter.communicate()[1], re.M)
     if not found:
         raise SystemExit("neither perf nor strace can count system calls here; one of them needs root")
     return int(found[1]) / done
+
+
+def counting(pids, seconds):
+    """Who counts the system calls of these processes for a little longer than so many seconds, and how it says how many there were."""
+    pids = [str(pid) for pid in pids]
+    by_perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", ",".join(pids), "--"]
+    if shutil.which("perf") and subprocess.run([*by_perf, "true"], capture_output=True).returncode == 0:
+        return subprocess.Popen([*by_perf, "sleep", str(seconds + 1)], stderr=subprocess.PIPE, text=True), r"^(\d+),"
+    by_strace = ["strace", "-f", "-c", "-q", "-U", "calls,name", *(word for pid in pids for word in ("-p", pid))]
+    counter = subprocess.Popen(["timeout", "-s", "INT", str(seconds + 2), *by_strace], stderr=subprocess.PIPE, text=True)
+    # It attaches to one thread after the other.
+    time.sleep(0.5)
+    return counter, r"^\s*(\d+)\s+total"
 
 
 def idle(bench, name, way):
