@@ -55,10 +55,25 @@ pub struct Crowd {
     overload: AtomicU64,
 }
 
+/// How many wait, and since when somebody did without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// How many.
+    pub count: u32,
+    /// Since when.
+    pub since: Moment,
+}
+
 impl Crowd {
     /// How many wait.
     pub fn wait(&self) -> u32 {
         self.wait.load(Relaxed)
+    }
+
+    /// [`Crowd::wait`], and since when; `None` while nobody does.
+    pub fn waits(&self) -> Option<Waits> {
+        let count = self.wait();
+        (count > 0).then(|| Waits { count, since: Moment::from_nanos(self.since.load(Relaxed)) })
     }
 
     /// Whether more came than was served, for long and by more than chance, where the service has so many requests now. Who waits
@@ -103,7 +118,8 @@ impl Crowd {
     }
 }
 
-/// One request in the crowd; it waits no longer once this is dropped, and has left by itself.
+/// One request in the crowd, through all of its waits; each of them, at the endpoints that were full then, is a
+/// [`Waiting`](crate::ahead::Waiting). It waits no longer once this is dropped, and has left by itself.
 #[derive(Debug)]
 pub struct Queued {
     cell: Arc<ServiceCell>,

@@ -14,6 +14,7 @@ use api::{Label, Moment, Reason, ServiceKey};
 use smallvec::SmallVec;
 
 use crate::budget::Balance;
+use crate::crowd::Waits;
 use crate::exchange::{Exchange, RequestId};
 use crate::level::Level;
 use crate::plan::RoutePlan;
@@ -71,6 +72,8 @@ pub struct Record {
     pub route: Option<Label>,
     /// How urgent it was, and from which level on there was room when it ended; `None` before it had a route.
     pub level: Option<(Level, Level)>,
+    /// Who of the service's requests waited for room when it ended.
+    pub waits: Option<Waits>,
     /// Who sent it.
     pub caller: Option<Label>,
     /// When its head was whole.
@@ -163,6 +166,7 @@ impl Record {
             service: exchange.service.clone(),
             route: route.and_then(|route| route.name.clone()),
             level: route.map(|route| (exchange.level, told::bound(&route.common, finish.now))),
+            waits: route.and_then(|route| route.common.cell.crowd.waits()),
             caller: exchange.caller.name.clone(),
             arrived: exchange.arrived,
             finish,

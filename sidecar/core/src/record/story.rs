@@ -8,6 +8,7 @@ use api::policy::{Choosing, Class};
 use serde::{Serialize, Serializer};
 
 use super::Record;
+use crate::crowd::Waits;
 use crate::level::Level;
 use crate::parts::{Kind, Where};
 use crate::scratch::{Among, AttemptNote, Candidate, How, Then, Why};
@@ -29,6 +30,13 @@ impl fmt::Display for Record {
                 write!(f, ", and there is room from {bound} on")?;
             }
             writeln!(f)?;
+        }
+        if let Some(Waits { count, since }) = self.waits {
+            let lasts = millis(self.finish.now.since(since));
+            writeln!(
+                f,
+                "  waiting    {count} for room when it ended, and for {lasts} there was always somebody"
+            )?;
         }
         if let Some(caller) = &self.caller {
             writeln!(f, "  caller     {caller}")?;
@@ -187,6 +195,8 @@ struct Told<'a> {
     route: Option<&'a str>,
     level: Option<String>,
     room_from: Option<String>,
+    waiting: u32,
+    waiting_for_us: Option<u64>,
     caller: Option<&'a str>,
     status: u16,
     grpc_status: Option<u8>,
@@ -266,6 +276,8 @@ impl Serialize for Record {
             route: self.route.as_ref().map(api::Label::as_str),
             level: self.level.map(|(level, _)| level.to_string()),
             room_from: self.level.map(|(_, bound)| bound.to_string()),
+            waiting: self.waits.map_or(0, |waits| waits.count),
+            waiting_for_us: self.waits.map(|waits| micros(self.finish.now.since(waits.since))),
             caller: self.caller.as_ref().map(api::Label::as_str),
             status: self.finish.status,
             grpc_status: self.finish.grpc,

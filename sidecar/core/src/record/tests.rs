@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use api::policy::Class;
 
+use crate::crowd::Queued;
 use crate::outcome::Sent;
 use crate::scratch::{How, Then};
 
@@ -71,6 +72,29 @@ fn who_was_not_urgent_enough_is_told_how_urgent_it_was_and_from_where_on_there_i
         lines(bench.now, &exchange),
         ["  level      ordinary-57, and there is room from critical-12 on"]
     );
+}
+
+#[test]
+fn who_met_a_crowd_is_told_how_many_waited_and_since_when_somebody_did() {
+    let mut bench = crate::bench::Bench::new(2, "");
+    let exchange = bench.exchange(true);
+    let admission = bench.admission(&exchange);
+    let record = |now: Moment| {
+        let finish = Finish { now, status: 503, ..Finish::default() };
+        Record::of(&exchange, Some(admission.route().part()), &Scratch::default(), finish)
+    };
+    assert!(!record(at(500)).to_string().contains("waiting"));
+    let begin = |now| Queued::begin(&bench.plan.cell, now, Duration::from_secs(1));
+    let (first, second, third) = (begin(at(500)), begin(at(700)), begin(at(900)));
+    first.placed();
+    let told = record(at(2_500));
+    let line = "  waiting    2 for room when it ended, and for 2.00 ms there was always somebody\n";
+    assert!(told.to_string().contains(line), "{told}");
+    let json = serde_json::to_value(told).unwrap();
+    assert_eq!((&json["waiting"], &json["waiting_for_us"]), (&2.into(), &2_000.into()));
+    second.placed();
+    third.refused();
+    assert_eq!(record(at(3_000)).waits, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use api::{Digest, Label, Moment, Readiness, Reason, ServiceKey};
 use serde::Serialize;
+use sidecar_core::crowd::Waits;
 use sidecar_core::endpoint::{Endpoint, EndpointList};
 use sidecar_core::health::Condition;
 use sidecar_core::plan::ServicePlan;
@@ -34,6 +35,8 @@ pub struct ServiceStatus {
     pub bulkheads: Vec<BulkheadStatus>,
     /// The breakers of its routes, where something opens them.
     pub breakers: Vec<BreakerStatus>,
+    /// Who waits for room; `None` while nobody does.
+    pub waiting: Option<WaitingStatus>,
     /// Health checks that were bad, and good, since the start.
     pub checked: [u64; 2],
     /// When the control plane last spoke of it or confirmed its digest.
@@ -42,6 +45,15 @@ pub struct ServiceStatus {
     pub age: Option<u64>,
     /// Why it cannot be had.
     pub missing: Option<Reason>,
+}
+
+/// Who waits for room of a service.
+#[derive(Clone, Debug, Serialize)]
+pub struct WaitingStatus {
+    /// How many do.
+    pub count: u32,
+    /// Since when somebody always did.
+    pub since: u64,
 }
 
 /// One bulkhead of a service.
@@ -124,6 +136,7 @@ impl ServiceStatus {
         };
         let (asked, breaks) = (plan.base().check.by.on().is_some(), plan.base().breaker.is_on());
         let now = clock.now();
+        let waiting = |Waits { count, since }| WaitingStatus { count, since: clock.wall(since) };
         Self {
             service: service.clone(),
             each: list
@@ -135,6 +148,7 @@ impl ServiceStatus {
             bulkheads: bulkheads(plan),
             breakers: breakers(plan),
             limits: limits(plan, list, now),
+            waiting: plan.cell.crowd.waits().map(waiting),
             checked,
             from,
             revision: list.revision,
