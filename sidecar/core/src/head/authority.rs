@@ -126,7 +126,11 @@ mod tests {
         for text in bad.split('|') {
             assert_eq!(split(text.as_bytes()), None, "{text:?}");
         }
-        // Nothing of the last one is left in the next: these two, said together, are a third.
+    }
+
+    #[test]
+    fn nothing_of_the_last_one_is_left_in_the_next() {
+        // The first two, said together, are the third.
         for (text, host) in [("a", "a"), ("b:1", "b"), ("ab:1", "ab")] {
             assert_eq!(split(text.as_bytes()).map(|(host, _)| host), Some(host.as_bytes()), "{text}");
         }

@@ -499,7 +499,13 @@ mod tests {
         check("X-Request-Id: 1\r\nk: 1\r\n", id, "k: 1\r\nx-request-id: 7\r\n");
         let put = |f: &mut Fields| f.put(Known::RequestId, |text| text.extend_from_slice(b"8"));
         check("X-Request-Id: 1\r\nk: 1\r\n", put, "k: 1\r\nx-request-id: 8\r\n");
-        let mut f = fields("k: 1\r\n");
+        let mut f = Fields::new();
+        f.note(b"k", 0, 3..4, 6);
+        f.receive_lines(b"k: 1\r\n");
+        f.receive(b"no line");
+        let mut out = Vec::new();
+        f.write(&mut out);
+        assert_eq!(out, b"k: 1\r\n");
         id(&mut f);
         let field = Field { name: b"x-request-id", value: b"7", known: Known::RequestId };
         assert_eq!((f.get_str(Known::RequestId), f.iter().last()), (Some("7"), Some(field)));

@@ -126,6 +126,7 @@ mod tests {
         check(kept, |f| _ = f.drop_known(Known::ContentLength), Some(10), without);
         check(kept, |f| _ = f.drop_where(|field| field.value == b"10"), Some(10), without);
         check(kept, |f| f.append("content-length", "10"), Some(10), without);
+        check(kept, |f| f.add_line(Known::ContentLength, b"content-length: 10\r\n"), Some(10), without);
         check(kept, |f| f.append("connection", "close"), Some(10), without);
         check(kept, |f| f.append("transfer-encoding", "chunked"), Some(10), without);
         check(kept, |f| _ = f.drop_named("a"), Some(10), "via: b\r\n");

@@ -161,6 +161,10 @@ fn field_lines() {
     // Whatever a value may hold, wherever it is cut.
     let text = ('\t'..='\t').chain(' '..='~').chain('\u{80}'..='\u{ff}');
     check_lines(&format!("X: {}\r\n", text.collect::<String>()), "POST / a; more");
+    // A colon in a value ends no name, however far behind its own it stands. None is the name of the head before.
+    for len in 0..24 {
+        check_lines(&format!("X{len}: {}:\r\n", "a".repeat(len)), "POST / a; more");
+    }
     check_lines("X : 1\r\n", "400");
     check_lines("X\r\n", "400");
     check_lines(": 1\r\n", "400");
@@ -329,6 +333,12 @@ fn limits() {
     check(&request("/", &"x: y\r\n".repeat(100)), "431");
     // Of a first line that does not end, as much is waited for as a permitted target may need.
     assert_eq!(["more", "414"], [0, 1].map(|more| whole(&format!("GET {}", target(16 * 1024 + 252 + more)))));
+    // The same of one that does end, behind a method as long.
+    let first = |len: usize| {
+        let rest = format!(" {} HTTP/1.1\r\n", target(16 * 1024));
+        format!("{}{rest}x", "M".repeat(len - rest.len()))
+    };
+    assert_eq!(["more", "414"], [0, 1].map(|more| whole(&first(16 * 1024 + 256 + more))));
     let head = |len: usize| {
         let rest = request("/", "x: \r\n").len();
         request("/", &format!("x: {}\r\n", "y".repeat(len - rest)))
