@@ -30,6 +30,7 @@ mod fresh;
 mod leaves;
 mod rule;
 mod sums;
+mod trial;
 
 use fresh::{Fresh, JUDGED};
 use leaves::Leaves;

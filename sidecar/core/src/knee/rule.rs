@@ -1,5 +1,7 @@
 //! The rule: what was found, a round of answers, what is found then.
 
+use super::trial::Trial;
+
 /// The cap stands so far above the knee: the host's next request is there when a place becomes free.
 const HEADROOM: f32 = 1.25;
 /// Latency this many times the unqueued one is a queue, where no cap bounds what is in flight.
@@ -15,15 +17,9 @@ const UNSURE: f32 = 1.0;
 /// Of a round's requests so many may be lost.
 const LOST: f32 = 0.2;
 /// What is left in flight where more are.
-const HALF: f32 = 0.5;
+pub(super) const HALF: f32 = 0.5;
 /// A cut shows something where at most this part is left in flight.
-const CUT: f32 = 0.75;
-/// Latency that follows what is in flight by less than this power does not come from a queue.
-const FOLLOWS: f32 = 0.5;
-/// Where so much less is answered than before a cut fewer are there than are worked on (Little's law), and who is there waits for nobody.
-const FELL: f32 = 0.75;
-/// A host works on one request at least: so few places that would follow are none, and what takes long takes long itself.
-const NO_PLACE: f32 = 0.6;
+pub(super) const CUT: f32 = 0.75;
 /// How much more may be in flight after each round in which the cap was not met or did not bind.
 const LIFT: f32 = 1.25;
 /// Latency up to this many times the unqueued one is no queue.
@@ -41,7 +37,7 @@ const MANY: f32 = 16.0;
 /// So many of them that took less than this part of the unqueued latency are no chance: the work became faster.
 const FASTER: f32 = 0.6;
 /// A latency with few in flight that is so many times the unqueued one is no chance either.
-const SLOWER: f32 = 2.0;
+pub(super) const SLOWER: f32 = 2.0;
 /// Of so many with few in flight it is told whether they took longer than chance makes them,
 const SOME: f32 = 4.0;
 /// which their mean does by so many standard deviations, where work that takes as long as chance has it deviates by its mean.
@@ -119,8 +115,8 @@ impl Found {
         self.learn(round);
         self.lossy = false;
         self.met_for = if round.met { self.met_for + 1 } else { 0 };
-        if self.before.0 > 0.0 && round.in_flight <= self.before.0 * CUT {
-            return self.compared(round);
+        if let Some(trial) = Trial::of(&self, &round) {
+            return self.compared(trial, round);
         }
         let knee = round.in_flight * (self.unqueued / round.latency).min(1.0);
         if self.cap == 0.0 {
@@ -166,21 +162,14 @@ impl Found {
         }
     }
 
-    /// The round after a cut: did latency follow?
-    fn compared(mut self, round: Round) -> Self {
+    /// The round after a cut: was it right?
+    fn compared(mut self, trial: Trial, round: Round) -> Self {
         let (in_flight, latency) = self.before;
         self.before = (0.0, 0.0);
-        let power = (latency / round.latency).ln() / (in_flight / round.in_flight).ln();
-        let fell = round.in_flight / round.latency < in_flight / latency * FELL;
-        let alone = self.first && fell && round.lost == 0.0 && round.in_flight < in_flight * HALF;
-        let alone = alone && round.latency > self.unqueued;
-        let no_place = round.in_flight * self.unqueued < round.latency * NO_PLACE
-            && round.latency > self.unqueued * SLOWER;
-        let slower = power < FOLLOWS || no_place;
-        if alone || round.few.is_none() && slower {
+        if trial.is_unqueued() {
             (self.unqueued, self.known) = (round.latency, round.answers.min(AVERAGED));
         }
-        let knee = match alone || round.few.is_some() || slower {
+        let knee = match trial.goes_by_before() {
             true => in_flight * (self.unqueued / latency).min(1.0),
             false => round.in_flight * (self.unqueued / round.latency).min(1.0),
         };
