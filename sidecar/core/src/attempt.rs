@@ -210,8 +210,13 @@ impl Attempt {
 
     /// What the endpoint's knee hears of an answer whose head came at `head`.
     pub(crate) fn sample(&self, head: Moment) -> Sample {
-        let (sent, beside) = self.hold.stay.whole();
-        Sample { sent, beside, took: head.since(self.given().max(sent)) }
+        let (sent, (awaited, abandoned)) = self.hold.stay.whole();
+        Sample {
+            sent,
+            beside: awaited.saturating_add(abandoned),
+            abandoned,
+            took: head.since(self.given().max(sent)),
+        }
     }
 
     /// Since when the endpoint has had the request: connecting is not its latency.

@@ -138,7 +138,8 @@ impl EndpointCell {
         self.awaited().saturating_add(self.abandoned(now))
     }
 
-    fn abandoned(&self, now: Moment) -> u32 {
+    /// How many it may still work on at `now` although nobody waits for them.
+    pub(crate) fn abandoned(&self, now: Moment) -> u32 {
         self.abandoned.ask(now, || self.knee.drains())
     }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use api::policy::Failing;
+use api::policy::{Cap, Failing};
 use api::{Moment, Reason};
 
 use crate::attempt::Attempt;
@@ -173,16 +173,23 @@ pub(crate) fn tell(
             good(call, attempt, timed.then_some(took), now, dice)
         }
         Judged::Bad { failing, hard } => {
-            let mut fact = Fact::Failed;
+            let (mut fact, mut waited) = (Fact::Failed, false);
             if matches!(outcome, Outcome::Fault(Fault { kind: FaultKind::AttemptTimeout, .. })) {
                 cell.ewma.tell_in_vain(now, took, memory);
-                if sample.is_some_and(|sample| cell.tell_abandoned(now, sample)) {
+                if let Some(sample) = sample.filter(|sample| cell.tell_abandoned(now, *sample)) {
                     fact = Fact::Lost;
+                    let is_bounded = call.admission.base().concurrency.per_endpoint == Cap::Auto;
+                    waited = is_bounded && cell.knee.is_lossy() && sample.beside > 1;
                 }
                 tell_crowd(call, attempt);
                 learn(call, now, took);
             }
             tell_guard(call, attempt, fact, now);
+            if waited {
+                // Its cap says so already. Whoever were left out for it would come back slowly, and the others meet its part meanwhile, late
+                // themselves: hosts that all had too much were left out one after the other. Who is alone at a host waits for nobody.
+                return suspect::no_proof(call, attempt, now, dice);
+            }
             suspect::bad(call, attempt, (failing, hard), now, dice)
         }
         Judged::Later => {
@@ -336,4 +343,52 @@ fn good(call: &Call<'_>, attempt: &mut Attempt, took: Option<Duration>, now: Mom
         }
     }
     effects
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::bench::Bench;
+    use crate::knee::Sample;
+    use crate::outcome::{Body, Sent};
+    use crate::queue::Verdict;
+
+    /// How many failures in a row an endpoint has after the second of two requests at it timed out, and then after the first; `lost` of
+    /// those before were waited for in vain.
+    fn in_a_row(policy: &str, lost: u32) -> [u32; 2] {
+        let mut bench = Bench::new(1, policy);
+        bench.after(9_000);
+        let sample = |beside, millis| Sample {
+            sent: bench.now,
+            beside,
+            abandoned: 0,
+            took: Duration::from_millis(millis),
+        };
+        (0..60).for_each(|_| bench.cell(0).knee.tell_good(bench.now, sample(8, 20), 8));
+        (0..lost).for_each(|_| bench.cell(0).knee.tell_lost(bench.now, sample(16, 300), 16));
+        bench.after(1);
+        let exchange = bench.exchange(false);
+        let mut both = [(); 2].map(|()| {
+            let admission = bench.admission(&exchange);
+            let Verdict::Now(mut attempt) = bench.choose(&exchange, &admission) else { panic!("no room") };
+            attempt.connected(bench.now, true);
+            (attempt, admission)
+        });
+        bench.after(300);
+        let late =
+            Fault { kind: FaultKind::AttemptTimeout, sent: Sent::All, reused: true, answer_byte: false };
+        [1, 0].map(|at| {
+            let (attempt, admission) = &mut both[at];
+            bench.classify(&exchange, admission, attempt, &Outcome::Fault(late), Body::Whole);
+            bench.cell(0).health.in_a_row()
+        })
+    }
+
+    #[test]
+    fn who_waited_for_others_where_a_cap_bounds_what_was_lost_shows_no_illness() {
+        assert_eq!(in_a_row("", 0), [1, 2], "nobody knows of a queue");
+        assert_eq!(in_a_row("", 4), [0, 1], "the one that was alone waited for nobody");
+        assert_eq!(in_a_row("concurrency: { per_endpoint: off }", 4), [1, 2], "no cap bounds it");
+    }
 }

@@ -116,8 +116,10 @@ pub struct Knee {
 pub struct Sample {
     /// When it was sent.
     pub sent: Moment,
-    /// How many were in flight then, with it.
+    /// How many the host had to do then, with it: in flight, and what nobody waited for any more.
     pub beside: u32,
+    /// How many of these nobody waited for any more.
+    pub abandoned: u32,
     /// How long it took, or was waited for.
     pub took: Duration,
 }
@@ -227,12 +229,13 @@ impl Knee {
     }
 
     /// A good answer came; `in_flight` are there now.
-    pub fn tell_good(&self, now: Moment, sample: Sample, in_flight: u32) {
-        let (beside, micros) = (sample.beside as f32, sample.took.as_micros() as u64 as f32);
+    pub fn tell_good(&self, now: Moment, mut sample: Sample, in_flight: u32) {
         let (usual, lately) = (get(&self.usual), get(&self.lately));
         let told = (self.told.load(Relaxed) + 1).min(USUAL);
         self.told.store(told, Relaxed);
-        if told < USUAL {
+        let is_new = told < USUAL;
+        let (beside, micros) = (sample.beside as f32, sample.took.as_micros() as u64 as f32);
+        if is_new {
             self.fresh.tell(told, sample.beside, micros);
         }
         if told == JUDGED {
@@ -251,7 +254,12 @@ impl Knee {
         }
         let (cap, few) = (get(&self.cap), usual * FEW);
         let few = if cap > 0.0 { few.min(places(cap) * FEW_PLACES) } else { few };
-        let few = if told < USUAL { few.min(self.fresh.sure() * FEW_PLACES) } else { few };
+        let few = if is_new { few.min(self.fresh.sure() * FEW_PLACES) } else { few };
+        if is_new {
+            // Of a host that stood still nobody knows yet what it works on of all that nobody waits for: a first cap by that much would be
+            // several times too high.
+            sample.beside -= sample.abandoned;
+        }
         let few = sample.beside <= 1 || Fresh::is_first(told) || beside <= few;
         let ended = self.round.tell_good(sample, few);
         let wanted = match get(&self.before.0) > 0.0 {

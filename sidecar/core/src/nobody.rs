@@ -125,7 +125,8 @@ mod tests {
         let mut bench = Bench::new(1, policy);
         bench.after(9_000);
         let knee = &bench.cell(0).knee;
-        let sample = |millis| Sample { sent: bench.now, beside: 3, took: Duration::from_millis(millis) };
+        let sample =
+            |millis| Sample { sent: bench.now, beside: 3, abandoned: 0, took: Duration::from_millis(millis) };
         (0..60).for_each(|_| knee.tell_good(bench.now, sample(20), 3));
         (0..8).for_each(|_| knee.tell_good(bench.now, sample(900), 3));
         (0..lost).for_each(|_| knee.tell_lost(bench.now, Sample { beside: 40, ..sample(900) }, 40));

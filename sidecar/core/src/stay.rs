@@ -9,7 +9,7 @@ use std::sync::Arc;
 use api::Moment;
 use api::policy::Cap;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointCell};
 
 /// One attempt at an endpoint; dropping it gives its places back.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub(crate) struct Stay {
     is_awaited: bool,
     /// Since when the endpoint has had the request whole.
     whole: Moment,
-    /// How many were awaited then, with it.
-    beside: u32,
+    /// How many were awaited then, with it, and how many the endpoint worked on for nobody.
+    beside: (u32, u32),
 }
 
 impl Stay {
@@ -36,7 +36,7 @@ impl Stay {
             cell.awaited.leave();
             return None;
         }
-        Some(Self { at: at.clone(), is_awaited: true, whole: now, beside: cell.awaited() })
+        Some(Self { at: at.clone(), is_awaited: true, whole: now, beside: beside(cell, now) })
     }
 
     /// Where it stays.
@@ -61,12 +61,13 @@ impl Stay {
         if !std::mem::replace(&mut self.is_awaited, true) {
             // Whoever sent all of it is not refused any more.
             self.at.cell.awaited.enter(None);
-            (self.whole, self.beside) = (now, self.at.cell.awaited());
+            (self.whole, self.beside) = (now, beside(&self.at.cell, now));
         }
     }
 
-    /// Since when the endpoint has had it whole, and how many were awaited then, with it.
-    pub(crate) fn whole(&self) -> (Moment, u32) {
+    /// Since when the endpoint has had it whole, how many were awaited then, with it, and how many it worked on for nobody: those
+    /// stand before the request in the endpoint's queue, and without them that queue would be taken for work that became slower.
+    pub(crate) fn whole(&self) -> (Moment, (u32, u32)) {
         (self.whole, self.beside)
     }
 }
@@ -78,13 +79,20 @@ impl Drop for Stay {
     }
 }
 
+fn beside(cell: &EndpointCell, now: Moment) -> (u32, u32) {
+    (cell.awaited(), cell.abandoned(now))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use proptest::prelude::*;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::bench::Bench;
+    use crate::knee::Sample;
 
     fn endpoint() -> Arc<Endpoint> {
         Bench::new(1, "").list.endpoints[0].clone()
@@ -125,6 +133,17 @@ mod tests {
         let _other = Stay::begin(&endpoint, (Cap::Auto, false), at(2)).unwrap();
         assert_eq!((cell.in_flight(), cell.awaited()), (2, 1));
         slow.await_from(at(500));
-        assert_eq!((slow.whole(), cell.awaited()), ((at(500), 2), 2));
+        assert_eq!((slow.whole(), cell.awaited()), ((at(500), (2, 0)), 2));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_beside_who_comes_after_it_until_that_is_answered() {
+        let (endpoint, at) = (endpoint(), Moment::from_millis);
+        let stays = |millis| Stay::begin(&endpoint, (Cap::Auto, false), at(millis)).unwrap().whole().1;
+        let sample = Sample { sent: at(1_000), beside: 1, abandoned: 0, took: Duration::from_millis(300) };
+        (0..3).for_each(|_| _ = endpoint.cell.tell_abandoned(at(1_300), sample));
+        assert_eq!(stays(1_300), (1, 3));
+        endpoint.cell.tell_answered(at(1_400), Sample { sent: at(1_300), ..sample });
+        assert_eq!(stays(1_400), (1, 0));
     }
 }

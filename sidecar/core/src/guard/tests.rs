@@ -259,7 +259,8 @@ fn hosts_are_drained_down_to_the_caps_that_were_found_for_them() {
     assert_eq!(cell.guard.bound(), None);
     tell(1_000, LOST);
     assert_eq!(cell.guard.bound(), Some(6), "no cap was found for it");
-    let sample = |millis| Sample { sent: at(2_000), beside: 8, took: Duration::from_millis(millis) };
+    let sample =
+        |millis| Sample { sent: at(2_000), beside: 8, abandoned: 0, took: Duration::from_millis(millis) };
     (0..40).for_each(|_| endpoint.cell.knee.tell_good(at(2_100), sample(40), 8));
     (0..8).for_each(|_| endpoint.cell.knee.tell_lost(at(2_500), sample(500), 8));
     let places = [Cap::Auto, Cap::Off, Cap::At(9)].map(|cap| endpoint.cell.places(cap));

@@ -37,7 +37,7 @@ impl Host {
                     break;
                 }
                 flying.pop_front();
-                let sample = Sample { sent, beside, took: now.since(sent) };
+                let sample = Sample { sent, beside, abandoned: 0, took: now.since(sent) };
                 match done <= given_up {
                     true => knee.tell_good(now, sample, flying.len() as u32),
                     false => knee.tell_lost(now, sample, flying.len() as u32),
@@ -110,7 +110,11 @@ fn open(knee: &Knee, rate: u64, work: Duration, (begin, millis): (u64, u64)) -> 
     for now in (begin..begin + millis).map(Moment::from_millis) {
         while let Some((sent, beside)) = flying.front().copied().filter(|(sent, _)| *sent + work <= now) {
             flying.pop_front();
-            knee.tell_good(now, Sample { sent, beside, took: now.since(sent) }, flying.len() as u32);
+            knee.tell_good(
+                now,
+                Sample { sent, beside, abandoned: 0, took: now.since(sent) },
+                flying.len() as u32,
+            );
         }
         let came = |millis: u64| (millis - begin) * rate / 1_000;
         for _ in came(now.as_millis())..came(now.as_millis() + 1) {
@@ -176,7 +180,7 @@ fn callers_that_leave_most_long_polls_are_not_bounded() {
         flying.push_back((now, flying.len() as u32 + 1, took, answered));
         while let Some(at) = flying.iter().position(|(sent, _, took, _)| *sent + *took <= now) {
             let Some((sent, beside, took, answered)) = flying.remove(at) else { break };
-            let sample = Sample { sent, beside, took };
+            let sample = Sample { sent, beside, abandoned: 0, took };
             match answered {
                 true => knee.tell_good(now, sample, flying.len() as u32),
                 false => knee.tell_lost(now, sample, flying.len() as u32),
@@ -198,12 +202,13 @@ fn who_was_overtaken_waited_for_no_turn() {
         if let Some(sent) = answered_sent {
             knee.tell_good(
                 at(9_000),
-                Sample { sent: at(sent), beside: 9, took: Duration::from_millis(20) },
+                Sample { sent: at(sent), beside: 9, abandoned: 0, took: Duration::from_millis(20) },
                 9,
             );
         }
         for _ in 0..4 {
-            let sample = Sample { sent: at(1_000), beside: 9, took: Duration::from_millis(took) };
+            let sample =
+                Sample { sent: at(1_000), beside: 9, abandoned: 0, took: Duration::from_millis(took) };
             knee.tell_lost(at(9_000), sample, 9);
         }
         assert_eq!(knee.cap(), wanted, "{answered_sent:?} {took}");
@@ -219,7 +224,7 @@ fn whoever_is_new_is_not_sent_a_whole_crowd() {
     let knee = Knee::default();
     let more = |millis: u64| {
         let at = Moment::from_millis(millis);
-        knee.tell_good(at, Sample { sent: at, beside: 5, took: Duration::from_millis(20) }, 5);
+        knee.tell_good(at, Sample { sent: at, beside: 5, abandoned: 0, took: Duration::from_millis(20) }, 5);
         knee.cap_beside(true)
     };
     assert_eq!((knee.cap_beside(true), knee.cap_beside(false)), (Some(5), None));
@@ -247,7 +252,7 @@ fn what_is_new_and_has_room_is_hardly_ever_bounded_by_its_first_answers() {
                 let (at, took) = (Moment::from_millis(sent), Duration::from_millis(done - sent));
                 knee.tell_good(
                     Moment::from_millis(now),
-                    Sample { sent: at, beside, took },
+                    Sample { sent: at, beside, abandoned: 0, took },
                     flying.len() as u32,
                 );
             }
@@ -265,7 +270,11 @@ fn a_host_that_is_met_first_by_too_much_is_sent_few_times_what_it_works_on() {
         let (mut busy, mut flying, mut most) = (vec![Moment::ZERO; places], VecDeque::new(), 0);
         for now in (1_000..13_000).map(Moment::from_millis) {
             while let Some((sent, beside, _)) = flying.pop_front_if(|(_, _, done): &mut Sent| *done <= now) {
-                knee.tell_good(now, Sample { sent, beside, took: now.since(sent) }, flying.len() as u32);
+                knee.tell_good(
+                    now,
+                    Sample { sent, beside, abandoned: 0, took: now.since(sent) },
+                    flying.len() as u32,
+                );
             }
             let due = |millis: u64| (millis - 1_000) * rate / 1_000;
             for _ in due(now.as_millis())..due(now.as_millis() + 1) {
@@ -287,7 +296,8 @@ fn a_host_that_is_met_first_by_too_much_is_sent_few_times_what_it_works_on() {
 #[test]
 fn what_is_never_answered_does_not_keep_its_places_for_ever() {
     let (knee, at) = (Knee::default(), Moment::from_millis);
-    let sample = |took| Sample { sent: at(1_000), beside: 1, took: Duration::from_millis(took) };
+    let sample =
+        |took| Sample { sent: at(1_000), beside: 1, abandoned: 0, took: Duration::from_millis(took) };
     knee.tell_good(at(1_020), sample(20), 1);
     (0..4).for_each(|_| knee.tell_lost(at(2_000), Sample { sent: at(1_500), ..sample(400) }, 1));
     assert_eq!(knee.cap(), Some(1));
@@ -375,7 +385,7 @@ proptest! {
             if met {
                 knee.tell_met();
             }
-            knee.tell_good(now, Sample { sent, beside, took }, in_flight);
+            knee.tell_good(now, Sample { sent, beside, abandoned: 0, took }, in_flight);
             prop_assert_eq!(knee.cap(), None);
         }
     }
@@ -388,7 +398,7 @@ proptest! {
         for (what, beside, micros, in_flight) in heard {
             let (sent, took) = (now, Duration::from_micros(micros));
             now = now + took;
-            let sample = Sample { sent, beside, took };
+            let sample = Sample { sent, beside, abandoned: 0, took };
             match what {
                 0 => knee.tell_met(),
                 1 => knee.tell_lost(now, sample, in_flight),
