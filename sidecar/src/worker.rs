@@ -16,6 +16,7 @@ use api::{Caller, Moment, Reason, ServiceKey, Span};
 use sidecar_core::bucket::Bucket;
 use sidecar_core::exchange::RequestId;
 use sidecar_core::flight::HostCell;
+use sidecar_core::looks::Looks;
 use sidecar_core::names::Names;
 use sidecar_core::record::Rings;
 use tokio::sync::Notify;
@@ -114,6 +115,7 @@ pub struct World {
     pub(crate) nobody: ServiceKey,
     pub(crate) memory: Rc<Memory>,
     pub(crate) rounds: Rounds,
+    pub(crate) looks: Looks,
     /// Nothing lies idle, and whoever looks through that waits for the next use.
     unused: Cell<bool>,
     in_use: Notify,
@@ -178,6 +180,7 @@ impl World {
             nobody: ServiceKey::unnamed(),
             memory,
             rounds: Rounds::new(sleeps),
+            looks: Looks::default(),
             unused: Cell::new(false),
             in_use: Notify::new(),
             meters,

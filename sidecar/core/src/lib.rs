@@ -72,6 +72,7 @@ pub mod left;
 pub mod level;
 pub mod limit;
 pub mod limits;
+pub mod looks;
 pub mod names;
 mod nobody;
 pub mod orders;

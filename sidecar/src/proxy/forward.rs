@@ -1,13 +1,14 @@
 //! Step 7, `forward`: the head out, the body out while it comes, the head of the answer back.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use api::{Moment, Reason};
 use sidecar_core::attempt::Attempt;
 use sidecar_core::limit::Admission;
 use sidecar_core::outcome::FaultKind;
+use tokio::task::yield_now;
 
 use super::hear::{fault, poll_answer};
 use super::learn::learn;
@@ -22,6 +23,8 @@ pub(super) struct Forward {
     stall: Stall,
     /// Its body is let go of once its first byte left.
     lets_go: bool,
+    /// How often its answer is looked for before the worker sleeps; `None` before it is awaited.
+    looks: Option<u8>,
 }
 
 /// What the wait for an answer came to.
@@ -51,7 +54,7 @@ impl Forward {
         let lets_go = ongoing.only_once && !attempt.endpoint().instance.sidecar && !conn.wire.may_refuse();
         let stall = Stall::new(admission, attempt, late);
         stall.arm(ongoing);
-        Self { stall, lets_go }
+        Self { stall, lets_go, looks: None }
     }
 
     /// Sends the body while it comes and waits for the head of the answer. Interim answers (RFC 9110 §15.2) go to the
@@ -66,6 +69,9 @@ impl Forward {
         let came = self.poll_came(cx, world, ongoing, (&mut *attempt, &mut *conn));
         if let Poll::Ready(Came::Head(answer)) = &came {
             ongoing.timer.rest();
+            if self.looks.is_some_and(|left| left > 0) {
+                world.looks.tell(true);
+            }
             learn(world, attempt, conn, answer.as_ref().map(|()| ongoing.answer.as_ref()));
         }
         came
@@ -84,6 +90,9 @@ impl Forward {
         attempt.sent(ongoing.upload.is_through(), || world.clock.now());
         self.stall.watch(world, ongoing, conn);
         if Pin::new(&mut *ongoing.timer).poll(cx).is_pending() {
+            if ongoing.upload.is_through() {
+                self.look_again(cx, world);
+            }
             return Poll::Pending;
         }
         if self.stall.is_late(ongoing) {
@@ -97,5 +106,19 @@ impl Forward {
             }
         };
         Poll::Ready(Came::Head(Err(stop)))
+    }
+
+    /// Has this request polled once more before the worker sleeps, if looking pays here.
+    fn look_again(&mut self, cx: &mut Context<'_>, world: &World) {
+        let left = self.looks.get_or_insert_with(|| world.looks.ask(world.host.in_flight()));
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        if *left == 0 {
+            return world.looks.tell(false);
+        }
+        // The runtime wakes whoever gave way once it has asked the kernel for news, without sleeping.
+        _ = pin!(yield_now()).poll(cx);
     }
 }
