@@ -292,7 +292,10 @@ mod tests {
         }
         named(&[("te", "gzip")], Err("a field that speaks to an HTTP/1.1 connection"));
         named(&[("x", "y"), (":protocol", "z")], Err("a pseudo-field behind a field"));
-        named(&[(":path", "/")], Err("a pseudo-field twice"));
+        for again in [start[0], start[1], start[2], (":authority", "a")] {
+            named(&[again], Err("a pseudo-field twice"));
+        }
+        named(&[(":protocol", "websocket"), (":protocol", "websocket")], Err("a pseudo-field twice"));
         named(&[(":status", "200")], Err("a pseudo-field that nobody knows"));
         named(&[(":protocol", "websocket")], Err(":protocol goes with CONNECT only"));
     }
