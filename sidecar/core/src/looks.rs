@@ -8,8 +8,9 @@
 
 use std::cell::Cell;
 
-/// Looks for one answer. Each is a poll of the kernel and of the request that waits, somewhat less than a microsecond.
-const MOST: u8 = 16;
+/// Looks for one answer. Each is a poll of the kernel and of the request that waits, about half a microsecond: together what an app
+/// on the same host takes that only answers.
+const MOST: u8 = 40;
 /// With more requests in flight than this something else is to be done soon, and a look would be for one of many.
 const COMPANY: u32 = 4;
 /// What paid off in a row counts up to here: so many answers that do not come in time end the looking.
